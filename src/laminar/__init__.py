@@ -1,0 +1,64 @@
+"""Laminar: flow-aligned unrolled reconstruction for MRI and other linear inverse problems."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from laminar.acquisition import Acquisition, Sample
+    from laminar.data.formats import read
+    from laminar.models import UnrolledNetwork, load, preset, save
+    from laminar.operators import Encoding, LinearOperator, wrap
+    from laminar.reconstruct import Reconstruction, reconstruct
+    from laminar.training.objectives import ObjectiveConfig, alignment, objective
+
+# Names are loaded when they are first used, so that `import laminar` costs nothing.
+_HOMES = {
+    "Acquisition": "laminar.acquisition",
+    "Encoding": "laminar.operators",
+    "LinearOperator": "laminar.operators",
+    "ObjectiveConfig": "laminar.training.objectives",
+    "Reconstruction": "laminar.reconstruct",
+    "Sample": "laminar.acquisition",
+    "UnrolledNetwork": "laminar.models",
+    "alignment": "laminar.training.objectives",
+    "load": "laminar.models",
+    "objective": "laminar.training.objectives",
+    "preset": "laminar.models",
+    "read": "laminar.data.formats",
+    "reconstruct": "laminar.reconstruct",
+    "save": "laminar.models",
+    "wrap": "laminar.operators",
+}
+
+__all__ = [
+    "Acquisition",
+    "Encoding",
+    "LinearOperator",
+    "ObjectiveConfig",
+    "Reconstruction",
+    "Sample",
+    "UnrolledNetwork",
+    "__version__",
+    "alignment",
+    "load",
+    "objective",
+    "preset",
+    "read",
+    "reconstruct",
+    "save",
+    "wrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'laminar' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,81 @@
+"""`laminar evaluate`: predictions against references, as a table and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from laminar.evaluation import Evaluation
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the verb."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="compare reconstructions with references: PSNR, SSIM, NMSE",
+        description="Compare predicted volumes with their references, with the protocol of fastMRI.",
+    )
+    parser.add_argument(
+        "predictions",
+        type=Path,
+        help="HDF5 file with the dataset 'reconstruction', or a folder of such files",
+    )
+    parser.add_argument("references", type=Path, help="HDF5 file in fastMRI layout, or a folder of such files")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write all values, slice by slice")
+    parser.add_argument(
+        "--reference",
+        metavar="NAME",
+        help="reference dataset (default: reconstruction_rss, reconstruction_esc or reconstruction)",
+    )
+    parser.add_argument(
+        "--center-crop",
+        action="store_true",
+        help="crop both to the centered square of the reference's width first",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table, write the JSON; 2 if any volume could not be scored, else 0."""
+    from rich.console import Console
+
+    from laminar.evaluation import evaluate_files
+    from laminar.files import write_json
+
+    evaluation = evaluate_files(
+        args.predictions, args.references, reference=args.reference, center_crop=args.center_crop
+    )
+    if evaluation.scores:
+        Console().print(_table(evaluation))
+    if args.out is not None:
+        write_json(args.out, evaluation.as_dict())
+    for name, reason in evaluation.failures.items():
+        print(f"laminar: error: {name}: {reason}", file=sys.stderr)
+    if evaluation.failures:
+        total = len(evaluation.scores) + len(evaluation.failures)
+        print(f"laminar: {len(evaluation.failures)} of {total} volumes failed", file=sys.stderr)
+    return 2 if evaluation.failures else 0
+
+
+def _table(evaluation: Evaluation) -> Table:
+    from rich.table import Table
+
+    from laminar.evaluation import PROTOCOL
+
+    digits = {"psnr": 2, "ssim": 4, "nmse": 5}
+    table = Table(caption=PROTOCOL, show_footer=len(evaluation.scores) > 1)
+    summary = evaluation.summary()
+    table.add_column("volume", footer="mean ± std\n95 % CI", overflow="fold")
+    table.add_column("slices", justify="right")
+    for (name, places), title in zip(digits.items(), ("PSNR (dB)", "SSIM", "NMSE"), strict=True):
+        mean, std, low, high = (f"{value:.{places}f}" for value in summary[name].values())
+        table.add_column(title, footer=f"{mean} ± {std}\n{low} to {high}", justify="right")
+    for volume, score in evaluation.scores.items():
+        cells = (f"{score.volume[name]:.{places}f}" for name, places in digits.items())
+        table.add_row(volume, str(len(score.slices["psnr"])), *cells)
+    return table

@@ -1,0 +1,113 @@
+"""`laminar info`: what is in a file, or what a model's card says."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from laminar.errors import CheckpointError, ConfigError, DataFormatError
+
+if TYPE_CHECKING:
+    from laminar.acquisition import Acquisition
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "info",
+        help="what is in a scan file, or a model's card",
+        description="Show what is in a scan file (axes, coils, mask, measured acceleration, noise level) or the card "
+        "of a model (a checkpoint folder, or one that ships: default).",
+    )
+    parser.add_argument("target", metavar="FILE|MODEL")
+    parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
+    parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from laminar.models.checkpoint import find
+
+    path = Path(args.target)
+    if path.is_dir() or (not path.exists() and not path.suffix):
+        try:
+            return _model(find(args.target))
+        except CheckpointError:
+            if not Path(f"{path}.hdr").exists():  # a BART scan by its base name
+                raise
+    return _file(path, args)
+
+
+def _model(folder: Path) -> int:
+    from laminar.models import load
+    from laminar.models.checkpoint import read_settings
+
+    settings = read_settings(folder)
+    network = load(folder)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    print(f"model {folder.name}: unrolled network, {count:,} parameters, sha256 {settings['sha256'][:16]}")
+    _print_tree({"configuration": settings["config"], "card": settings["card"]})
+    return 0
+
+
+def _file(path: Path, args: argparse.Namespace) -> int:
+    from laminar.data.formats import describe, read
+
+    _print_tree(describe(path))
+    try:
+        scan = read(path, variable=args.variable, axes=args.axes)
+    except DataFormatError as error:
+        if args.variable or args.axes:
+            raise
+        print(f"not read as a scan: {error}")
+        return 0
+    _print_tree({"read as": _facts(scan)})
+    return 0
+
+
+def _facts(scan: Acquisition) -> dict[str, Any]:
+    from laminar.data.coils import calibration_region
+    from laminar.data.noise import estimate_noise_std
+
+    facts: dict[str, Any] = {
+        "slices": scan.n_slices,
+        "coils": scan.n_coils,
+        "matrix (y, x)": list(scan.matrix),
+        "image shape (y, x)": list(scan.image_shape or scan.matrix),
+        "measured acceleration": round(scan.measured_acceleration, 3),
+        "undersampled axis": _undersampled(scan),
+        "sensitivities": "in the file" if scan.sensitivities is not None else "to be estimated",
+    }
+    try:
+        rows, columns = calibration_region(scan.mask, limit=max(scan.matrix))
+        facts["calibration region (y, x)"] = [rows.stop - rows.start, columns.stop - columns.start]
+    except (DataFormatError, ConfigError):
+        facts["calibration region (y, x)"] = "none"
+    given = scan.noise_std is not None
+    noise = scan.noise_std if scan.noise_std is not None else estimate_noise_std(scan.kspace, scan.mask)
+    facts["noise std per complex sample"] = f"{noise:.4g} ({'from the scan' if given else 'estimated'})"
+    if scan.spacing_mm is not None:
+        facts["pixel (mm)"] = [round(size, 3) for size in scan.spacing_mm]
+    return facts
+
+
+def _undersampled(scan: Acquisition) -> str:
+    mask = scan.mask
+    if bool(mask.all()):
+        return "none, fully sampled"
+    gaps = {"y": mask.any(1), "x": mask.any(0)}
+    axes = [axis for axis, lines in gaps.items() if not bool(lines.all())]
+    return " and ".join(axes) if axes else "y and x"
+
+
+def _print_tree(values: dict[str, Any], indent: int = 0) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            print(f"{'  ' * indent}{key}:")
+            _print_tree(value, indent + 1)
+        elif isinstance(value, str) and "\n" in value:
+            print(f"{'  ' * indent}{key}:")
+            for line in value.rstrip().splitlines():
+                print(f"{'  ' * (indent + 1)}{line}")
+        else:
+            print(f"{'  ' * indent}{key}: {value}")

@@ -1,0 +1,200 @@
+"""`laminar reconstruct`: scans in, images out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from laminar.errors import ConfigError, LaminarError
+
+if TYPE_CHECKING:
+    from laminar.acquisition import Acquisition
+    from laminar.models import UnrolledNetwork
+    from laminar.reconstruct import Reconstruction
+
+MASKS = ("random", "equispaced", "equispaced-fraction", "magic", "magic-fraction", "poisson")
+
+_EPILOG = """examples:
+  laminar reconstruct scan.h5 --out images
+  laminar reconstruct kspace.npy --axes coil,ky,kx --out images
+  laminar reconstruct full.mat --variable kData --axes ky,kx,coil --acceleration 6 --out images
+
+axes: any order of slice, coil, kz, ky, kx; ri for (real, imaginary); _ for a dimension of length 1 to drop"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "reconstruct",
+        help="reconstruct scans: fastMRI HDF5, ISMRMRD, BART, NumPy, MATLAB",
+        description="Reconstruct multi-coil Cartesian k-space. Finds the sampling mask and the calibration lines, "
+        "estimates coil sensitivities (ESPIRiT), and writes <out>/<name>.h5 and <out>/<name>.png.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="scan files")
+    parser.add_argument("--model", default="default", help="a checkpoint folder, or the one that ships: default")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
+    parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
+    parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    group = parser.add_argument_group("undersample a fully sampled scan, and report the metrics against it")
+    group.add_argument("--acceleration", type=float, metavar="R", help="nominal acceleration")
+    group.add_argument("--mask", default="equispaced-fraction", choices=MASKS, help="default: equispaced-fraction")
+    group.add_argument("--calibration-lines", type=int, default=14, metavar="N", help="default: 14")
+    group.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the mask (default: 0)")
+    group.add_argument("--mask-axis", choices=("x", "y"), default="x", help="the undersampled axis (default: x)")
+    parser.set_defaults(run=run)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A scan that was reconstructed; `metrics` if there was a reference."""
+
+    name: str
+    scan: Acquisition
+    reconstruction: Reconstruction
+    metrics: dict[str, float] | None
+
+
+def run(args: argparse.Namespace) -> int:
+    from laminar.models import load
+    from laminar.runtime import keep_freed_memory
+
+    keep_freed_memory()
+    names = [scan_name(path) for path in args.inputs]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ConfigError(f"two inputs would both be written to {args.out / twice[0]}.h5: reconstruct them apart")
+    device = check_device(args.device)
+    network = load(args.model).to(device)
+    done: list[_Done] = []
+    failed: list[str] = []
+    for path, name in zip(args.inputs, names, strict=True):
+        try:
+            done.append(_one(path, name, network, device, args))
+        except LaminarError as error:
+            if args.verbose:
+                raise
+            failed.append(name)
+            print(f"laminar: error: {error}", file=sys.stderr)
+    if done:
+        _summarize(done, args.out)
+    if failed and len(args.inputs) > 1:
+        print(f"laminar: {len(failed)} of {len(args.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def scan_name(path: Path) -> str:
+    """The name of a scan: its file's, without the suffixes of scan formats."""
+    name = path.name
+    for suffix in (".h5", ".hdf5", ".mrd", ".cfl", ".hdr", ".npy", ".npz", ".mat"):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def check_device(name: str) -> str:
+    """`name` if torch can use it; else ConfigError."""
+    import torch
+
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return name
+
+
+def _one(path: Path, name: str, network: UnrolledNetwork, device: str, args: argparse.Namespace) -> _Done:
+    from laminar.data.formats import read
+    from laminar.reconstruct import reconstruct, reference_image
+    from laminar.report import reconstruction_png
+    from laminar.store import write_reconstruction
+
+    full = read(path, variable=args.variable, axes=args.axes)
+    scan = full if args.acceleration is None else _undersample(full, args)
+    with _progress(name, scan.n_slices) as report:
+        result = reconstruct(scan, network, keep_trajectory=args.trajectory, device=device, report=report)
+    for line in result.log:
+        print(f"{name}: {line}")
+    metrics = None
+    if args.acceleration is not None:
+        from laminar.metrics import fastmri_metrics
+
+        metrics = fastmri_metrics(result.magnitude, reference_image(full))
+    write_reconstruction(args.out / f"{name}.h5", result, _attributes(scan, args), trajectory=args.trajectory)
+    reconstruction_png(result.magnitude, args.out / f"{name}.png")
+    return _Done(name, scan, result, metrics)
+
+
+def _undersample(full: Acquisition, args: argparse.Namespace) -> Acquisition:
+    from laminar.data.masks import make_mask
+
+    if full.measured_acceleration > 1.5:
+        raise ConfigError(
+            f"{full.name}: --acceleration needs a fully sampled scan; this one has R = "
+            f"{full.measured_acceleration:.2f} already"
+        )
+    axis = -1 if args.mask_axis == "x" else -2
+    return full.undersample(
+        make_mask(args.mask, full.matrix, args.acceleration, args.calibration_lines, args.seed, axis)
+    )
+
+
+def _attributes(scan: Acquisition, args: argparse.Namespace) -> dict[str, Any]:
+    from laminar import __version__
+
+    attributes = {
+        "laminar": __version__,
+        "model": str(args.model),
+        "acceleration": scan.measured_acceleration,
+    }
+    if args.acceleration is not None:
+        attributes["mask"] = f"{args.mask} R={args.acceleration:g} n={args.calibration_lines} seed={args.seed}"
+    return attributes
+
+
+def _progress(name: str, n_slices: int) -> Any:
+    """A bar over slices for scans of more than one; a context manager that gives the report function."""
+    from contextlib import contextmanager
+
+    from rich.progress import Progress
+
+    @contextmanager
+    def bar() -> Any:
+        with Progress(transient=True, disable=n_slices == 1) as progress:
+            task = progress.add_task(name, total=n_slices)
+            yield lambda done: progress.update(task, completed=done)
+
+    return bar()
+
+
+def _summarize(done: list[_Done], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    scored = any(d.metrics for d in done)
+    caption = "metrics against the root-sum-of-squares of all samples, fastMRI protocol" if scored else None
+    table = Table(title="Reconstructions", caption=caption)
+    for column in (
+        "scan",
+        "slices",
+        "coils",
+        "matrix",
+        "R",
+        "seconds",
+        *(("PSNR (dB)", "SSIM", "NMSE") * scored),
+    ):
+        table.add_column(column, justify="left" if column == "scan" else "right")
+    for d in done:
+        y, x = d.reconstruction.image.shape[-2:]
+        cells = [d.name, str(d.scan.n_slices), str(d.scan.n_coils), f"{y} x {x}"]
+        cells += [f"{d.scan.measured_acceleration:.2f}", f"{d.reconstruction.seconds:.2f}"]
+        if d.metrics:
+            cells += [f"{d.metrics['psnr']:.2f}", f"{d.metrics['ssim']:.4f}", f"{d.metrics['nmse']:.5f}"]
+        table.add_row(*cells)
+    Console().print(table)
+    print(f"written to {out}/: NAME.h5 (reconstruction, reconstruction_complex) and NAME.png")

@@ -1,0 +1,130 @@
+"""`laminar train`: train any configured network on endless simulation or on files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from laminar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from laminar.training.config import TrainConfig
+    from laminar.training.loop import Outcome
+
+_EPILOG = """every setting can be given as --NAME VALUE, dotted where it is nested:
+  laminar train --out runs/mine --preset flat --steps 4000 --model.n_cascades 6 --objective.alignment 0.1
+  laminar train --out runs/mine --config mine.yaml --data.kind files --data.train '[scans/]'
+  laminar train --out runs/mine --resume
+  laminar train --print_config     all settings with their defaults and meaning, as YAML"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "train",
+        help="train a network on simulation (no data needed) or on files",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder")
+    parser.add_argument("--preset", default="flat", metavar="NAME", help="flat | varnet | modl (default: flat)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
+    parser.add_argument("--print_config", action="store_true", help="print the resolved settings and stop")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=run, settings=[])
+
+
+def run(args: argparse.Namespace) -> int:
+    from laminar.cli.settings import Settings
+
+    settings = Settings(args.preset)
+    if args.print_config:
+        print(settings.dump(args.settings, comments=True), end="")
+        return 0
+    if args.out is None:
+        raise ConfigError("train needs --out DIR, the folder for its results")
+    if args.resume:
+        if not (args.out / "last").is_dir():
+            raise ConfigError(f"nothing to resume in {args.out}: it has no checkpoint 'last'")
+        args.settings = ["--config", str(args.out / "config.yaml"), *args.settings]
+    return _train(settings.parse(args.settings), settings.dump(args.settings), args)
+
+
+def _train(config: TrainConfig, text: str, args: argparse.Namespace) -> int:
+    import torch
+
+    from laminar.files import replacing
+    from laminar.models import UnrolledNetwork
+    from laminar.runtime import keep_freed_memory
+    from laminar.training.data import make_data
+    from laminar.training.loop import make_fabric, train
+    from laminar.training.state import RunFolder
+
+    keep_freed_memory()
+    fabric = make_fabric(config)
+    torch.manual_seed(config.seed)
+    network = UnrolledNetwork(config=config.model)
+    stream, validation = make_data(config)
+    if fabric.is_global_zero:
+        with replacing(args.out / "config.yaml") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    card: dict[str, Any] = {"command": "laminar train --config config.yaml --out DIR", "config.yaml": text}
+    with _progress(config, quiet=args.quiet or not fabric.is_global_zero) as report:
+        outcome = train(
+            fabric,
+            network,
+            stream,
+            validation,
+            config,
+            RunFolder(args.out),
+            resume=args.resume,
+            card=card,
+            report=report,
+        )
+    if fabric.is_global_zero:
+        _say(outcome, args.out, config.steps)
+    return 130 if outcome.interrupted else 0
+
+
+@contextmanager
+def _progress(config: TrainConfig, *, quiet: bool) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """One bar with rate, time left and a running mean of the loss."""
+    if quiet:
+        yield lambda step, losses: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as bar:
+        task = bar.add_task("", total=config.steps, rate="", loss="")
+        mean: list[float] = []
+
+        def report(step: int, losses: dict[str, float]) -> None:
+            mean.append(losses["loss"])
+            del mean[:-50]
+            speed = bar.tasks[task].speed
+            rate = f"{speed:.2f} steps/s," if speed else ""
+            bar.update(task, completed=step, rate=rate, loss=f"{sum(mean) / len(mean):.4f}")
+
+        yield report
+
+
+def _say(outcome: Outcome, out: Path, steps: int) -> None:
+    print(f"{'interrupted' if outcome.interrupted else 'finished'} at step {outcome.step} of {steps}")
+    if outcome.validation:
+        cascades = " ".join(f"{value:.2f}" for value in outcome.validation["psnr_per_cascade"])
+        print(f"validation: PSNR {outcome.validation['psnr']:.2f} dB, SSIM {outcome.validation['ssim']:.4f}")
+        print(f"PSNR from the source through the cascades: {cascades}")
+    if outcome.interrupted:
+        print(f"continue with: laminar train --out {out} --resume")
+    print(f"results: {out}/best and {out}/last (checkpoints), {out}/metrics.jsonl, {out}/config.yaml")

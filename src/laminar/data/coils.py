@@ -1,0 +1,121 @@
+"""Coil sensitivities of a scan from its own calibration lines; whitening and compression of coils."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from laminar.acquisition import Acquisition
+from laminar.data.espirit import espirit
+from laminar.errors import ConfigError, DataFormatError
+
+__all__ = ["calibrate", "calibration_region", "compress", "espirit", "whiten"]
+
+_FEWEST_LINES = 4
+
+
+def calibrate(
+    acquisition: Acquisition,
+    *,
+    limit: int = 24,
+    kernel_size: int = 6,
+    threshold: float = 1e-3,
+    crop: float = 0.8,
+) -> Tensor:
+    """Sensitivities of a scan: those it brings, else ESPIRiT maps of its calibration region, slice by slice.
+
+    Shape: complex (slice, coil, y, x). `limit` bounds the calibration region along each axis, the other
+    parameters are those of `espirit`. Raises DataFormatError if the mask has no calibration region.
+    """
+    if acquisition.sensitivities is not None:
+        return acquisition.sensitivities
+    rows, columns = calibration_region(acquisition.mask, limit=limit)
+    block = acquisition.kspace[..., rows, columns]
+    return espirit(block, acquisition.matrix, kernel_size=kernel_size, threshold=threshold, crop=crop)
+
+
+def calibration_region(mask: Tensor, *, limit: int = 24) -> tuple[slice, slice]:
+    """The largest fully sampled block around DC, as slices of y and x.
+
+    `mask` is bool (y, x), true = acquired, DC at n // 2. The block reaches at most limit / 2 samples to
+    either side of DC: more of a fully sampled axis would cost time and gain nothing.
+    Raises DataFormatError if there is none of at least 4 lines (all of a shorter axis) along each axis.
+    """
+    if mask.ndim != 2 or mask.dtype != torch.bool:
+        raise DataFormatError(f"a mask must be bool (y, x); got {mask.dtype} {tuple(mask.shape)}")
+    if limit < _FEWEST_LINES:
+        raise ConfigError(f"a calibration region needs at least {_FEWEST_LINES} lines; the limit is {limit}")
+    top, bottom, left, right = _blocks_around_dc(mask, limit)
+    sampled = _block_sums(mask)
+    count = sampled[bottom, right] - sampled[top, right] - sampled[bottom, left] + sampled[top, left]
+    height, width = bottom - top, right - left
+    usable = (count == height * width) & (height >= min(_FEWEST_LINES, mask.shape[0]))
+    usable &= width >= min(_FEWEST_LINES, mask.shape[1])
+    if not bool(usable.any()):
+        raise DataFormatError(
+            f"no calibration lines: the mask {tuple(mask.shape)} has no fully sampled block of at least "
+            f"{_FEWEST_LINES} x {_FEWEST_LINES} around its center"
+        )
+    best = (height * width * usable).argmax()
+    first_y, end_y, first_x, end_x = (int(edge.flatten()[best]) for edge in (top, bottom, left, right))
+    return slice(first_y, end_y), slice(first_x, end_x)
+
+
+def _blocks_around_dc(mask: Tensor, limit: int) -> tuple[Tensor, ...]:
+    """First row, end of rows, first column, end of columns of every block that holds DC, on a 4-D grid."""
+    edges = []
+    for n in mask.shape:
+        dc = n // 2
+        edges.append(dc - torch.arange(min(limit // 2, dc) + 1))
+        edges.append(dc + 1 + torch.arange(min((limit + 1) // 2, n - dc)))
+    return torch.meshgrid(edges, indexing="ij")
+
+
+def _block_sums(mask: Tensor) -> Tensor:
+    """Number of acquired samples above and to the left of every corner: (y + 1, x + 1)."""
+    sums = torch.zeros(mask.shape[0] + 1, mask.shape[1] + 1, dtype=torch.int64)
+    sums[1:, 1:] = mask.cpu().cumsum(0).cumsum(1)
+    return sums
+
+
+def whiten(kspace: Tensor, noise_covariance: Tensor) -> Tensor:
+    """K-space whose noise is white and of unit variance in all coils.
+
+        y_white = L^-1 y,   L L^H = E[n n^H]
+
+    Shapes: `kspace` (..., coil, y, x), `noise_covariance` (coil, coil) per complex sample.
+    Raises DataFormatError if the covariance is of another size or not positive definite.
+    """
+    coils = kspace.shape[-3]
+    if tuple(noise_covariance.shape) != (coils, coils):
+        raise DataFormatError(
+            f"the noise covariance of {coils} coils must be {(coils, coils)}; got {tuple(noise_covariance.shape)}"
+        )
+    factor, failure = torch.linalg.cholesky_ex(noise_covariance.to(torch.complex128))
+    if bool(failure) or not bool(torch.isfinite(torch.view_as_real(factor)).all()):
+        raise DataFormatError("the noise covariance is not positive definite: is a coil dead or repeated?")
+    identity = torch.eye(coils, dtype=factor.dtype, device=factor.device)
+    whitening = torch.linalg.solve_triangular(factor, identity, upper=False)
+    return _combine(whitening.to(kspace), kspace)
+
+
+def compress(kspace: Tensor, n: int) -> Tensor:
+    """The n orthonormal combinations of the coils that hold the most signal, strongest first.
+
+        y_n = U_n^H y,   U_n: leading eigenvectors of sum y y^H over slices and samples
+
+    Shapes: (slice, coil, y, x) to (slice, min(n, coil), y, x). White noise stays white. Raises ConfigError
+    if n < 1. Source: Buehrer et al. 2007, doi:10.1002/mrm.21237.
+    """
+    if n < 1:
+        raise ConfigError(f"coils can be compressed to 1 or more; got {n}")
+    samples = kspace.movedim(-3, 0).flatten(1)
+    scale = samples.abs().amax().clamp_min(torch.finfo(samples.real.dtype).tiny)
+    samples = samples / scale
+    vectors = torch.linalg.eigh(samples @ samples.mH).eigenvectors
+    return _combine(vectors[:, -n:].flip(1).mH, kspace)
+
+
+def _combine(weights: Tensor, kspace: Tensor) -> Tensor:
+    """Linear combinations of the coils: (new, coil) applied to (..., coil, y, x)."""
+    return torch.einsum("nc,...cyx->...nyx", weights, kspace)

@@ -1,0 +1,79 @@
+"""Files that hold plain arrays: choose the variable, name its axes, and make an acquisition of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from laminar.acquisition import Acquisition
+from laminar.data.formats.axes import Array, arrange, example_axes
+from laminar.errors import DataFormatError
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A named array of a file: its shape and type at once, its values when `load` is called."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    is_complex: bool
+    load: Callable[[], Array]
+
+    @classmethod
+    def of(cls, array: Array) -> Variable:
+        return cls(array.shape, str(array.dtype), np.iscomplexobj(array), lambda: array)
+
+
+Variables = Mapping[str, Variable]
+
+
+def listing(variables: Variables) -> str:
+    """All variables with shape and type, for an error message."""
+    return ", ".join(f"{name} {v.shape} {v.dtype}" for name, v in variables.items()) or "no numeric array"
+
+
+def scan_name(path: Path) -> str:
+    """The name of a scan: the file's name without its suffixes `.mrd.h5`, `.cfl` and so on."""
+    stem = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    return stem[:-4] if stem.lower().endswith(".mrd") else stem
+
+
+SUFFIXES = {".h5", ".hdf5", ".mrd", ".cfl", ".hdr", ".npy", ".npz", ".mat"}
+
+
+def choose(variables: Variables, name: str | None, axes: str | None) -> tuple[str, Variable]:
+    """The variable called `name`, or the only one that can be k-space (complex, or real with an axis
+    `ri`).
+    """
+    if name is not None:
+        if name in variables:
+            return name, variables[name]
+        raise DataFormatError(f"no variable '{name}'; the file holds {listing(variables)}")
+    wants_complex = "ri" not in (axes or "").replace(" ", "").split(",")
+    fitting = {k: v for k, v in variables.items() if len(v.shape) >= 2 and v.is_complex == wants_complex}
+    if len(fitting) == 1:
+        return next(iter(fitting.items()))
+    found = "no variable" if not fitting else "more than one variable"
+    example = next(iter(fitting or variables), "NAME")
+    raise DataFormatError(
+        f"{found} is a {'complex' if wants_complex else 'real'} array of two or more axes; "
+        f"say which is k-space, for example --variable {example}; the file holds {listing(variables)}"
+    )
+
+
+def read_array(path: Path, variables: Variables, name: str | None, axes: str | None) -> Acquisition:
+    """An acquisition from one variable. An array of two axes is one slice of one coil; others need `axes`."""
+    chosen, variable = choose(variables, name, axes)
+    if axes is None and len(variable.shape) != 2:
+        raise DataFormatError(
+            f"the axes of '{chosen}' {variable.shape} {variable.dtype} are not stated in the file; "
+            f"say them in its order, for example --axes {example_axes(variable.shape)}"
+        )
+    axes = axes or "ky,kx"
+    kspace, mask = arrange(variable.load(), axes)
+    header: dict[str, Any] = {"variable": chosen, "axes": axes}
+    return Acquisition(kspace, mask, name=scan_name(path), header=header)

@@ -1,0 +1,211 @@
+"""The fastMRI layout: HDF5 with `kspace` (slice, coil, kx, ky), an ISMRMRD header and a root-sum-of-squares
+target.
+
+The readout (twofold oversampled) is the axis y of an Acquisition, the phase encoding its axis x.
+arXiv:1811.08839.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from laminar.acquisition import Acquisition
+from laminar.data.formats.arrays import scan_name
+from laminar.data.formats.axes import Array, to_complex64
+from laminar.data.formats.hdf5 import is_complex, load, load_text
+from laminar.data.formats.header import MrdHeader, parse_header
+from laminar.data.formats.sampling import detect_mask
+from laminar.errors import DataFormatError, LaminarError
+
+TARGETS = ("reconstruction_rss", "reconstruction_esc")
+PHASE = "kspace_encoding_step_1"
+
+
+def is_fastmri(file: h5py.File) -> bool:
+    """Complex `kspace` of four axes, or of three beside something else that only this layout has."""
+    kspace = file.get("kspace")
+    if not isinstance(kspace, h5py.Dataset) or not is_complex(kspace):
+        return False
+    signs = ("ismrmrd_header", *TARGETS)
+    return len(kspace.shape) == 4 or (len(kspace.shape) == 3 and any(sign in file for sign in signs))
+
+
+def read(path: Path) -> Acquisition:
+    """The scan of a fastMRI file; a single-coil one gets a coil axis of one.
+
+    The mask is the file's own (test files), zero in the padding beside the measured columns, or else where
+    k-space is not zero. `image_shape` is that of the file's target, or else the header's reconstructed
+    matrix.
+    """
+    with h5py.File(path, "r") as file:
+        kspace = to_complex64(load(file["kspace"]))
+        kspace = kspace if kspace.ndim == 4 else kspace.unsqueeze(1)
+        header = _header(file)
+        mask = detect_mask(kspace)
+        if "mask" in file:
+            mask = stored_mask(load(file["mask"]), kspace, header)
+            kspace = kspace * mask
+        shape, spacing = _geometry(file, header, kspace)
+        return Acquisition(
+            kspace,
+            mask,
+            sensitivities=to_complex64(load(file["sensitivities"])) if "sensitivities" in file else None,
+            noise_std=float(file.attrs["noise_std"]) if "noise_std" in file.attrs else None,
+            image_shape=shape,
+            spacing_mm=spacing,
+            name=scan_name(path),
+            header=_plain_attributes(file) | (dict(header.info) if header else {}),
+        )
+
+
+def stored_mask(stored: Array, kspace: Tensor, header: MrdHeader | None) -> Tensor:
+    """The mask (y, x) of a file that stores it as (x,) or (y, x), false in the padding of the phase
+    encoding.
+    """
+    mask = torch.from_numpy(np.ascontiguousarray(stored.squeeze() != 0))
+    height, width = kspace.shape[-2:]
+    if tuple(mask.shape) not in ((width,), (height, width)):
+        raise DataFormatError(
+            f"the mask must have the size ({width},) or {(height, width)} of k-space; got {stored.shape}"
+        )
+    mask = mask.expand(height, width) & measured_columns(header, width)
+    return mask.contiguous()
+
+
+def measured_columns(header: MrdHeader | None, width: int) -> Tensor:
+    """The columns (x,) between the padding: left = y // 2 - center, right = left + maximum + 1."""
+    measured = torch.ones(width, dtype=torch.bool)
+    if header and PHASE in header.limits and header.encoded_matrix[1] == width:
+        limits = header.limits[PHASE]
+        left = max(0, width // 2 - limits.center)
+        measured[:left] = False
+        measured[width // 2 - limits.center + limits.maximum + 1 :] = False
+    return measured
+
+
+def read_target(path: Path) -> Tensor | None:
+    """The reference magnitude float32 (slice, y, x) that the file holds, if any."""
+    with h5py.File(path, "r") as file:
+        found = next((load(file[name]) for name in TARGETS if name in file), None)
+    if found is None:
+        return None
+    if found.ndim != 3 or np.iscomplexobj(found):
+        raise DataFormatError(f"the target must be real (slice, y, x); got {found.dtype} {found.shape}")
+    return torch.from_numpy(np.array(found, dtype=np.float32))
+
+
+def write_fastmri(path: str | Path, acquisition: Acquisition, target: Tensor | None = None) -> None:
+    """Write a scan in the fastMRI layout, so that this package and fastMRI's own tools read it.
+
+    `target` (slice, y, x): its magnitude becomes `reconstruction_rss`. The mask is written only if there are
+    points that were not acquired: as (x,) if it consists of whole columns, else as (y, x).
+
+    Raises LaminarError if the file cannot be written; nothing is left behind then.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with h5py.File(unfinished, "w") as file:
+            _write(file, acquisition, target)
+        unfinished.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise LaminarError(f"{path}: cannot be written: {error}") from error
+    finally:
+        with suppress(OSError):  # it is gone already, or was never made
+            unfinished.unlink()
+
+
+def _write(file: h5py.File, acquisition: Acquisition, target: Tensor | None) -> None:
+    file["kspace"] = acquisition.kspace.numpy(force=True)
+    file["ismrmrd_header"] = np.bytes_(header_xml(acquisition).encode())
+    mask = acquisition.mask.cpu()
+    if not bool(mask.all()):
+        by_column = bool((mask == mask[:1]).all())
+        file["mask"] = (mask[0] if by_column else mask).numpy()
+    if acquisition.sensitivities is not None:
+        file["sensitivities"] = acquisition.sensitivities.numpy(force=True)
+    if acquisition.noise_std is not None:
+        file.attrs["noise_std"] = acquisition.noise_std
+    file.attrs["acquisition"] = str(acquisition.header.get("acquisition", "unknown"))
+    file.attrs["patient_id"] = str(acquisition.header.get("patient_id", acquisition.name))
+    if target is not None:
+        magnitude = target.detach().cpu().abs().float()
+        file["reconstruction_rss"] = magnitude.numpy()
+        file.attrs["max"] = float(magnitude.max())
+        file.attrs["norm"] = float(magnitude.norm())
+
+
+HEADER = """<?xml version="1.0" encoding="utf-8"?>
+<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
+  <experimentalConditions><H1resonanceFrequency_Hz>0</H1resonanceFrequency_Hz></experimentalConditions>
+  <encoding>
+    <encodedSpace>{encoded}</encodedSpace>
+    <reconSpace>{recon}</reconSpace>
+    <encodingLimits>
+      <kspace_encoding_step_1><minimum>0</minimum><maximum>{maximum}</maximum><center>{center}</center></kspace_encoding_step_1>
+    </encodingLimits>
+    <trajectory>cartesian</trajectory>
+  </encoding>
+</ismrmrdHeader>
+"""
+
+
+def header_xml(acquisition: Acquisition) -> str:
+    """A minimal ISMRMRD header: its x is the axis y (readout) of the acquisition, its y the axis x."""
+    columns = acquisition.mask.any(0).nonzero()
+    first, last = int(columns.min()), int(columns.max())
+    spacing = acquisition.spacing_mm or (0.0, 0.0)  # a field of view of zero: not known
+    height, width = acquisition.matrix
+    return HEADER.format(
+        encoded=_space((height, width), spacing),
+        recon=_space(acquisition.image_shape or (height, width), spacing),
+        maximum=last - first,
+        center=width // 2 - first,
+    )
+
+
+def _space(size: tuple[int, int], spacing: tuple[float, float]) -> str:
+    x, y = size
+    fov_x, fov_y = x * spacing[0], y * spacing[1]
+    return (
+        f"<matrixSize><x>{x}</x><y>{y}</y><z>1</z></matrixSize>"
+        f"<fieldOfView_mm><x>{fov_x!r}</x><y>{fov_y!r}</y><z>1.0</z></fieldOfView_mm>"
+    )
+
+
+def _header(file: h5py.File) -> MrdHeader | None:
+    if "ismrmrd_header" not in file:
+        return None
+    return parse_header(load_text(file["ismrmrd_header"]))
+
+
+def _geometry(
+    file: h5py.File, header: MrdHeader | None, kspace: Tensor
+) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
+    target = next((file[name].shape for name in TARGETS if name in file), None)
+    matrix = target[-2:] if target else header.recon_matrix[:2] if header else None
+    shape = None if matrix is None else (min(matrix[0], kspace.shape[-2]), min(matrix[1], kspace.shape[-1]))
+    x, y = (header.spacing(0), header.spacing(1)) if header else (None, None)
+    return shape, None if x is None or y is None else (x, y)
+
+
+def _plain_attributes(file: h5py.File) -> dict[str, Any]:
+    """The attributes that are one number or one text, as Python's own types."""
+    plain: dict[str, Any] = {}
+    for name in file.attrs:
+        attribute = file.attrs.get_id(name)
+        is_text = h5py.check_string_dtype(attribute.dtype) is not None
+        # The type is looked at first: HDF5 can crash on reading a corrupt one.
+        if attribute.shape == () and (is_text or attribute.dtype.kind in "biuf"):
+            value = file.attrs[name]
+            value = value.item() if isinstance(value, np.generic) else value
+            plain[name] = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return plain

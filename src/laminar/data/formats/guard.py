@@ -1,0 +1,65 @@
+"""One door for failure: whatever a library raises on a broken file becomes one DataFormatError that names
+it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+from laminar.data.formats.arrays import scan_name
+from laminar.errors import DataFormatError
+
+# What h5py, numpy, scipy, zipfile and the XML parser raise on truncated, corrupt or mistyped input.
+# A broken file can reach any of their internals, so these are wide; a bug of ours would hide among them,
+# which is why each keeps its cause and the tests read every format both ways.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+    ElementTree.ParseError,
+    SyntaxError,
+    tokenize.TokenError,
+)
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an error without line breaks; the name of its type if it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn every failure inside into a DataFormatError whose one line begins with the path."""
+    try:
+        with warnings.catch_warnings():
+            # The libraries warn of oddities in files (old headers, duplicate names); none is news to a user.
+            warnings.simplefilter("ignore")
+            yield
+    except DataFormatError as error:
+        text = one_line(error)
+        text = text.removeprefix(f"{scan_name(path)}: ")
+        raise DataFormatError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    except PermissionError as error:
+        raise DataFormatError(f"{path}: no permission to read it") from error
+    except UNREADABLE as error:
+        kind = type(error).__name__
+        raise DataFormatError(f"{path}: truncated or corrupt ({kind}: {one_line(error)})") from error

@@ -1,0 +1,128 @@
+"""The ISMRMRD XML header, as ISMRMRD and fastMRI files carry it: matrix sizes, fields of view, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree import ElementTree
+
+from laminar.errors import DataFormatError
+
+Size = tuple[int, int, int]
+Length = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """First, last and central index of an encoding counter; the central one is the line through DC."""
+
+    minimum: int
+    maximum: int
+    center: int
+
+
+@dataclass(frozen=True)
+class MrdHeader:
+    """What the first encoding of an ISMRMRD header says. Sizes and lengths (mm) are (x, y, z), x the
+    readout.
+    """
+
+    encoded_matrix: Size
+    recon_matrix: Size
+    encoded_fov_mm: Length | None = None
+    recon_fov_mm: Length | None = None
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    trajectory: str = "cartesian"
+    calibration_mode: str = ""
+    noise_bandwidth: float = 1.0
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def crop(self, axis: int) -> int:
+        """Number of points (axis 0, 1, 2 = x, y, z) of the reconstructed field of view at the encoded
+        resolution.
+        """
+        encoded, recon = self.encoded_matrix[axis], self.recon_matrix[axis]
+        if self.encoded_fov_mm and self.recon_fov_mm:
+            recon = round(encoded * self.recon_fov_mm[axis] / self.encoded_fov_mm[axis])
+        return max(1, min(encoded, recon))
+
+    def spacing(self, axis: int) -> float | None:
+        """Size in mm of a pixel along x, y or z at the encoded resolution."""
+        return self.encoded_fov_mm[axis] / self.encoded_matrix[axis] if self.encoded_fov_mm else None
+
+
+# What is worth keeping of the rest: where it stands, and under which name. Nothing about the patient.
+INFO = {
+    "acquisitionSystemInformation/systemVendor": "vendor",
+    "acquisitionSystemInformation/systemModel": "model",
+    "acquisitionSystemInformation/systemFieldStrength_T": "field_strength_t",
+    "measurementInformation/protocolName": "protocol",
+    "measurementInformation/patientPosition": "patient_position",
+    "sequenceParameters/sequence_type": "sequence",
+    "sequenceParameters/TR": "tr_ms",
+    "sequenceParameters/TE": "te_ms",
+    "sequenceParameters/TI": "ti_ms",
+    "sequenceParameters/flipAngle_deg": "flip_angle_deg",
+}
+
+
+def parse_header(xml: str | bytes) -> MrdHeader:
+    """Read an ISMRMRD XML header. Raises DataFormatError if it is no such header."""
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise DataFormatError(f"the ISMRMRD header is not valid XML: {error}") from error
+    encoding = _find(root, "encoding")
+    if encoding is None:
+        raise DataFormatError("the ISMRMRD header has no encoding")
+    encoded = _size(encoding, "encodedSpace/matrixSize")
+    return MrdHeader(
+        encoded_matrix=encoded,
+        recon_matrix=_size(encoding, "reconSpace/matrixSize"),
+        encoded_fov_mm=_lengths(encoding, "encodedSpace/fieldOfView_mm"),
+        recon_fov_mm=_lengths(encoding, "reconSpace/fieldOfView_mm"),
+        limits=_limits(encoding),
+        trajectory=_text(encoding, "trajectory") or "cartesian",
+        calibration_mode=_text(encoding, "parallelImaging/calibrationMode"),
+        noise_bandwidth=float(_text(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth") or 1.0),
+        info={name: _plain(text) for place, name in INFO.items() if (text := _text(root, place))},
+    )
+
+
+def _find(node: ElementTree.Element, place: str) -> ElementTree.Element | None:
+    return node.find("/".join("{*}" + part for part in place.split("/")))
+
+
+def _text(node: ElementTree.Element, place: str) -> str:
+    found = _find(node, place)
+    return (found.text or "").strip() if found is not None else ""
+
+
+def _plain(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _size(node: ElementTree.Element, place: str) -> Size:
+    x, y, z = (int(_text(node, f"{place}/{axis}") or 0) for axis in "xyz")
+    if min(x, y, z) < 1:
+        raise DataFormatError(f"the ISMRMRD header must give a positive {place}; got {(x, y, z)}")
+    return x, y, z
+
+
+def _lengths(node: ElementTree.Element, place: str) -> Length | None:
+    x, y, z = (float(_text(node, f"{place}/{axis}") or 0.0) for axis in "xyz")
+    return (x, y, z) if min(x, y, z) > 0 and max(x, y, z) < float("inf") else None
+
+
+def _limits(encoding: ElementTree.Element) -> dict[str, Limits]:
+    found = {}
+    for name in ("kspace_encoding_step_1", "kspace_encoding_step_2"):
+        place = f"encodingLimits/{name}"
+        if _find(encoding, place) is not None:
+            values = (int(_text(encoding, f"{place}/{part}") or 0) for part in ("minimum", "maximum", "center"))
+            found[name] = Limits(*values)
+    return found

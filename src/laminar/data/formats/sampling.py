@@ -1,0 +1,59 @@
+"""Where k-space was sampled, told from the samples themselves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from laminar.errors import DataFormatError
+
+# A line counts as whole when this part of it is non-zero: quantized data hold some exact zeros.
+WHOLE_LINE = 0.95
+
+
+def occupied(line_axis_mask: Tensor) -> Tensor:
+    """The extent of a readout: true from the first to the last index that any line reaches. (line, n) ->
+    (n,).
+    """
+    used = line_axis_mask.any(0).nonzero()
+    extent = torch.zeros(line_axis_mask.shape[1], dtype=torch.bool)
+    extent[int(used.min()) : int(used.max()) + 1] = True
+    return extent
+
+
+def has_whole_lines(mask: Tensor, axis: int) -> bool:
+    """Whether every line along `axis` with any sample is sampled over the extent that all lines share.
+
+    Zeros before and after that extent are asymmetric echo or zero padding and do not count against it.
+    """
+    lines = mask.movedim(axis, -1).reshape(-1, mask.shape[axis])
+    lines = lines[lines.any(1)]
+    filled = lines[:, occupied(lines)].float().mean(1)
+    return bool((filled >= WHOLE_LINE).all())
+
+
+def detect_mask(kspace: Tensor) -> Tensor:
+    """The points (y, x) at which any slice or coil of `kspace` (slice, coil, y, x) is non-zero.
+
+    Where that consists of whole lines, single zeros within them are filled: a scanner acquires lines, not
+    points. Raises DataFormatError if nothing is non-zero.
+    """
+    mask = (kspace != 0).any(0).any(0)
+    if not bool(mask.any()):
+        raise DataFormatError("no acquired line: k-space is zero everywhere")
+    for axis in (0, 1):
+        if has_whole_lines(mask, axis):
+            lines = mask.movedim(axis, -1)
+            whole = lines.any(1)[:, None] & occupied(lines)[None, :]
+            return whole.movedim(-1, axis).contiguous()
+    return mask
+
+
+def readout_axis(mask: Tensor) -> int:
+    """The axis of a 3-D mask along which every acquired line is whole; the last of several."""
+    for axis in (2, 1, 0):
+        if mask.shape[axis] > 1 and has_whole_lines(mask, axis):
+            return axis
+    raise DataFormatError(
+        "no fully sampled axis among kz, ky, kx: a 3-D Cartesian scan has one, its readout, along which it is split"
+    )

@@ -1,0 +1,105 @@
+"""The noise level of a scan that came without a noise measurement."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from laminar.data.coils import calibration_region
+from laminar.data.espirit import patches
+from laminar.errors import DataFormatError
+
+_SLICES = 4  # noise does not depend on the slice: a few of them tell it
+_BANDS = 16
+_QUANTILE = 0.25  # what is left of the signal is sparse, and hardly shifts a low quantile
+
+
+def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
+    """Standard deviation of the noise per complex sample, E|n|^2 = sigma^2, root mean square over coils.
+
+    Each of three places shows noise with little signal in it; what signal there is makes the estimate too
+    large, so the least of them is taken:
+        samples at the edge of k-space;
+        air beside the object, where the readout has samples without gaps and can be transformed alone;
+        the part of the calibration patches that no low-rank signal explains.
+
+    Shapes: `kspace` (slice, coil, y, x), `mask` bool (y, x), true = acquired. Units: those of k-space.
+    Coils need not be prewhitened, but if their levels differ by more than about two the estimate is too low.
+    Raises DataFormatError if the mask does not fit k-space or acquires nothing.
+    """
+    if kspace.ndim != 4 or mask.shape != kspace.shape[-2:] or not bool(mask.any()):
+        raise DataFormatError(
+            f"noise needs k-space (slice, coil, y, x) and a mask of acquired samples (y, x); "
+            f"got {tuple(kspace.shape)} and {tuple(mask.shape)}"
+        )
+    step = math.ceil(len(kspace) / _SLICES)
+    kspace = kspace[step // 2 :: step].detach().to(torch.complex128)
+    scale = kspace.abs().amax().clamp_min(1e-300)
+    kspace = kspace / scale
+    variances = [_edge_of_kspace(kspace, mask), *_air(kspace, mask), *_unexplained(kspace, mask)]
+    return float(scale) * math.sqrt(min(variances))
+
+
+def _quietest_band(power: Tensor) -> float:
+    """Noise variance from |samples|^2 (coil, band, sample) in the band where the mean over coils is least.
+
+    |n|^2 is exponentially distributed, its q-quantile -sigma^2 log(1 - q).
+    """
+    rank = int(_QUANTILE * power.shape[-1]) + 1
+    variance = power.kthvalue(rank, dim=-1).values / -math.log1p(-_QUANTILE)
+    return float(variance.mean(0).min())
+
+
+def _edge_of_kspace(kspace: Tensor, mask: Tensor) -> float:
+    y, x = (2 * (torch.arange(n) - n // 2) / n for n in mask.shape)
+    outwards = torch.hypot(y[:, None], x[None, :]).to(mask.device)[mask].argsort()
+    power = kspace[..., mask][..., outwards].abs().square().movedim(1, 0)  # coil, slice, sample
+    length = max(min(64, power.shape[-1]), power.shape[-1] // _BANDS)
+    bands = power.flip(-1).unfold(-1, length, length)  # coil, slice, band, sample
+    return _quietest_band(bands.transpose(1, 2).flatten(2))
+
+
+def _air(kspace: Tensor, mask: Tensor) -> list[float]:
+    """An estimate for every axis that is sampled without gaps on every acquired line."""
+    rows, columns = mask.any(1), mask.any(0)
+    if not torch.equal(mask, rows[:, None] & columns):
+        return []
+    block = kspace[..., rows, :][..., columns].movedim(1, 0)  # coil, slice, y, x
+    estimates = []
+    for acquired, lines in ((rows, block.movedim(2, 1)), (columns, block.movedim(3, 1))):
+        span = acquired.nonzero()
+        positions = lines.shape[1]
+        if int(span[-1] - span[0]) + 1 != positions or positions < _BANDS:
+            continue
+        profile = torch.fft.fftshift(torch.fft.fft(lines, dim=1, norm="ortho"), dim=1)
+        rim = positions // 40  # the receiver's filter attenuates the noise there
+        profile = profile[:, rim : positions - rim].abs().square().flatten(2)
+        width = max(4, positions // _BANDS)
+        estimates.append(_quietest_band(profile.unfold(1, width, width // 2).flatten(2)))
+    return estimates
+
+
+def _unexplained(kspace: Tensor, mask: Tensor) -> list[float]:
+    """Residual variance of the calibration patches beyond the rank that rises above white noise."""
+    try:
+        region = calibration_region(mask)
+    except DataFormatError:
+        return []
+    return [_residual_variance(patches(block[..., *region], 6)[0]) for block in kspace]
+
+
+def _residual_variance(columns: Tensor) -> float:
+    """Variance s_r = tail energy / ((m - r)(n - r)) at the first rank r whose next singular value is noise.
+
+    The largest singular value of m x n white noise is sigma (sqrt m + sqrt n).
+    """
+    m, n = columns.shape
+    energy = torch.linalg.svdvals(columns).square()
+    tail = energy.flip(0).cumsum(0).flip(0)
+    rank = torch.arange(len(energy), device=energy.device)
+    variance = tail / ((m - rank) * (n - rank))
+    is_noise = energy <= (math.sqrt(m) + math.sqrt(n)) ** 2 * variance
+    is_noise[-1] = True
+    return float(variance[is_noise.int().argmax()])

@@ -1,0 +1,81 @@
+"""From an acquisition to the normalized inverse problem that every method solves: one way for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from laminar.acquisition import Acquisition
+from laminar.data.coils import calibrate, calibration_region
+from laminar.data.noise import estimate_noise_std
+from laminar.operators import Encoding, ifft2c
+
+SCALE_QUANTILE = 0.99
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`y = A x + n` in units in which the image is about one.
+
+    Shapes: `kspace` and `sensitivities` complex64 (batch, coil, y, x); `mask` bool (batch, y, x);
+    `noise_level` (batch,), sigma per complex sample in these units; `scale` (batch,): image in the units of
+    the file = scale * image in these units.
+    """
+
+    kspace: Tensor
+    mask: Tensor
+    sensitivities: Tensor
+    noise_level: Tensor
+    scale: Tensor
+
+    @cached_property
+    def operator(self) -> Encoding:
+        return Encoding(self.mask, self.sensitivities)
+
+    def to(self, device: torch.device | str) -> Problem:
+        return Problem(*(part.to(device) for part in self._parts()))
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.kspace, self.mask, self.sensitivities, self.noise_level, self.scale
+
+    @staticmethod
+    def stack(problems: Sequence[Problem]) -> Problem:
+        """One batch of problems of the same matrix and number of coils."""
+        return Problem(*(torch.cat(parts) for parts in zip(*(p._parts() for p in problems), strict=True)))
+
+
+def prepare(acquisition: Acquisition) -> Problem:
+    """The inverse problem of an acquisition, one batch entry a slice.
+
+    Sensitivities come from the scan or from its calibration region (ESPIRiT), the noise level from the scan or
+    from its k-space. The scale is the 0.99 quantile of the root-sum-of-squares image of the calibration region
+    alone, so that it does not depend on the acceleration. A slice without signal keeps scale 1.
+    Raises DataFormatError if there are neither sensitivities nor calibration lines.
+    """
+    kspace, mask = acquisition.kspace, acquisition.mask
+    sensitivities = calibrate(acquisition)
+    scale = _scale(acquisition)
+    noise = acquisition.noise_std
+    if noise is None:
+        noise = estimate_noise_std(kspace, mask)
+    batch_mask = mask.expand(len(kspace), *mask.shape)
+    return Problem(
+        kspace / scale[:, None, None, None],
+        batch_mask,
+        sensitivities,
+        (noise / scale).to(torch.float32),
+        scale,
+    )
+
+
+def _scale(acquisition: Acquisition) -> Tensor:
+    rows, columns = calibration_region(acquisition.mask)
+    block = acquisition.kspace[..., rows, columns]
+    image = ifft2c(block).abs().square().sum(1).sqrt()
+    shrink = (block.shape[-2] * block.shape[-1] / acquisition.mask.numel()) ** 0.5
+    scale = shrink * image.flatten(1).quantile(SCALE_QUANTILE, dim=1)
+    return torch.where(scale > 0, scale, 1.0)

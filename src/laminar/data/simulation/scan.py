@@ -1,0 +1,79 @@
+"""A simulated scan: phantom, coils, k-space of a finer grid, colored noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from laminar.acquisition import Acquisition, Sample
+from laminar.data.simulation.phantoms import phantom
+from laminar.data.simulation.receive import colored_noise, noise_covariance, sensitivities
+from laminar.operators import fft2c, ifft2c
+
+OVERSAMPLING = 2
+
+
+@dataclass(frozen=True)
+class SimulatedSlice:
+    """A fully sampled simulated slice.
+
+    `kspace` and `clean` complex64 (coil, y, x), with and without noise; `covariance` (coil, coil) of the noise per
+    complex sample.
+    """
+
+    kspace: Tensor
+    clean: Tensor
+    covariance: Tensor
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        return int(self.kspace.shape[-2]), int(self.kspace.shape[-1])
+
+    @property
+    def coil_images(self) -> Tensor:
+        """Noiseless coil images (coil, y, x) at the sampled resolution."""
+        return ifft2c(self.clean)
+
+    def crop(self, axis: int, start: int, size: int) -> SimulatedSlice:
+        """The slice with a part of its field of view along a fully sampled axis, -1 or -2: the readout.
+
+        A readout without gaps can be transformed by itself, so the part is a complete problem of less work.
+        """
+
+        def part(y: Tensor) -> Tensor:
+            return fft2c(ifft2c(y, (axis,)).narrow(axis, start, size), (axis,))
+
+        return SimulatedSlice(part(self.kspace), part(self.clean), self.covariance)
+
+    def sample(self, name: str = "simulated") -> Sample:
+        """The scan as a file would hold it, with the noiseless root-sum-of-squares image as target."""
+        everything = torch.ones(self.kspace.shape[-2:], dtype=torch.bool)
+        acquisition = Acquisition(self.kspace[None], everything, name=name, header={"simulated": True})
+        return Sample(acquisition, self.coil_images.abs().square().sum(0).sqrt()[None])
+
+
+def simulate_slice(
+    anatomy: str, matrix: tuple[int, int], n_coils: int, noise_std: float, generator: torch.Generator
+) -> SimulatedSlice:
+    """Scan a random phantom: `y = crop(F S x) + n`, with `S x` on a grid `OVERSAMPLING` times finer.
+
+    The finer grid avoids the inverse crime: k-space is a crop of a larger one, so that the coil images have Gibbs
+    ringing and partial volume. `noise_std` is relative to a magnetization of about one, `E|n_c|^2 = noise_std^2` on
+    average over the coils, with correlation between them.
+    """
+    fine = (OVERSAMPLING * matrix[0], OVERSAMPLING * matrix[1])
+    image = phantom(anatomy, fine, generator)
+    maps = sensitivities(n_coils, fine, generator)
+    clean = _central(fft2c(maps * image), matrix) / OVERSAMPLING
+    covariance = noise_std**2 * noise_covariance(n_coils, generator)
+    noise = colored_noise((n_coils, *matrix), covariance, generator)
+    return SimulatedSlice(clean + noise.to(clean.dtype), clean, covariance)
+
+
+def _central(kspace: Tensor, matrix: tuple[int, int]) -> Tensor:
+    """The block of `matrix` around the zero frequency at n // 2."""
+    for axis, size in zip((-2, -1), matrix, strict=True):
+        kspace = kspace.narrow(axis, kspace.shape[axis] // 2 - size // 2, size)
+    return kspace

@@ -1,0 +1,41 @@
+"""A simulated data set in the fastMRI layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from laminar.acquisition import Acquisition
+from laminar.data.formats import write_fastmri
+from laminar.data.simulation.scan import simulate_slice
+
+LARGEST_SEED = 2**62
+
+
+def simulate_file(
+    path: Path,
+    anatomy: str,
+    matrix: tuple[int, int],
+    n_coils: int,
+    n_slices: int,
+    noise_std: float,
+    seed: int,
+) -> None:
+    """Write a fully sampled simulated scan: `kspace` (slice, coil, y, x) with colored noise, the noiseless
+    `reconstruction_rss`, and `noise_covariance` (slice, coil, coil) per complex sample.
+
+    Slices are independent draws: each has its own anatomy, coils and noise. The same seed gives the same file.
+    """
+    seeds = torch.Generator().manual_seed(seed)
+    slices = []
+    for _ in range(n_slices):
+        slice_seed = int(torch.randint(LARGEST_SEED, (), generator=seeds))
+        generator = torch.Generator().manual_seed(slice_seed)
+        slices.append(simulate_slice(anatomy, matrix, n_coils, noise_std, generator))
+    header = {"acquisition": f"SIMULATED_{anatomy.upper()}", "patient_id": f"simulated-{seed}"}
+    everything = torch.ones(matrix, dtype=torch.bool)
+    acquisition = Acquisition(torch.stack([s.kspace for s in slices]), everything, name=path.stem, header=header)
+    target = torch.cat([s.sample().target for s in slices])
+    covariance = torch.stack([s.covariance for s in slices])
+    write_fastmri(path, acquisition, target, {"noise_covariance": covariance})

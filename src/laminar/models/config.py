@@ -1,0 +1,110 @@
+"""The settings of an unrolled network, and the published networks as named settings."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from laminar.errors import ConfigError
+from laminar.flow import DATA_STEPS, DataStep
+
+
+@dataclass(frozen=True)
+class RegularizerConfig:
+    """A built-in regularizer: `unet` uses `channels` and `fold`, `cnn` uses `channels[0]` and `depth`."""
+
+    kind: Literal["unet", "cnn", "custom"] = "unet"
+    channels: list[int] = field(default_factory=lambda: [32, 64, 64])
+    fold: int = 2
+    depth: int = 5
+
+
+@dataclass(frozen=True)
+class UnrolledConfig:
+    """Settings of `UnrolledNetwork`.
+
+    Args:
+        n_cascades: number of cascades N.
+        data_step: proximal | gradient | gradient_endpoint | hard, see `laminar.flow.cascade`.
+        coefficients: free | flow (closed form) | learned (a learned schedule that stays a discretization).
+        shared: one regularizer with time embedding for all cascades, instead of one each.
+        source: zero-filled | cg-sense, the image at t = 1.
+        source_std: width of the image in the Tikhonov weight of the CG-SENSE source, (sigma^2 + floor^2) / source_std^2.
+        source_iterations: its conjugate-gradient iterations.
+        schedule_alpha: exponent of the power schedule, 0 is uniform.
+        schedule_dense_at: image | start, where the power schedule is dense.
+        prior_std: model of the prior width, nu_k = prior_std * t (flow, learned); in units of the image.
+        learn_prior_std: let every nu_k be learned.
+        noise_floor: model error added to the measured noise level, in units of the image.
+        data_weight: initial coefficient of the data step (free).
+        cg_iterations: most conjugate-gradient iterations of a proximal step.
+        cg_tolerance: relative residual at which they stop.
+        regularizer: the network R.
+    """
+
+    n_cascades: int = 6
+    data_step: DataStep = "proximal"
+    coefficients: Literal["free", "flow", "learned"] = "flow"
+    shared: bool = False
+    source: Literal["zero-filled", "cg-sense"] = "cg-sense"
+    source_std: float = 0.3
+    source_iterations: int = 15
+    schedule_alpha: float = 0.0
+    schedule_dense_at: Literal["image", "start"] = "image"
+    prior_std: float = 0.06
+    learn_prior_std: bool = True
+    noise_floor: float = 0.005
+    data_weight: float = 0.1
+    cg_iterations: int = 6
+    cg_tolerance: float = 1e-3
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+
+    def __post_init__(self) -> None:
+        if self.data_step not in DATA_STEPS:
+            raise ConfigError(f"data_step must be one of {', '.join(DATA_STEPS)}; got {self.data_step!r}")
+        if self.coefficients not in ("free", "flow", "learned"):
+            raise ConfigError(f"coefficients must be free, flow or learned; got {self.coefficients!r}")
+        if self.source not in ("zero-filled", "cg-sense"):
+            raise ConfigError(f"source must be zero-filled or cg-sense; got {self.source!r}")
+        for name in ("n_cascades", "prior_std", "source_std", "data_weight", "cg_iterations", "source_iterations"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be positive; got {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> UnrolledConfig:
+        """The inverse of `to_dict`; an unknown key is a ConfigError that names the nearest valid one."""
+        regularizer = RegularizerConfig(**_known(RegularizerConfig, values.get("regularizer", {})))
+        return cls(**{**_known(cls, values), "regularizer": regularizer})
+
+
+def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    valid = [f.name for f in fields(cls)]
+    for key in values:
+        if key not in valid:
+            raise ConfigError(f"unknown setting {key!r} of {cls.__name__}{nearest(key, valid)}")
+    return values
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """`; did you mean 'x'?`, or nothing if no valid name is near."""
+    close = difflib.get_close_matches(name, valid, 1, 0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(valid)}"
+
+
+PRESETS: dict[str, UnrolledConfig] = {
+    "flat": UnrolledConfig(),
+    "varnet": UnrolledConfig(data_step="gradient", coefficients="free", source="zero-filled", data_weight=1.0),
+    "modl": UnrolledConfig(coefficients="free", shared=True, source="zero-filled", data_weight=0.05, cg_iterations=10),
+}
+
+
+def preset(name: str, **changes: Any) -> UnrolledConfig:
+    """A published network by name: `flat` (arXiv 2512.03020), `varnet` (E2E-VarNet in the image domain,
+    arXiv 2004.06688), `modl` (arXiv 1712.02862, shared weights); `changes` replace single settings."""
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}{nearest(name, list(PRESETS))}")
+    return replace(PRESETS[name], **_known(UnrolledConfig, changes))

@@ -1,0 +1,9 @@
+"""Regularizers `R(x, t)`: complex image (batch, y, x) and time (batch,) to complex image.
+
+Any `nn.Module` with this signature can take their place.
+"""
+
+from laminar.networks.cnn import CNN
+from laminar.networks.unet import UNet
+
+__all__ = ["CNN", "UNet"]

@@ -1,0 +1,71 @@
+"""A U-Net without biases or normalization, for complex images of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from laminar.networks.channels import SLOPE, TimeScale, conv3x3, pad_to_multiple, to_channels, to_complex, zero_conv3x3
+
+
+class UNet(nn.Module):
+    """`R(x, t)`, a U-Net on real and imaginary part with `R(a x, t) = a R(x, t)` for a >= 0.
+
+    The image is folded by `fold` into channels first (pixel unshuffle), so that no convolution runs at full
+    resolution with few channels, which is what a CPU is slow at. No bias and no normalization: the result
+    does not depend on the unit of the image (Mohan et al., arXiv 1906.05478). The last convolution starts at
+    zero, so that an untrained cascade changes nothing.
+
+    Shapes: complex (batch, y, x) and time (batch,) to complex (batch, y, x).
+    """
+
+    def __init__(self, channels: Sequence[int] = (32, 64, 64), fold: int = 2, time_embedding: bool = False) -> None:
+        super().__init__()
+        self.fold, self.n_levels = fold, len(channels)
+        self.first = conv3x3(2 * fold**2, channels[0])
+        inputs = [channels[0], *channels[:-1]]
+        self.down = nn.ModuleList(_Block(i, o, time_embedding) for i, o in zip(inputs, channels, strict=True))
+        self.up = nn.ModuleList(_Block(fine + coarse, fine, time_embedding) for fine, coarse in pairwise(channels))
+        self.last = zero_conv3x3(channels[0], 2 * fold**2)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        padded = pad_to_multiple(to_channels(x), self.fold * 2 ** (self.n_levels - 1))
+        folded = F.pixel_unshuffle(padded, self.fold).contiguous(memory_format=torch.channels_last)
+        features = self._decode(self._encode(self.first(folded), time), time)
+        residual = F.pixel_shuffle(self.last(features), self.fold)
+        return to_complex(residual[..., :height, :width])
+
+    def _encode(self, features: Tensor, time: Tensor) -> list[Tensor]:
+        levels: list[Tensor] = []
+        for block in self.down:
+            features = block(F.avg_pool2d(features, 2) if levels else features, time)
+            levels.append(features)
+        return levels
+
+    def _decode(self, levels: list[Tensor], time: Tensor) -> Tensor:
+        features = levels.pop()
+        for block in reversed(self.up):
+            coarse = F.interpolate(features, scale_factor=2)
+            features = block(torch.cat([levels.pop(), coarse], 1), time)
+        return features
+
+
+class _Block(nn.Module):
+    """Two convolutions with leaky rectifiers; the time scales the features between them."""
+
+    def __init__(self, inputs: int, outputs: int, time_embedding: bool) -> None:
+        super().__init__()
+        self.first, self.second = conv3x3(inputs, outputs), conv3x3(outputs, outputs)
+        self.time_scale = TimeScale(outputs) if time_embedding else None
+
+    def forward(self, features: Tensor, time: Tensor) -> Tensor:
+        features = F.leaky_relu(self.first(features), SLOPE)
+        if self.time_scale is not None:
+            features = self.time_scale(features, time)
+        return F.leaky_relu(self.second(features), SLOPE)

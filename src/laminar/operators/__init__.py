@@ -1,0 +1,16 @@
+"""Linear operators: pure functions of tensors, never changed after they are made."""
+
+from laminar.operators.encoding import Encoding
+from laminar.operators.fourier import fft2c, ifft2c
+from laminar.operators.linear import LinearOperator, conjugate_gradient, solve, spectral_norm, wrap
+
+__all__ = [
+    "Encoding",
+    "LinearOperator",
+    "conjugate_gradient",
+    "fft2c",
+    "ifft2c",
+    "solve",
+    "spectral_norm",
+    "wrap",
+]

@@ -1,0 +1,153 @@
+"""Linear operators, their algebra, and the solution of `(A^H A + w I) x = b` with an exact implicit gradient."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+LinearMap = Callable[[Tensor], Tensor]
+
+
+class LinearOperator(ABC):
+    """A linear map of batched tensors; a subclass writes `forward` and `adjoint`, and `gram` if it knows better.
+
+    `adjoint` must satisfy `<A x, y> = <x, A^H y>` in the inner product `sum conj(a) b`.
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def adjoint(self, y: Tensor) -> Tensor: ...
+
+    def gram(self, x: Tensor) -> Tensor:
+        """`A^H A x`."""
+        return self.adjoint(self.forward(x))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+    @property
+    def H(self) -> LinearOperator:
+        return Wrapped(self.adjoint, self.forward)
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
+        return Wrapped(lambda x: self.forward(other.forward(x)), lambda y: other.adjoint(self.adjoint(y)))
+
+
+class Wrapped(LinearOperator):
+    """An operator made of two callables."""
+
+    def __init__(self, forward: LinearMap, adjoint: LinearMap) -> None:
+        self._forward, self._adjoint = forward, adjoint
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._forward(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self._adjoint(y)
+
+
+class _HasAdjoint(Protocol):
+    def forward(self, x: Any, /) -> Any: ...
+    def adjoint(self, y: Any, /) -> Any: ...
+
+
+def wrap(operator: _HasAdjoint) -> LinearOperator:
+    """Any object with a `forward` and an `adjoint` (deepinv, mrpro, user code) as a `LinearOperator`.
+
+    Operators that return a one-element tuple (mrpro) are unpacked. Raises TypeError for anything else.
+    """
+    if isinstance(operator, LinearOperator):
+        return operator
+    adjoint = getattr(operator, "adjoint", None) or getattr(operator, "A_adjoint", None)
+    if isinstance(adjoint, torch.nn.Module):
+        adjoint = adjoint.forward
+    if not callable(getattr(operator, "forward", None)) or not callable(adjoint):
+        raise TypeError(f"an operator needs forward(x) and adjoint(y); {type(operator).__name__} has not")
+    unpack: Callable[[Any], Tensor] = lambda out: out[0] if isinstance(out, tuple) else out  # noqa: E731
+    return Wrapped(lambda x: unpack(operator.forward(x)), lambda y: unpack(adjoint(y)))
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """`Re <a, b>` of each batch entry, kept broadcastable."""
+    axes = tuple(range(1, a.ndim))
+    product = (a.conj() * b).real if a.is_complex() else a * b
+    return product.sum(axes, keepdim=True)
+
+
+def conjugate_gradient(
+    normal: LinearMap, rhs: Tensor, start: Tensor | None = None, *, iterations: int, tolerance: float = 0.0
+) -> Tensor:
+    """Solve `normal(x) = rhs` for a Hermitian positive definite map, each batch entry by itself.
+
+    Shapes: `rhs` and `start` (batch, ...). Stops after `iterations`, or when every residual norm is below
+    `tolerance * ||rhs||`. Hestenes and Stiefel 1952, doi:10.6028/jres.049.044.
+    """
+    x = torch.zeros_like(rhs) if start is None else start
+    residual = rhs - normal(x) if start is not None else rhs
+    direction, energy = residual, _inner(residual, residual)
+    goal = tolerance**2 * _inner(rhs, rhs)
+    for _ in range(iterations):
+        if bool((energy <= goal).all()):
+            break
+        mapped = normal(direction)
+        step = _safe_ratio(energy, _inner(direction, mapped))
+        x = x + step * direction
+        residual = residual - step * mapped
+        energy, previous = _inner(residual, residual), energy
+        direction = residual + _safe_ratio(energy, previous) * direction
+    return x
+
+
+def _safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """`numerator / denominator`, and 0 where an entry has already converged to a zero denominator."""
+    return torch.where(denominator > 0, numerator / denominator.clamp_min(torch.finfo(denominator.dtype).tiny), 0)
+
+
+class _ImplicitGradient(torch.autograd.Function):
+    """Forward: zero. Backward: `M^(-1) g`, so that `x + apply(b - M x)` has the gradient of `M^(-1) b`."""
+
+    @staticmethod
+    def forward(ctx: Any, residual: Tensor, solver: LinearMap) -> Tensor:
+        ctx.solver = solver
+        return torch.zeros_like(residual)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.solver(grads[0]), None
+
+
+def solve(
+    normal: LinearMap, rhs: Tensor, start: Tensor | None = None, *, iterations: int, tolerance: float = 0.0
+) -> Tensor:
+    """`conjugate_gradient` with the exact implicit gradient, in memory that does not grow with the iterations.
+
+    With `M x = b` the differential is `dx = M^(-1)(db - dM x)`: one more solve in the backward pass gives the
+    gradient of everything that `normal` and `rhs` depend on. It is exact as far as both solves have converged.
+    """
+    with torch.no_grad():
+        x = conjugate_gradient(normal, rhs, start, iterations=iterations, tolerance=tolerance)
+    if not torch.is_grad_enabled():
+        return x
+    residual = rhs - normal(x)
+    if not residual.requires_grad:
+        return x
+
+    def inverse(gradient: Tensor) -> Tensor:
+        return conjugate_gradient(normal, gradient, iterations=iterations, tolerance=tolerance)
+
+    correction: Tensor = _ImplicitGradient.apply(residual, inverse)  # type: ignore[no-untyped-call]
+    return x + correction
+
+
+def spectral_norm(operator: LinearOperator, start: Tensor, iterations: int = 50) -> Tensor:
+    """`||A||_2` of each batch entry by power iteration on `A^H A`, from the image `start` (batch, ...)."""
+    x = start
+    for _ in range(iterations):
+        x = operator.gram(x / _inner(x, x).sqrt())
+    return _inner(x, x).sqrt().flatten().sqrt()

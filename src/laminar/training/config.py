@@ -1,0 +1,85 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from laminar.data.stream import SamplingConfig, SimulationConfig
+from laminar.models import UnrolledConfig
+from laminar.training.objectives import ObjectiveConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where training problems come from.
+
+    Args:
+        kind: simulation (endless, no files needed) | files (fully sampled scans).
+        train: files or folders to train on.
+        validation: files or folders to validate on.
+        variable: the variable in each file that holds k-space, where the file does not say it.
+        axes: its axes, such as ky,kx,coil.
+        simulation: settings of the simulation.
+        sampling: how scans are undersampled.
+        batch_size: problems a batch and process.
+        validation_batches: number of batches in the fixed validation set.
+        workers: processes that prepare batches.
+    """
+
+    kind: Literal["simulation", "files"] = "simulation"
+    train: list[str] = field(default_factory=list)
+    validation: list[str] = field(default_factory=list)
+    variable: str | None = None
+    axes: str | None = None
+    simulation: SimulationConfig = field(default_factory=SimulationConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    batch_size: int = 4
+    validation_batches: int = 8
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with a linear warm-up and a cosine decay to zero at the last step.
+
+    Args:
+        learning_rate: peak learning rate.
+        warmup: steps of the linear warm-up.
+        clip: largest norm of the gradient.
+    """
+
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    clip: float = 0.1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run.
+
+    Args:
+        model: the network.
+        objective: the loss.
+        data: the problems.
+        optimizer: the optimizer.
+        steps: optimizer steps in all.
+        seed: of weights and data.
+        validate_every: steps between validations; each also writes the checkpoint `last`.
+        accelerator: cpu | cuda | auto.
+        devices: number of processes (one for each device).
+        precision: 32-true | bf16-mixed, of the regularizers.
+        threads: CPU threads of each process; 0 leaves it to torch.
+    """
+
+    model: UnrolledConfig = field(default_factory=UnrolledConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    steps: int = 2000
+    seed: int = 0
+    validate_every: int = 200
+    accelerator: Literal["cpu", "cuda", "auto"] = "auto"
+    devices: int = 1
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    threads: int = 0

@@ -1,0 +1,38 @@
+"""Streams of training problems and the fixed validation set that a configuration asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from laminar.data.stream import Batch, FileStream, SimulationStream, Stream
+from laminar.errors import ConfigError
+from laminar.training.config import TrainConfig
+
+# Validation draws from another stream than training; the same for every seed, so that seeds can be compared.
+VALIDATION_SEED = 2**31
+
+
+def make_data(config: TrainConfig) -> tuple[Stream, list[Batch]]:
+    """The training stream and the fixed validation batches. Raises ConfigError if files are asked for but missing."""
+    data = config.data
+    if data.kind == "simulation":
+        stream: Stream = SimulationStream(data.simulation, data.sampling, data.batch_size, config.seed)
+        held_out: Stream = SimulationStream(data.simulation, data.sampling, data.batch_size, VALIDATION_SEED)
+    else:
+        stream = _files(data.train, "data.train", config, config.seed)
+        held_out = _files(data.validation, "data.validation", config, VALIDATION_SEED)
+    return stream, [held_out.batch(index) for index in range(data.validation_batches)]
+
+
+def _files(names: list[str], setting: str, config: TrainConfig, seed: int) -> FileStream:
+    if not names:
+        raise ConfigError(f"data.kind is files: {setting} must name at least one file or folder")
+    paths = [path for name in names for path in _expand(Path(name))]
+    data = config.data
+    return FileStream(paths, data.sampling, data.batch_size, seed, data.variable, data.axes)
+
+
+def _expand(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+    return [path]

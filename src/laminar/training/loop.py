@@ -1,0 +1,246 @@
+"""One plain training loop over Lightning Fabric: exact resume, honest failure."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from laminar.data.stream import Batch, Stream
+from laminar.errors import MissingExtraError, TrainingError
+from laminar.metrics import psnr, ssim
+from laminar.models import UnrolledNetwork, save
+from laminar.operators import Encoding
+from laminar.training.config import OptimizerConfig, TrainConfig
+from laminar.training.objectives import ObjectiveConfig, objective
+from laminar.training.state import RunFolder
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+Report = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: the last step, whether it was interrupted, and the last validation."""
+
+    step: int
+    interrupted: bool
+    validation: dict[str, Any] = field(default_factory=dict)
+
+
+class Learner(nn.Module):
+    """Network and objective in one forward pass, which is what can be spread over processes."""
+
+    def __init__(self, network: UnrolledNetwork, config: ObjectiveConfig) -> None:
+        super().__init__()
+        self.network, self.config = network, config
+
+    def forward(
+        self, kspace: Tensor, mask: Tensor, sensitivities: Tensor, noise_level: Tensor, target: Tensor
+    ) -> dict[str, Tensor]:
+        trajectory = self.network.trajectory(kspace, Encoding(mask, sensitivities), noise_level)
+        return objective(trajectory, target, self.config)
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """A launched Fabric of the configured devices; raises MissingExtraError without `lightning`."""
+    try:
+        from lightning.fabric import Fabric
+    except ImportError as error:
+        raise MissingExtraError("lightning", "train") from error
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    strategy = "auto" if config.devices == 1 else "ddp"
+    fabric = Fabric(
+        accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=config.precision
+    )
+    fabric.launch()
+    return fabric
+
+
+def train(
+    fabric: Fabric,
+    network: UnrolledNetwork,
+    stream: Stream,
+    validation: list[Batch],
+    config: TrainConfig,
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    card: dict[str, Any] | None = None,
+    report: Report = lambda step, losses: None,
+) -> Outcome:
+    """Minimize the objective over `config.steps` batches of `stream`.
+
+    Batch `step * world_size + rank` is all the randomness there is, so a run that is interrupted and resumed
+    ends in the same bits as one that was not. Raises TrainingError if the loss or a gradient is not finite.
+    """
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=config.optimizer.learning_rate)
+    learner, optimizer = fabric.setup(Learner(network, config.objective), optimizer)
+    progress: dict[str, Any] = {"step": 0, "best": None, "seconds": 0.0}
+    if resume:
+        progress = folder.restore(network, optimizer)
+    elif fabric.is_global_zero:
+        folder.clear()
+    before, started = progress["seconds"], time.monotonic()
+    step, entry, stop = progress["step"], {}, False
+    with _stop_on_interrupt() as interrupted:
+        for step, batch in _batches(stream, config, fabric, progress["step"]):
+            losses = _step(fabric, learner, optimizer, batch.to(fabric.device), config, step, folder)
+            report(step, losses)
+            stop = fabric.broadcast(interrupted.is_set())
+            if step % config.validate_every and step != config.steps and not stop:
+                continue
+            progress |= {"step": step, "seconds": before + time.monotonic() - started}
+            if not stop and fabric.is_global_zero:
+                entry = {
+                    **progress,
+                    "loss": losses["loss"],
+                    "validation": evaluate(network, validation, config),
+                }
+                folder.log(entry)
+            if fabric.is_global_zero:
+                progress["best"] = _checkpoint(network, optimizer, folder, progress, entry, card or {}, stop)
+            fabric.barrier()
+            if stop:
+                break
+    return Outcome(step, stop, entry.get("validation", {}))
+
+
+def _checkpoint(
+    network: UnrolledNetwork,
+    optimizer: torch.optim.Optimizer,
+    folder: RunFolder,
+    progress: dict[str, Any],
+    entry: dict[str, Any],
+    card: dict[str, Any],
+    stop: bool,
+) -> float | None:
+    """Write `last`, and `best` if this validation is the best so far; return the best PSNR."""
+    card = {**card, "steps_done": progress["step"], "seconds": round(progress["seconds"], 1)}
+    best: float | None = progress["best"]
+    if not stop and (best is None or entry["validation"]["psnr"] > best):
+        best = entry["validation"]["psnr"]
+        save(network, folder.best, {**card, "validation": entry["validation"]})
+    folder.save_last(network, optimizer, {**progress, "best": best}, card)
+    return best
+
+
+def _step(
+    fabric: Fabric,
+    learner: Any,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    config: TrainConfig,
+    step: int,
+    folder: RunFolder,
+) -> dict[str, float]:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, config.steps, config.optimizer)
+    problem = batch.problem
+    terms = learner(problem.kspace, problem.mask, problem.sensitivities, problem.noise_level, batch.target)
+    optimizer.zero_grad()
+    fabric.backward(terms["loss"])
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip)
+    losses = {name: term.item() for name, term in terms.items()}
+    if not (math.isfinite(losses["loss"]) and bool(torch.isfinite(norm))):
+        good = folder.last if folder.last.exists() else "none yet"
+        sample = (step - 1) * fabric.world_size + fabric.global_rank
+        raise TrainingError(
+            f"the loss ({losses['loss']:.3g}) or the gradient (norm {float(norm):.3g}) is not finite at step "
+            f"{step}, batch {sample} of the stream; last good checkpoint: {good}"
+        )
+    optimizer.step()
+    return losses
+
+
+def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
+    """Linear warm-up, then a cosine to zero; `step` counts from 1."""
+    warmup = min(1.0, step / max(1, config.warmup))
+    return config.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
+
+
+@torch.no_grad()
+def evaluate(network: UnrolledNetwork, validation: list[Batch], config: TrainConfig) -> dict[str, Any]:
+    """Mean loss, PSNR and SSIM of the magnitude, and the PSNR after each cascade, over fixed batches.
+
+    The data range is the maximum of each target; the mean is over images.
+    """
+    losses: list[float] = []
+    psnrs: list[Tensor] = []
+    ssims: list[Tensor] = []
+    device = next(network.parameters()).device
+    network.eval()
+    for batch in (b.to(device) for b in validation):
+        trajectory = network.trajectory(batch.problem.kspace, batch.problem.operator, batch.problem.noise_level)
+        losses.append(float(objective(trajectory, batch.target, config.objective)["loss"]))
+        target = batch.target.abs()
+        data_range = target.flatten(1).amax(1)
+        states = trajectory.stacked().abs()
+        psnrs.append(torch.stack([psnr(state, target, data_range, per_slice=True) for state in states], 1).cpu())
+        ssims.append(ssim(states[-1], target, data_range, per_slice=True).cpu())
+    network.train()
+    per_cascade = torch.cat(psnrs).mean(0).tolist()
+    return {
+        "loss": sum(losses) / len(losses),
+        "psnr": per_cascade[-1],
+        "ssim": torch.cat(ssims).mean().item(),
+        "psnr_per_cascade": per_cascade,
+    }
+
+
+class _Indexed(Dataset[Batch]):
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.stream.batch(index)
+
+
+def _batches(stream: Stream, config: TrainConfig, fabric: Fabric, done: int) -> Iterator[tuple[int, Batch]]:
+    """`(step, batch)` from the step after `done` to the last, prepared ahead by worker processes."""
+    steps = range(done + 1, config.steps + 1)
+    order = [(step - 1) * fabric.world_size + fabric.global_rank for step in steps]
+    loader = DataLoader(
+        _Indexed(stream),
+        batch_size=None,
+        sampler=order,
+        num_workers=config.data.workers,
+        prefetch_factor=None,
+    )
+    return zip(steps, loader, strict=True)
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C (and SIGTERM) sets the event instead of breaking into a step; a second one breaks."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def request(number: int, frame: Any) -> None:
+        event.set()
+        signal.signal(number, handlers[signal.Signals(number)])
+
+    for number in handlers:
+        signal.signal(number, request)
+    try:
+        yield event
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,93 @@
+"""The training objective: image loss, structural similarity, and alignment with the flow (FLAT).
+
+Every function takes a Trajectory and the target, so it serves in anybody's training loop and for any network that
+returns its states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from laminar.flow import Trajectory, interpolate, uniform_schedule
+from laminar.metrics import ssim
+
+Norm = Literal["l1", "l2"]
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of `L = image + ssim * (1 - SSIM) + alignment * mean_k align_k`; zero switches a term off.
+
+    Args:
+        image_norm: l1 | l2, of the complex difference of result and target.
+        image: weight of the image loss.
+        ssim: weight of 1 - SSIM of the magnitudes, data range = maximum of each target.
+        alignment: weight of the alignment of the states with the ideal trajectory.
+        alignment_form: state | velocity | endpoint, what is aligned.
+        alignment_norm: l1 | l2, of the alignment.
+    """
+
+    image_norm: Norm = "l1"
+    image: float = 1.0
+    ssim: float = 0.05
+    alignment: float = 0.1
+    alignment_form: Literal["state", "velocity", "endpoint"] = "state"
+    alignment_norm: Norm = "l1"
+
+
+def objective(trajectory: Trajectory, target: Tensor, config: ObjectiveConfig) -> dict[str, Tensor]:
+    """The terms of the loss and their weighted sum under the key `loss`. `target` complex (batch, y, x)."""
+    terms = {"image": distance(trajectory.image, target, config.image_norm)}
+    total = config.image * terms["image"]
+    if config.ssim:
+        terms["ssim"] = 1 - magnitude_ssim(trajectory.image, target)
+        total = total + config.ssim * terms["ssim"]
+    if config.alignment:
+        terms["alignment"] = alignment(trajectory, target, config.alignment_form, config.alignment_norm)
+        total = total + config.alignment * terms["alignment"]
+    return {"loss": total, **terms}
+
+
+def distance(a: Tensor, b: Tensor, norm: Norm) -> Tensor:
+    """Mean absolute or mean squared difference of complex images."""
+    difference = a - b
+    return difference.abs().mean() if norm == "l1" else difference.abs().square().mean()
+
+
+def magnitude_ssim(image: Tensor, target: Tensor) -> Tensor:
+    """Mean SSIM of magnitudes (batch, y, x), each with the maximum of its target as data range."""
+    magnitude = target.abs()
+    data_range = magnitude.flatten(1).amax(1).clamp_min(torch.finfo(magnitude.dtype).eps)
+    return ssim(image.abs(), magnitude, data_range)
+
+
+def alignment(
+    trajectory: Trajectory,
+    target: Tensor,
+    form: Literal["state", "velocity", "endpoint"] = "state",
+    norm: Norm = "l1",
+) -> Tensor:
+    """FLAT: the mean over cascades of the distance to the ideal trajectory `x*_t = (1 - t) x0 + t x1`.
+
+    `state`: `x^(k)` against `x*_{t_k}`. `velocity`: `(x^(k) - x^(k+1)) / delta_k` against
+    `(x*_{t_k} - x^(k+1)) / delta_k`, the same difference over `|delta_k|`. `endpoint`: the network's own
+    `x0_hat_k` against `x0`. A network that is no discretization of time is aligned on uniform times, so that the
+    same loss can be given to every baseline. The source `x1` is the first state, without gradient.
+    arXiv 2512.03020.
+    """
+    if form == "endpoint":
+        return torch.stack([distance(endpoint, target, norm) for endpoint in trajectory.endpoints]).mean()
+    times = trajectory.times
+    if times is None:
+        times = torch.tensor(uniform_schedule(len(trajectory.endpoints)), device=target.device)
+    source = trajectory.source.detach()
+    terms = []
+    for (before, after), state in zip(pairwise(times), trajectory.states[1:], strict=True):
+        weight = 1 if form == "state" else 1 / (before - after)
+        terms.append(distance(weight * state, weight * interpolate(target, source, after), norm))
+    return torch.stack(terms).mean()

@@ -1,0 +1,109 @@
+"""The run folder: what it takes to continue a training run exactly where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from laminar.errors import CheckpointError
+from laminar.files import remove, replacing
+from laminar.models import UnrolledNetwork, load, save
+
+OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`config.yaml`, `metrics.jsonl`, and the checkpoints `last` (with the optimizer) and `best`."""
+
+    path: Path
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def save_last(
+        self,
+        network: UnrolledNetwork,
+        optimizer: torch.optim.Optimizer,
+        state: Mapping[str, Any],
+        card: Mapping[str, Any],
+    ) -> None:
+        """Replace `last` by network, optimizer and progress, all three or none."""
+        with replacing(self.last) as temporary:
+            save(network, temporary, card)
+            save_file(_optimizer_tensors(optimizer), temporary / OPTIMIZER)
+            (temporary / STATE).write_text(json.dumps(dict(state), indent=2) + "\n", encoding="utf-8")
+
+    def restore(self, network: UnrolledNetwork, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Load `last` into network and optimizer and return the progress; drop metrics written after it."""
+        saved = load(self.last)
+        if saved.config != network.config:
+            raise CheckpointError(f"{self.last}: the checkpoint is of another configuration than this run")
+        network.load_state_dict(saved.state_dict())
+        try:
+            state: dict[str, Any] = json.loads((self.last / STATE).read_text(encoding="utf-8"))
+            _restore_optimizer(optimizer, load_file(self.last / OPTIMIZER))
+            step = int(state["step"])
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise CheckpointError(f"{self.last}: cannot continue from it: {error}") from error
+        self._drop_metrics_after(step)
+        return state
+
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Append one line to `metrics.jsonl`."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(entry)) + "\n")
+
+    def clear(self) -> None:
+        """Remove what an earlier run left, so that its results are not taken for this one's."""
+        for path in (self.last, self.best, self.metrics):
+            remove(path)
+
+    def _drop_metrics_after(self, step: int) -> None:
+        if not self.metrics.exists():
+            return
+        lines = self.metrics.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        with replacing(self.metrics) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Every state tensor of every parameter, named by the parameter's position."""
+    return {
+        f"{index}.{key}": value.detach().cpu().contiguous()
+        for index, parameter in enumerate(_parameters(optimizer))
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = _parameters(optimizer)
+    for name, value in tensors.items():
+        index, key = name.split(".")
+        parameter = parameters[int(index)]
+        moment = value.to(parameter.device) if value.ndim else value
+        if value.ndim:
+            moment = torch.empty_like(parameter).copy_(moment)
+        optimizer.state[parameter][key] = moment

@@ -1,0 +1,127 @@
+"""Small valid files of every format, written by other software than ours where there is any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import h5py
+import ismrmrd
+import numpy as np
+import numpy.typing as npt
+import scipy.io
+import torch
+
+from laminar.acquisition import Acquisition
+from laminar.data.formats import write_fastmri
+
+Complex = npt.NDArray[np.complexfloating]
+
+
+def random_kspace(*shape: int, seed: int = 0) -> npt.NDArray[np.complex64]:
+    """Complex Gaussian numbers: no symmetry, no zeros."""
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+
+
+def write_npy(path: Path, array: Complex) -> None:
+    np.save(path, array)
+
+
+def write_npz(path: Path, array: Complex) -> None:
+    np.savez_compressed(path, kspace=array, note=np.arange(3))
+
+
+def write_mat5(path: Path, array: Complex) -> None:
+    scipy.io.savemat(path, {"kspace": array, "mask": np.ones(4)}, do_compression=True)
+
+
+def write_mat73(path: Path, array: Complex) -> None:
+    """As MATLAB does: text in a user block, axes reversed, compound real/imag, the class as an attribute."""
+    pairs = np.empty(array.T.shape, dtype=[("real", "f8"), ("imag", "f8")])
+    pairs["real"], pairs["imag"] = array.T.real, array.T.imag
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file.create_dataset("kspace", data=pairs, compression="gzip").attrs["MATLAB_class"] = np.bytes_("double")
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
+
+
+def write_h5(path: Path, array: Complex) -> None:
+    with h5py.File(path, "w") as file:
+        file["scans/kspace"] = array
+        file["scans/note"] = np.arange(3)
+
+
+def write_cfl(path: Path, array: Complex) -> None:
+    path.write_bytes(array.astype("<c8").tobytes(order="F"))
+    path.with_suffix(".hdr").write_text(f"# Dimensions\n{' '.join(map(str, array.shape))}\n# Command\nnone\n")
+
+
+ARRAY_WRITERS: dict[str, Callable[[Path, Complex], None]] = {
+    ".npy": write_npy,
+    ".npz": write_npz,
+    ".v5.mat": write_mat5,
+    ".v73.mat": write_mat73,
+    ".h5": write_h5,
+    ".cfl": write_cfl,
+}
+
+MRD_HEADER = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
+<acquisitionSystemInformation><systemVendor>none</systemVendor>
+<relativeReceiverNoiseBandwidth>{bandwidth}</relativeReceiverNoiseBandwidth></acquisitionSystemInformation>
+<experimentalConditions><H1resonanceFrequency_Hz>1</H1resonanceFrequency_Hz></experimentalConditions>
+<encoding><encodedSpace><matrixSize><x>{x}</x><y>{y}</y><z>{z}</z></matrixSize>
+<fieldOfView_mm><x>{fov_x}</x><y>200</y><z>100</z></fieldOfView_mm></encodedSpace>
+<reconSpace><matrixSize><x>{recon_x}</x><y>{y}</y><z>{z}</z></matrixSize>
+<fieldOfView_mm><x>200</x><y>200</y><z>100</z></fieldOfView_mm></reconSpace>
+<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>{last}</maximum><center>{center}</center>
+</kspace_encoding_step_1></encodingLimits><trajectory>{trajectory}</trajectory>
+<parallelImaging><accelerationFactor><kspace_encoding_step_1>2</kspace_encoding_step_1>
+<kspace_encoding_step_2>1</kspace_encoding_step_2></accelerationFactor>
+<calibrationMode>{calibration}</calibrationMode></parallelImaging></encoding></ismrmrdHeader>"""
+
+
+def mrd_header(x: int, y: int, z: int = 1, **more: object) -> str:
+    """A header of twofold readout oversampling whose central line is y // 2 unless told otherwise."""
+    values: dict[str, object] = {
+        "bandwidth": 1,
+        "fov_x": 400,
+        "recon_x": x // 2,
+        "last": y - 1,
+        "center": y // 2,
+    }
+    values |= {"trajectory": "cartesian", "calibration": "embedded", **more}
+    return MRD_HEADER.format(x=x, y=y, z=z, **values)
+
+
+def readout(data: Complex, line: int, *flags: int, center: int | None = None, **idx: int) -> ismrmrd.Acquisition:
+    """One readout (coil, sample) at a line of kspace_encode_step_1."""
+    made = ismrmrd.Acquisition.from_array(np.ascontiguousarray(data, dtype=np.complex64))
+    made.center_sample = data.shape[-1] // 2 if center is None else center
+    made.sample_time_us = 2.0
+    made.idx.kspace_encode_step_1 = line
+    for name, value in idx.items():
+        setattr(made.idx, name, value)
+    for flag in flags:
+        made.setFlag(flag)
+    return made
+
+
+def write_mrd(path: Path, header: str, readouts: Sequence[ismrmrd.Acquisition]) -> None:
+    with ismrmrd.File(str(path), "w") as file:
+        dataset = file["dataset"]
+        dataset.header = ismrmrd.xsd.CreateFromDocument(header)
+        dataset.acquisitions = list(readouts)
+
+
+def write_small_mrd(path: Path) -> None:
+    """Two slices, two coils, a noise scan."""
+    kspace = random_kspace(2, 2, 6, 8)
+    lines = [readout(kspace[s, :, y], y, slice=s) for s in range(2) for y in range(6)]
+    write_mrd(path, mrd_header(8, 6), [readout(random_kspace(2, 64), 0, ismrmrd.ACQ_IS_NOISE_MEASUREMENT), *lines])
+
+
+def write_small_fastmri(path: Path) -> None:
+    kspace = torch.from_numpy(random_kspace(2, 2, 8, 6))
+    mask = torch.tensor([False, True, False, True, True, True]).expand(8, 6)
+    write_fastmri(path, Acquisition(kspace * mask, mask, image_shape=(4, 6)), kspace[:, 0].abs())

@@ -1,0 +1,158 @@
+"""The one door: the same scan from every container, and one clear line for whatever cannot be read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from scan_files import ARRAY_WRITERS, random_kspace, write_cfl, write_mat5, write_npy, write_small_mrd
+
+from laminar.data.formats import describe, read, read_target
+from laminar.data.formats.mat5 import mat5_variables
+from laminar.errors import DataFormatError
+
+TRUTH = random_kspace(3, 6, 5)  # (coil, y, x)
+
+
+def refusal(path: Path, **options: str) -> str:
+    """The one line with which `read` refuses a file."""
+    with pytest.raises(DataFormatError) as caught:
+        read(path, **options)
+    line = str(caught.value)
+    assert line.startswith(str(path))
+    assert "\n" not in line
+    return line.removeprefix(str(path))
+
+
+@pytest.mark.parametrize("suffix", ARRAY_WRITERS)
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_every_container_gives_the_same_scan(tmp_path: Path, suffix: str, dtype: type) -> None:
+    path = tmp_path / f"scan{suffix}"
+    ARRAY_WRITERS[suffix](path, TRUTH.transpose(1, 2, 0).astype(dtype))
+    scan = read(path, axes="ky,kx,coil")
+    assert torch.equal(scan.kspace, torch.from_numpy(TRUTH)[None])
+    assert scan.kspace.dtype == torch.complex64
+    assert scan.name == f"scan{suffix}".removesuffix(path.suffix)
+    arrays = describe(path)["variables"]
+    assert [6, 5, 3] in [entry["shape"][:3] for entry in arrays.values()]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".v5.mat", ".v73.mat", ".h5"])
+def test_content_decides_not_the_name(tmp_path: Path, suffix: str) -> None:
+    ARRAY_WRITERS[suffix](tmp_path / f"scan{suffix}", TRUTH)
+    disguised = tmp_path / "scan.dat"
+    shutil.copy(tmp_path / f"scan{suffix}", disguised)
+    assert torch.equal(read(disguised, axes="coil,ky,kx").kspace[0], torch.from_numpy(TRUTH))
+
+
+def test_a_matrix_is_one_slice_of_one_coil(tmp_path: Path) -> None:
+    write_npy(tmp_path / "a.npy", TRUTH[0])
+    assert read(tmp_path / "a.npy").kspace.shape == (1, 1, 6, 5)
+
+
+def test_missing_choices_are_named_with_what_is_there(tmp_path: Path) -> None:
+    write_npy(tmp_path / "a.npy", TRUTH)
+    assert "(3, 6, 5)" in (line := refusal(tmp_path / "a.npy"))
+    assert "--axes coil,ky,kx" in line
+
+    np.savez(tmp_path / "b.npz", first=TRUTH, maps=TRUTH, note=np.arange(2))
+    line = refusal(tmp_path / "b.npz", axes="coil,ky,kx")
+    assert "--variable first" in line
+    assert "first (3, 6, 5) complex64, maps (3, 6, 5) complex64, note (2,) int64" in line
+    assert read(tmp_path / "b.npz", variable="maps", axes="coil,ky,kx").n_coils == 3
+    assert "no variable 'x'; the file holds first" in refusal(tmp_path / "b.npz", variable="x")
+
+    np.save(tmp_path / "c.npy", np.abs(TRUTH))
+    assert "no variable is a complex array" in refusal(tmp_path / "c.npy", axes="coil,ky,kx")
+    assert "k-space must be complex; got float32" in refusal(tmp_path / "c.npy", variable="c", axes="coil,ky,kx")
+
+
+def test_what_is_no_scan_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.h5") == ": no such file"
+    assert "directory" in refusal(tmp_path)
+    for suffix in (".h5", ".npy", ".npz", ".mat", ""):
+        (tmp_path / f"empty{suffix}").touch()
+        assert "empty" in refusal(tmp_path / f"empty{suffix}")
+    (tmp_path / "text.h5").write_text("not HDF5 at all")
+    assert "not a format that can be read" in refusal(tmp_path / "text.h5")
+
+
+def test_values_that_are_no_kspace_are_refused(tmp_path: Path) -> None:
+    for bad in (np.nan, np.inf, 1e300):  # the last one overflows to Inf in complex64
+        spoiled = TRUTH.astype(np.complex128)
+        spoiled[0, 2, 2] = bad
+        write_npy(tmp_path / "a.npy", spoiled)
+        assert refusal(tmp_path / "a.npy", axes="coil,ky,kx") == ": k-space holds NaN or Inf"
+    write_npy(tmp_path / "a.npy", TRUTH * 0)
+    assert "no acquired line" in refusal(tmp_path / "a.npy", axes="coil,ky,kx")
+    write_npy(tmp_path / "a.npy", TRUTH[:0])
+    assert "empty" in refusal(tmp_path / "a.npy", axes="coil,ky,kx")
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    refusal(tmp_path / "a.npy", axes="coil,ky,kx")
+
+
+def test_fields_of_matlab_structs_have_names(tmp_path: Path) -> None:
+    scan = {
+        "kspace": TRUTH,
+        "inner": {"maps": TRUTH * 2},
+        "text": "hello",
+        "cell": np.array([1, "a"], object),
+    }
+    scipy.io.savemat(tmp_path / "a.mat", {"scan": scan})
+    assert set(describe(tmp_path / "a.mat")["variables"]) == {"scan.kspace", "scan.inner.maps"}
+    found = read(tmp_path / "a.mat", variable="scan.inner.maps", axes="coil,ky,kx")
+    assert torch.equal(found.kspace[0], torch.from_numpy(TRUTH * 2))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_matlab_files_are_read_as_scipy_reads_them(tmp_path: Path, compressed: bool) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {f"a_{t}": rng.integers(0, 100, (2, 3, 4)).astype(t) for t in ("f8", "f4", "i1", "u2", "i4", "u8")}
+    arrays |= {"logical": rng.random((3, 2)) > 0.5, "c": TRUTH, "number": np.array([[7.0]])}
+    scipy.io.savemat(tmp_path / "a.mat", arrays, do_compression=compressed)
+    oracle = scipy.io.loadmat(tmp_path / "a.mat")
+    found = mat5_variables(tmp_path / "a.mat")
+    assert set(found) == set(arrays)
+    for name, variable in found.items():
+        assert (variable.shape, variable.dtype) == (oracle[name].shape, str(oracle[name].dtype))
+        np.testing.assert_array_equal(variable.load(), oracle[name], strict=True)
+
+
+def test_a_bart_pair_is_found_by_any_of_its_names(tmp_path: Path) -> None:
+    write_cfl(tmp_path / "my.scan.cfl", TRUTH.transpose(1, 2, 0)[:, :, None])  # READ, PHS1, PHS2, COIL
+    for name in ("my.scan.cfl", "my.scan.hdr", "my.scan"):
+        scan = read(tmp_path / name)
+        assert torch.equal(scan.kspace[0], torch.from_numpy(TRUTH))
+        assert scan.name == "my.scan"
+
+
+def test_bart_slices_and_unknown_dimensions(tmp_path: Path) -> None:
+    stack = random_kspace(2, 3, 6, 5)  # (slice, coil, y, x)
+    sixteen = stack.transpose(2, 3, 1, 0)[:, :, None, :, *[None] * 9, :]
+    write_cfl(tmp_path / "a.cfl", sixteen)
+    assert torch.equal(read(tmp_path / "a").kspace, torch.from_numpy(stack))
+    write_cfl(tmp_path / "b.cfl", np.moveaxis(sixteen, 13, 10))  # the same as time frames
+    assert "dimension 10 has length 2" in refusal(tmp_path / "b.cfl")
+    axes = "ky,kx,_,coil,_,_,_,_,_,_,slice"
+    assert torch.equal(read(tmp_path / "b.cfl", axes=axes).kspace, torch.from_numpy(stack))
+
+
+def test_a_broken_bart_pair(tmp_path: Path) -> None:
+    write_cfl(tmp_path / "a.cfl", TRUTH)
+    (tmp_path / "a.cfl").write_bytes(b"123")
+    assert "asks for 720 bytes, a.cfl has 3" in refusal(tmp_path / "a.cfl")
+    (tmp_path / "a.hdr").write_text("# Dimensions\n3 -6 5\n")
+    assert "positive sizes" in refusal(tmp_path / "a.cfl")
+    (tmp_path / "a.hdr").unlink()
+    assert "a.hdr is missing" in refusal(tmp_path / "a.cfl")
+
+
+def test_only_fastmri_files_have_targets(tmp_path: Path) -> None:
+    write_mat5(tmp_path / "a.mat", TRUTH)
+    write_small_mrd(tmp_path / "a.h5")
+    assert read_target(tmp_path / "a.mat") is None
+    assert read_target(tmp_path / "a.h5") is None

@@ -1,0 +1,148 @@
+"""The fastMRI layout: written, read back, and read by fastMRI's own code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from scan_files import random_kspace
+
+from laminar.acquisition import Acquisition
+from laminar.data.formats import describe, read, read_target, write_fastmri
+from laminar.errors import DataFormatError, LaminarError
+
+HEADER = """<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
+<encodedSpace><matrixSize><x>12</x><y>10</y><z>1</z></matrixSize>
+<fieldOfView_mm><x>24</x><y>15</y><z>5</z></fieldOfView_mm></encodedSpace>
+<reconSpace><matrixSize><x>6</x><y>8</y><z>1</z></matrixSize>
+<fieldOfView_mm><x>12</x><y>12</y><z>5</z></fieldOfView_mm></reconSpace>
+<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>6</maximum><center>3</center>
+</kspace_encoding_step_1></encodingLimits></encoding></ismrmrdHeader>"""
+MEASURED = slice(2, 9)  # 10 // 2 - 3 to that + 6 + 1
+
+
+def fastmri_file(path: Path, kspace: np.ndarray, **more: object) -> Path:
+    with h5py.File(path, "w") as file:
+        file["kspace"] = kspace
+        file["ismrmrd_header"] = HEADER
+        for name, value in more.items():
+            file[name] = value
+        file.attrs["acquisition"] = "CORPD_FBK"
+    return path
+
+
+def columns(*indices: int) -> torch.Tensor:
+    mask = torch.zeros(12, 10, dtype=torch.bool)
+    mask[:, list(indices)] = True
+    return mask
+
+
+@pytest.mark.parametrize("single_coil", [False, True])
+def test_a_training_file_is_measured_between_its_padding(tmp_path: Path, single_coil: bool) -> None:
+    kspace = random_kspace(2, 3, 12, 10)
+    kspace[..., :2] = kspace[..., 9:] = 0
+    target = np.abs(random_kspace(2, 6, 8))
+    name = "reconstruction_esc" if single_coil else "reconstruction_rss"
+    path = fastmri_file(tmp_path / "a.h5", kspace[:, 0] if single_coil else kspace, **{name: target})
+
+    scan = read(path)
+
+    expected = kspace[:, :1] if single_coil else kspace
+    assert torch.equal(scan.kspace, torch.from_numpy(expected))
+    assert torch.equal(scan.mask, columns(*range(2, 9)))
+    assert scan.image_shape == (6, 8)
+    assert scan.spacing_mm == (2.0, 1.5)
+    assert scan.header["acquisition"] == "CORPD_FBK"
+    assert torch.equal(read_target(path), torch.from_numpy(target))
+    assert describe(path)["format"] == "fastMRI"
+
+
+def test_the_mask_of_a_test_file_holds_but_not_in_the_padding(tmp_path: Path) -> None:
+    mask = np.zeros(10, dtype=bool)
+    mask[[0, 2, 4, 5, 8, 9]] = True
+    path = fastmri_file(tmp_path / "a.h5", random_kspace(2, 3, 12, 10), mask=mask)
+    scan = read(path)
+    assert torch.equal(scan.mask, columns(2, 4, 5, 8))
+    assert torch.equal((scan.kspace != 0).any(0).any(0), scan.mask)
+    assert read_target(path) is None
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    path = fastmri_file(tmp_path / "a.h5", random_kspace(2, 3, 12, 10), mask=np.ones(9))
+    with pytest.raises(DataFormatError, match=r"a.h5: the mask must have the size \(10,\) or \(12, 10\)"):
+        read(path)
+
+
+def example(mask: torch.Tensor, **more: object) -> Acquisition:
+    kspace = torch.from_numpy(random_kspace(2, 3, 12, 10)) * mask
+    return Acquisition(kspace, mask, name="a", **{"image_shape": (6, 8), "spacing_mm": (0.7, 1.3), **more})
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        columns(*range(10)),
+        columns(2, 4, 5, 6, 8),
+        torch.rand(12, 10, generator=torch.Generator().manual_seed(0)) < 0.5,
+        torch.ones(12, 10, dtype=torch.bool) & (torch.arange(12) % 3 == 0)[:, None],
+    ],
+    ids=["full", "columns", "points", "rows"],
+)
+def test_what_is_written_is_read_back(tmp_path: Path, mask: torch.Tensor) -> None:
+    target = torch.from_numpy(np.abs(random_kspace(2, 6, 8)))
+    scan = example(mask, noise_std=0.25, sensitivities=torch.from_numpy(random_kspace(2, 3, 12, 10, seed=1)))
+    write_fastmri(tmp_path / "a.h5", scan, target)
+    back = read(tmp_path / "a.h5")
+    assert torch.equal(back.kspace, scan.kspace)
+    assert torch.equal(back.mask, mask)
+    assert torch.equal(back.sensitivities, scan.sensitivities)
+    assert (back.noise_std, back.image_shape, back.name) == (0.25, (6, 8), "a")
+    assert back.spacing_mm == pytest.approx((0.7, 1.3))
+    assert torch.equal(read_target(tmp_path / "a.h5"), target)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert ("mask" in file) == (not bool(mask.all()))
+        assert file.attrs["max"] == float(target.max())
+        assert file.attrs["norm"] == pytest.approx(float(target.norm()))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_an_unknown_pixel_size_stays_unknown(tmp_path: Path) -> None:
+    write_fastmri(tmp_path / "a.h5", example(columns(*range(10)), spacing_mm=None, image_shape=None))
+    scan = read(tmp_path / "a.h5")
+    assert (scan.spacing_mm, scan.image_shape) == (None, (12, 10))
+
+
+def test_the_written_header_is_an_ismrmrd_header() -> None:
+    ismrmrd = pytest.importorskip("ismrmrd")
+    from laminar.data.formats.fastmri import header_xml
+
+    encoding = ismrmrd.xsd.CreateFromDocument(header_xml(example(columns(3, 4, 5, 6)))).encoding[0]
+    assert (encoding.encodedSpace.matrixSize.x, encoding.encodedSpace.matrixSize.y) == (12, 10)
+    assert encoding.encodingLimits.kspace_encoding_step_1.center == 2
+
+
+def test_fastmri_itself_reads_what_is_written(tmp_path: Path) -> None:
+    data = pytest.importorskip("fastmri.data", exc_type=ImportError)
+    from fastmri.data.transforms import VarNetDataTransform
+
+    scan = example(columns(2, 4, 5, 6, 8))
+    target = torch.from_numpy(np.abs(random_kspace(2, 6, 8)))
+    write_fastmri(tmp_path / "a.h5", scan, target)
+    samples = data.SliceDataset(tmp_path, challenge="multicoil", transform=VarNetDataTransform())
+    for index, sample in enumerate(samples):
+        assert torch.equal(torch.view_as_complex(sample.masked_kspace), scan.kspace[index])
+        assert torch.equal(sample.mask.reshape(-1), scan.mask[0])
+        assert torch.equal(sample.target, target[index])
+        assert sample.crop_size == (6, 8)
+        assert sample.max_value == float(target.max())
+
+
+def test_an_unwritable_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "missing" / "a.h5", tmp_path / "file" / "a.h5", tmp_path):
+        with pytest.raises(LaminarError, match="cannot be written"):
+            write_fastmri(path, example(columns(*range(10))))
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

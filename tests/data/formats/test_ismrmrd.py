@@ -1,0 +1,159 @@
+"""ISMRMRD: files written by the `ismrmrd` package, sorted onto the grid and prewhitened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ismrmrd
+import numpy as np
+import pytest
+import torch
+from scan_files import mrd_header, random_kspace, readout, write_mrd
+
+from laminar.data.formats import describe, read
+from laminar.errors import DataFormatError
+from laminar.operators import fft2c
+
+COILS, HEIGHT, WIDTH = 3, 10, 16
+TRUTH = random_kspace(2, COILS, HEIGHT, WIDTH)  # (slice, coil, y, x)
+
+
+def lines(kspace: np.ndarray, rows: list[int], offset: int = 0, **idx: int) -> list[ismrmrd.Acquisition]:
+    return [readout(volume[:, y], y - offset, slice=s, **idx) for s, volume in enumerate(kspace) for y in rows]
+
+
+def test_readouts_find_their_place_and_others_are_left_out(tmp_path: Path) -> None:
+    rows = [2, 4, 5, 6, 8]
+    junk = [
+        readout(random_kspace(COILS, WIDTH, seed=9) * 100, 0, flag)
+        for flag in (
+            ismrmrd.ACQ_IS_PHASECORR_DATA,
+            ismrmrd.ACQ_IS_NAVIGATION_DATA,
+            ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+        )
+    ]
+    header = mrd_header(WIDTH, HEIGHT, center=3, last=6)  # line 0 of the file is line 2 of the grid
+    write_mrd(tmp_path / "a.mrd.h5", header, [*junk, *lines(TRUTH, rows, offset=2)])
+
+    scan = read(tmp_path / "a.mrd.h5")
+
+    mask = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    mask[rows] = True
+    assert torch.equal(scan.mask, mask)
+    assert torch.equal(scan.kspace, torch.from_numpy(TRUTH) * mask)
+    assert scan.image_shape == (HEIGHT, WIDTH // 2)  # the readout is oversampled twice
+    assert scan.spacing_mm == (20.0, 25.0)
+    assert scan.noise_std is None
+    assert scan.name == "a"
+    summary = describe(tmp_path / "a.mrd.h5")
+    assert (summary["format"], summary["readouts"]) == ("ISMRMRD", 13)
+
+
+def test_partial_echo_reversed_readouts_and_discarded_samples(tmp_path: Path) -> None:
+    first = 5
+    short = [readout(TRUTH[0, :, y, first:], y, center=WIDTH // 2 - first) for y in range(0, HEIGHT, 2)]
+    backwards = [
+        readout(TRUTH[0, :, y, first:][:, ::-1], y, ismrmrd.ACQ_IS_REVERSE, center=WIDTH // 2 - 1)
+        for y in range(1, HEIGHT, 2)
+    ]
+    padded = readout(np.pad(TRUTH[0, :, 0, first:], ((0, 0), (2, 1))), 0, center=WIDTH // 2 - first + 2)
+    padded.discard_pre, padded.discard_post = 2, 1
+    write_mrd(tmp_path / "a.h5", mrd_header(WIDTH, HEIGHT), [padded, *short[1:], *backwards])
+    scan = read(tmp_path / "a.h5")
+    assert torch.equal(scan.kspace[0, ..., first:], torch.from_numpy(TRUTH[0, ..., first:]))
+    assert not scan.mask[:, :first].any()
+    assert scan.mask[:, first:].all()
+
+
+def test_averages_are_averaged_and_the_first_of_the_rest_is_taken(tmp_path: Path) -> None:
+    every = list(range(HEIGHT))
+    other = random_kspace(*TRUTH.shape, seed=5)
+    readouts = [
+        *lines(TRUTH + other, every, average=0),
+        *lines(TRUTH - other, every, average=1),
+        *lines(other, every, contrast=1),
+        *lines(other, every, repetition=3),
+    ]
+    write_mrd(tmp_path / "a.h5", mrd_header(WIDTH, HEIGHT), readouts)
+    scan = read(tmp_path / "a.h5")
+    torch.testing.assert_close(scan.kspace, torch.from_numpy(TRUTH))
+    assert scan.header["chosen"] == {"contrast": "0 of 2", "repetition": "0 of 2"}
+
+
+@pytest.mark.parametrize(("mode", "used"), [("embedded", True), ("separate", False)])
+def test_calibration_lines_count_if_they_are_embedded(tmp_path: Path, mode: str, used: bool) -> None:
+    image = [readout(TRUTH[0, :, y], y) for y in (0, 2, 6, 8)]
+    both = [readout(TRUTH[0, :, 4], 4, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)]
+    only = [readout(TRUTH[0, :, y], y, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) for y in (3, 5)]
+    write_mrd(tmp_path / "a.h5", mrd_header(WIDTH, HEIGHT, calibration=mode), [*image, *both, *only])
+    scan = read(tmp_path / "a.h5")
+    assert scan.mask[:, 0].nonzero().flatten().tolist() == ([0, 2, 3, 4, 5, 6, 8] if used else [0, 2, 4, 6, 8])
+    assert scan.header["calibration_readouts_left_out"] == (0 if used else 2)
+
+
+@pytest.mark.parametrize("averages", [1, 4])
+def test_noise_is_white_and_of_the_stated_level(tmp_path: Path, averages: int) -> None:
+    """Correlated noise through a receiver of bandwidth 1/dwell, of which the noise scan saw the part 0.8."""
+    rng = np.random.default_rng(3)
+    mixing = np.linalg.cholesky(np.array([[2, 0.5, 0.3j], [0.5, 1, 0], [-0.3j, 0, 3]]))
+    dwell_image, dwell_noise, width, height, bandwidth = 2.0, 5.0, 64, 48, 0.8
+
+    def noise(n: int, power: float) -> np.ndarray:
+        white = rng.normal(size=(COILS, n)) + 1j * rng.normal(size=(COILS, n))
+        return np.sqrt(power / 2) * (mixing @ white)
+
+    scan = readout(noise(50_000, bandwidth / dwell_noise), 0, ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    scan.sample_time_us = dwell_noise
+    image = [readout(noise(width, 1 / dwell_image), y, average=a) for y in range(height) for a in range(averages)]
+    write_mrd(tmp_path / "a.h5", mrd_header(width, height, bandwidth=bandwidth), [scan, *image])
+
+    found = read(tmp_path / "a.h5")
+
+    assert found.noise_std == pytest.approx(averages**-0.5)
+    white = found.kspace[0].flatten(1) / found.noise_std
+    covariance = white @ white.conj().T / white.shape[1]
+    # The standard error of a covariance of 64 * 48 samples is 0.018.
+    torch.testing.assert_close(covariance, torch.eye(COILS, dtype=torch.complex64), atol=0.08, rtol=0)
+
+
+def test_a_noise_scan_that_cannot_whiten_is_said_to_have_not(tmp_path: Path) -> None:
+    scan = readout(random_kspace(COILS, 2), 0, ismrmrd.ACQ_IS_NOISE_MEASUREMENT)  # 2 samples, 3 coils
+    write_mrd(tmp_path / "a.h5", mrd_header(WIDTH, HEIGHT), [scan, *lines(TRUTH, list(range(HEIGHT)))])
+    found = read(tmp_path / "a.h5")
+    assert found.noise_std is None
+    assert found.header["prewhitened"] is False
+    assert torch.equal(found.kspace, torch.from_numpy(TRUTH))
+
+
+def test_a_volume_becomes_slices_without_the_oversampling(tmp_path: Path) -> None:
+    image = torch.from_numpy(random_kspace(COILS, 6, HEIGHT, WIDTH))
+    kspace = fft2c(image, axes=(-3, -2, -1)).numpy()
+    readouts = [readout(kspace[:, z, y], y, kspace_encode_step_2=z) for z in range(6) for y in range(HEIGHT)]
+    write_mrd(tmp_path / "a.h5", mrd_header(WIDTH, HEIGHT, 6), readouts)
+    scan = read(tmp_path / "a.h5")
+    slices = image[..., WIDTH // 4 : WIDTH // 4 + WIDTH // 2].movedim(-1, 0)
+    torch.testing.assert_close(scan.kspace, fft2c(slices))
+    assert scan.image_shape == (6, HEIGHT)
+    assert scan.mask.all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trajectory": "radial"}, "the trajectory is 'radial'"),
+        ({"center": 9}, "reaches from -4 to 5 on a grid of 10"),
+        ({"x": 8}, "a readout has 16 samples, the encoded matrix only 8"),
+    ],
+)
+def test_what_does_not_fit_the_header_is_refused(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    header = mrd_header(**({"x": WIDTH, "y": HEIGHT} | options))  # type: ignore[arg-type]
+    write_mrd(tmp_path / "a.h5", header, lines(TRUTH, list(range(HEIGHT))))
+    with pytest.raises(DataFormatError, match=message):
+        read(tmp_path / "a.h5")
+
+
+def test_a_file_of_noise_alone_is_no_scan(tmp_path: Path) -> None:
+    noise = readout(random_kspace(COILS, 64), 0, ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    write_mrd(tmp_path / "a.h5", mrd_header(WIDTH, HEIGHT), [noise])
+    with pytest.raises(DataFormatError, match="no acquired line: none of the 1 readouts is imaging data"):
+        read(tmp_path / "a.h5")

@@ -1,0 +1,76 @@
+"""The noise estimate against the noise that was added, and against air in measured scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from analytic_head import add_noise, head
+
+from laminar.data.masks import make_mask
+from laminar.data.noise import estimate_noise_std
+from laminar.errors import DataFormatError
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "raw"
+SAMPLINGS = [("random", 1, 0, -1), ("equispaced-fraction", 4, 14, -1), ("equispaced-fraction", 6, 14, -2)]
+
+
+@pytest.mark.parametrize(("kind", "acceleration", "lines", "axis"), [*SAMPLINGS, ("poisson", 6, 18, -1)])
+@pytest.mark.parametrize("snr", [10, 30, 100])
+def test_added_noise_is_found(kind: str, acceleration: float, lines: int, axis: int, snr: float) -> None:
+    kspace, _, inside = head(8, (160, 144))
+    # The transform is unitary: SNR is the RMS of the combined image inside the head over sigma.
+    sigma = float(kspace.norm() / inside.sum().sqrt()) / snr
+    mask = make_mask(kind, (160, 144), acceleration, lines, seed=1, axis=axis)
+    estimate = estimate_noise_std(add_noise(kspace, sigma) * mask, mask)
+    assert estimate == pytest.approx(sigma, rel=0.15)
+
+
+def test_zero_padding_slices_and_scale_do_not_matter() -> None:
+    kspace, _, inside = head(4, (128, 96))
+    sigma = float(kspace.norm() / inside.sum().sqrt()) / 30
+    mask = torch.zeros(128, 96, dtype=torch.bool)
+    mask[10:, 16:80] = True
+    noisy = add_noise(kspace.expand(9, -1, -1, -1), sigma) * mask
+    estimate = estimate_noise_std(noisy, mask)
+    assert estimate == pytest.approx(sigma, rel=0.15)
+    assert estimate_noise_std(1e-12 * noisy, mask) == pytest.approx(1e-12 * estimate, rel=1e-6)
+    assert estimate_noise_std(0 * noisy, mask) == 0
+
+
+def test_pure_noise_of_unequal_coils() -> None:
+    stds = torch.tensor([1.0, 1.5, 2.0])[:, None, None]
+    kspace = stds * add_noise(torch.zeros(1, 3, 64, 64, dtype=torch.complex64), 1.0)
+    mask = torch.ones(64, 64, dtype=torch.bool)
+    assert estimate_noise_std(kspace, mask) == pytest.approx((7.25 / 3) ** 0.5, rel=0.15)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 2, 3, 1), (1, 1, 5, 200)])
+def test_tiny_scans_have_some_estimate(shape: tuple[int, int, int, int]) -> None:
+    kspace = add_noise(torch.zeros(shape, dtype=torch.complex64), 1.0)
+    assert 0 < estimate_noise_std(kspace, torch.ones(shape[2:], dtype=torch.bool)) < 4
+
+
+def test_unfit_mask_is_refused() -> None:
+    kspace = torch.ones(1, 2, 8, 8, dtype=torch.complex64)
+    for mask in (torch.ones(8, 7, dtype=torch.bool), torch.zeros(8, 8, dtype=torch.bool)):
+        with pytest.raises(DataFormatError, match="noise needs k-space"):
+            estimate_noise_std(kspace, mask)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("kind", "acceleration", "lines", "axis"), [*SAMPLINGS, ("poisson", 6, 18, -1)])
+def test_measured_scan_against_its_corners(kind: str, acceleration: float, lines: int, axis: int) -> None:
+    path = SHARED / "brain_t1_8coil.cfl"
+    if not path.exists():
+        pytest.skip(f"no measured scan at {path}")
+    matrix = (230, 180)
+    raw = np.fromfile(path, dtype=np.complex64).reshape((*matrix, 8), order="F")
+    kspace = torch.from_numpy(raw).permute(2, 0, 1)[None].contiguous()
+    image = torch.fft.ifft2(torch.fft.ifftshift(kspace, dim=(-2, -1)), norm="ortho")
+    image = torch.fft.fftshift(image, dim=(-2, -1))
+    air = float(image[..., :14, :14].abs().square().mean().sqrt())
+    mask = make_mask(kind, matrix, acceleration, lines, seed=0, axis=axis)
+    assert estimate_noise_std(kspace * mask, mask) == pytest.approx(air, rel=0.15)

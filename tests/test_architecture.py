@@ -1,0 +1,113 @@
+"""What must stay true of the house as a whole: a light core, a fast command line, no foreign code run."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import laminar
+
+SOURCE = Path(laminar.__file__).parent
+MODULES = sorted(SOURCE.rglob("*.py"))
+EXTRAS = (
+    "scipy",
+    "matplotlib",
+    "lightning",
+    "pytorch_lightning",
+    "jsonargparse",
+    "yaml",
+    "ismrmrd",
+    "skimage",
+)
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+FORBIDDEN_CALLS = {"eval", "exec", "torch.load", "torch.save", "numpy.load", "np.load"}
+
+
+def python(code: str) -> None:
+    """Run `code` in a fresh interpreter that must end well."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_module_imports_without_the_extras() -> None:
+    python(f"""
+import importlib, pkgutil, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import laminar
+for module in pkgutil.walk_packages(laminar.__path__, "laminar."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+""")
+
+
+def test_help_is_printed_without_importing_torch() -> None:
+    python("""
+import sys
+from laminar.cli.main import main
+
+sys.argv = ["laminar", "--help"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+heavy = {"torch", "numpy", "h5py", "matplotlib", "lightning", "scipy"} & set(sys.modules)
+assert not heavy, f"laminar --help imports {heavy}"
+""")
+
+
+def unsafe(code: str) -> list[str]:
+    """What in the code could run a foreign program: unpickling, `eval`, `exec`, arrays of objects.
+
+    `numpy.load` is fine with `allow_pickle=False` written out.
+    """
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name.partition(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            names = [module.partition(".")[0], *(f"{module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call):
+            safe = any(
+                word.arg == "allow_pickle" and isinstance(word.value, ast.Constant) and word.value.value is False
+                for word in node.keywords
+            )
+            names = [] if safe else [ast.unparse(node.func)]
+        found += [name for name in names if name in FORBIDDEN_MODULES | FORBIDDEN_CALLS]
+    return found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "from torch import load",
+        "torch.load(path, weights_only=True)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "eval(text)",
+    ],
+)
+def test_the_scan_for_unsafe_code_finds_it(code: str) -> None:
+    assert unsafe(code)
+
+
+def test_the_scan_for_unsafe_code_knows_what_is_safe() -> None:
+    assert not unsafe("network.eval(); np.load(path, allow_pickle=False); json.load(file)")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_no_module_can_run_foreign_code(path: Path) -> None:
+    assert not unsafe(path.read_text(encoding="utf-8"))
