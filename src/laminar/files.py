@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from laminar.errors import LaminarError
 
 
@@ -32,6 +34,20 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             remove(temporary)
+
+
+@contextmanager
+def writing_hdf5(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file that becomes `path` if the block succeeds, as `replacing` does.
+
+    HDF5 reports a full disk as a RuntimeError, sometimes only when it closes the file: a LaminarError too.
+    """
+    with replacing(path) as temporary:
+        try:
+            with h5py.File(temporary, "w") as file:
+                yield file
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
 
 
 def _swap_folder(new: Path, old: Path) -> None:

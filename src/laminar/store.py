@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
-
-from laminar.files import replacing
+from laminar.files import writing_hdf5
 from laminar.reconstruct import Reconstruction
 
 
@@ -20,7 +18,7 @@ def write_reconstruction(
 
     The same reconstruction gives the same bytes. Raises LaminarError if the file cannot be written.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with writing_hdf5(path) as file:
         file["reconstruction"] = reconstruction.magnitude.numpy()
         file["reconstruction_complex"] = reconstruction.image.numpy()
         if trajectory and reconstruction.trajectory is not None:

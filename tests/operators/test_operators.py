@@ -65,7 +65,10 @@ def test_adjoint_gram_and_linearity(name: str) -> None:
     operator = OPERATORS[name]()
     x = domain(name, operator)
     y = draw(*operator.forward(x).shape, seed=3)
-    left, right = torch.vdot(y.flatten(), operator.forward(x).flatten()), torch.vdot(operator.adjoint(y).flatten(), x.flatten())
+    left, right = (
+        torch.vdot(y.flatten(), operator.forward(x).flatten()),
+        torch.vdot(operator.adjoint(y).flatten(), x.flatten()),
+    )
     assert abs(left - right) <= TOLERANCE * (1 + abs(left))
     torch.testing.assert_close(operator.gram(x), operator.adjoint(operator.forward(x)), rtol=0, atol=TOLERANCE)
     other = draw(*x.shape, seed=4)
@@ -114,7 +117,9 @@ def test_conjugate_gradient_finds_the_solution_of_each_entry() -> None:
 
 def test_conjugate_gradient_of_zero_is_zero_and_a_solution_is_kept() -> None:
     operator = encoding("columns", 4, 5)
-    zero = conjugate_gradient(lambda x: operator.gram(x) + x, torch.zeros(2, 4, 5, dtype=torch.complex128), iterations=5)
+    zero = conjugate_gradient(
+        lambda x: operator.gram(x) + x, torch.zeros(2, 4, 5, dtype=torch.complex128), iterations=5
+    )
     assert not zero.any()
     x = draw(2, 4, 5)
     kept = conjugate_gradient(lambda z: operator.gram(z) + z, operator.gram(x) + x, x, iterations=5)

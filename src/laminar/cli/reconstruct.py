@@ -62,6 +62,7 @@ class _Done:
 
 
 def run(args: argparse.Namespace) -> int:
+    from laminar.data.formats import scan_name
     from laminar.models import load
     from laminar.runtime import keep_freed_memory
 
@@ -87,14 +88,6 @@ def run(args: argparse.Namespace) -> int:
     if failed and len(args.inputs) > 1:
         print(f"laminar: {len(failed)} of {len(args.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
     return 2 if failed else 0
-
-
-def scan_name(path: Path) -> str:
-    """The name of a scan: its file's, without the suffixes of scan formats."""
-    name = path.name
-    for suffix in (".h5", ".hdf5", ".mrd", ".cfl", ".hdr", ".npy", ".npz", ".mat"):
-        name = name.removesuffix(suffix)
-    return name
 
 
 def check_device(name: str) -> str:

@@ -30,7 +30,7 @@ class UnrolledConfig:
         coefficients: free | flow (closed form) | learned (a learned schedule that stays a discretization).
         shared: one regularizer with time embedding for all cascades, instead of one each.
         source: zero-filled | cg-sense, the image at t = 1.
-        source_std: width of the image in the Tikhonov weight of the CG-SENSE source, (sigma^2 + floor^2) / source_std^2.
+        source_std: image width in the weight of the CG-SENSE source, (sigma^2 + floor^2) / source_std^2.
         source_iterations: its conjugate-gradient iterations.
         schedule_alpha: exponent of the power schedule, 0 is uniform.
         schedule_dense_at: image | start, where the power schedule is dense.

@@ -68,6 +68,7 @@ class RunFolder:
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
+        self.path.mkdir(parents=True, exist_ok=True)
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(entry)) + "\n")
 

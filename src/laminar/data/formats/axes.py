@@ -64,7 +64,7 @@ def to_complex64(array: Array) -> Tensor:
             f"k-space must be complex; got {array.dtype} {array.shape} (a real array needs an axis 'ri' of length 2)"
         )
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes Inf, which Acquisition refuses
-        return torch.from_numpy(np.array(array, dtype=np.complex64, order="C"))
+        return torch.from_numpy(np.require(array, np.complex64, ["C", "W"]))
 
 
 def _join_real_and_imaginary(array: Array, names: list[str]) -> tuple[Array, list[str]]:

@@ -7,8 +7,7 @@ arXiv:1811.08839.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from laminar.data.formats.axes import Array, to_complex64
 from laminar.data.formats.hdf5 import is_complex, load, load_text
 from laminar.data.formats.header import MrdHeader, parse_header
 from laminar.data.formats.sampling import detect_mask
-from laminar.errors import DataFormatError, LaminarError
+from laminar.errors import DataFormatError
+from laminar.files import writing_hdf5
 
 TARGETS = ("reconstruction_rss", "reconstruction_esc")
 PHASE = "kspace_encoding_step_1"
@@ -102,25 +102,24 @@ def read_target(path: Path) -> Tensor | None:
     return torch.from_numpy(np.array(found, dtype=np.float32))
 
 
-def write_fastmri(path: str | Path, acquisition: Acquisition, target: Tensor | None = None) -> None:
+def write_fastmri(
+    path: str | Path,
+    acquisition: Acquisition,
+    target: Tensor | None = None,
+    more: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write a scan in the fastMRI layout, so that this package and fastMRI's own tools read it.
 
     `target` (slice, y, x): its magnitude becomes `reconstruction_rss`. The mask is written only if there are
-    points that were not acquired: as (x,) if it consists of whole columns, else as (y, x).
+    points that were not acquired: as (x,) if it consists of whole columns, else as (y, x). `more` holds further
+    datasets by name.
 
     Raises LaminarError if the file cannot be written; nothing is left behind then.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(unfinished, "w") as file:
-            _write(file, acquisition, target)
-        unfinished.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise LaminarError(f"{path}: cannot be written: {error}") from error
-    finally:
-        with suppress(OSError):  # it is gone already, or was never made
-            unfinished.unlink()
+    with writing_hdf5(Path(path)) as file:
+        _write(file, acquisition, target)
+        for name, values in (more or {}).items():
+            file[name] = values.numpy(force=True)
 
 
 def _write(file: h5py.File, acquisition: Acquisition, target: Tensor | None) -> None:

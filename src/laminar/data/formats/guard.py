@@ -4,7 +4,6 @@ it.
 
 from __future__ import annotations
 
-import pickle
 import struct
 import tokenize
 import warnings
@@ -34,7 +33,6 @@ UNREADABLE = (
     struct.error,
     zlib.error,
     zipfile.BadZipFile,
-    pickle.UnpicklingError,
     ElementTree.ParseError,
     SyntaxError,
     tokenize.TokenError,

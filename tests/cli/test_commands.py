@@ -1,0 +1,284 @@
+"""The real commands on small data: what they print, write and refuse."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from laminar.data.formats import write_fastmri
+from laminar.data.masks import make_mask
+from laminar.data.simulation import simulate_slice
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def scans(tmp_path: Path, laminar: Run) -> Path:
+    code, _, _ = laminar(
+        "simulate",
+        "--out",
+        tmp_path / "scans",
+        "--volumes",
+        2,
+        "--slices",
+        2,
+        "--matrix",
+        "64,48",
+        "--coils",
+        3,
+        "--seed",
+        5,
+    )
+    assert code == 0
+    return tmp_path / "scans"
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+
+
+def test_simulate_reconstruct_evaluate(scans: Path, tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
+    inputs = sorted(scans.iterdir())
+    out = tmp_path / "out"
+    code, text, _ = laminar(
+        "reconstruct",
+        *inputs,
+        "--model",
+        tiny_model,
+        "--out",
+        out,
+        "--acceleration",
+        2,
+        "--calibration-lines",
+        10,
+        "--trajectory",
+    )
+    assert code == 0
+    assert "PSNR" in text
+    assert files(out) == sorted(f"{p.stem}{suffix}" for p in inputs for suffix in (".h5", ".png"))
+    with h5py.File(out / inputs[0].name) as file:
+        assert file["reconstruction"].shape == (2, 64, 48)
+        assert file["reconstruction"].dtype == np.float32
+        np.testing.assert_allclose(np.abs(file["reconstruction_complex"][:]), file["reconstruction"][:], rtol=1e-5)
+        assert file["trajectory"].shape == (3, 2, 64, 48)
+        np.testing.assert_allclose(file["times"][:], [1, 0.5, 0])
+        np.testing.assert_allclose(file["trajectory"][-1], file["reconstruction_complex"][:])
+    code, text, _ = laminar("evaluate", out, scans, "--out", tmp_path / "scores.json")
+    assert code == 0
+    assert "SSIM" in text
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert set(scores["volumes"]) == {p.name for p in inputs}
+
+
+def test_same_seed_same_file(scans: Path, tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
+    first = min(scans.iterdir())
+    again = ("--volumes", 2, "--slices", 2, "--matrix", "64,48", "--coils", 3, "--seed", 5)
+    laminar("simulate", "--out", tmp_path / "again", *again)
+    assert (tmp_path / "again" / first.name).read_bytes() == first.read_bytes()
+    for out in ("a", "b"):
+        laminar(
+            "reconstruct",
+            first,
+            "--model",
+            tiny_model,
+            "--out",
+            tmp_path / out,
+            "--acceleration",
+            3,
+            "--calibration-lines",
+            8,
+        )
+    for suffix in (".h5", ".png"):
+        assert (tmp_path / "a" / first.name).with_suffix(suffix).read_bytes() == (
+            tmp_path / "b" / first.name
+        ).with_suffix(suffix).read_bytes()
+    with h5py.File(first) as file:
+        assert file["noise_covariance"].shape == (2, 3, 3)
+
+
+def test_one_bad_file_does_not_stop_the_others(scans: Path, tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
+    good = min(scans.iterdir())
+    bad = scans / "bad.h5"
+    bad.write_bytes(good.read_bytes()[:2000])
+    missing = scans / "missing.h5"
+    out = tmp_path / "out"
+    code, text, error = laminar("reconstruct", bad, good, missing, "--model", tiny_model, "--out", out)
+    assert code == 2
+    assert good.stem in text
+    assert files(out) == [f"{good.stem}.h5", f"{good.stem}.png"]
+    assert error.splitlines()[-1] == "laminar: 2 of 3 scans failed: bad, missing"
+    assert sum(line.startswith("laminar: error:") for line in error.splitlines()) == 2
+
+
+def kspace(matrix: tuple[int, int] = (48, 40)) -> torch.Tensor:
+    return simulate_slice("brain", matrix, 3, 0.01, torch.Generator().manual_seed(0)).kspace
+
+
+def save_npy(path: Path, array: torch.Tensor) -> Path:
+    np.save(path, array.numpy())
+    return path
+
+
+def bad_scans(folder: Path) -> dict[str, tuple[list[object], str]]:
+    """Arguments of `reconstruct`, and what the error must say."""
+    full = kspace()
+    with_nan = full.clone()
+    with_nan[0, 3, 3] = float("nan")
+    no_center = full * (torch.arange(40) % 4 == 0)
+    text = folder / "text.npy"
+    text.write_text("not an array")
+    axes = ["--axes", "coil,ky,kx"]
+    return {
+        "axes missing": ([save_npy(folder / "a.npy", full)], "--axes"),
+        "nan": ([save_npy(folder / "b.npy", with_nan), *axes], "NaN"),
+        "nothing acquired": ([save_npy(folder / "c.npy", 0 * full), *axes], "no acquired line"),
+        "no calibration": ([save_npy(folder / "d.npy", no_center), *axes], "calibration"),
+        "not an array": ([text, *axes], "text.npy"),
+        "directory": ([folder], "directory"),
+        "unknown axis": ([save_npy(folder / "e.npy", full), "--axes", "coil,ky,kq"], "kq"),
+        "impossible mask": (
+            [save_npy(folder / "f.npy", full), *axes, "--acceleration", 10, "--calibration-lines", 30],
+            "30",
+        ),
+        "device": ([save_npy(folder / "g.npy", full), *axes, "--device", "abacus"], "abacus"),
+        "model": ([save_npy(folder / "h.npy", full), *axes, "--model", "nowhere"], "nowhere"),
+        "zero coils": ([save_npy(folder / "i.npy", full[:0]), *axes], "empty"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    list(bad_scans.__annotations__)
+    and [
+        "axes missing",
+        "nan",
+        "nothing acquired",
+        "no calibration",
+        "not an array",
+        "directory",
+        "unknown axis",
+        "impossible mask",
+        "device",
+        "model",
+        "zero coils",
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(
+    case: str, tmp_path: Path, tiny_model: Path, laminar: Run
+) -> None:
+    (tmp_path / "in").mkdir()
+    args, message = bad_scans(tmp_path / "in")[case]
+    model = [] if "--model" in args else ["--model", tiny_model]
+    code, _, error = laminar("reconstruct", *args, *model, "--out", tmp_path / "out")
+    assert code == 2
+    assert error.startswith("laminar: error:")
+    assert len(error.splitlines()) == 1
+    assert message in error
+    assert files(tmp_path / "out") == []
+
+
+def test_an_unwritable_output_is_one_line(scans: Path, tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
+    (tmp_path / "file").write_text("in the way")
+    code, _, error = laminar("reconstruct", min(scans.iterdir()), "--model", tiny_model, "--out", tmp_path / "file")
+    assert code == 2
+    assert "cannot write" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_two_inputs_of_one_name_are_refused(scans: Path, tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
+    first = min(scans.iterdir())
+    code, _, error = laminar("reconstruct", first, first, "--model", tiny_model, "--out", tmp_path / "out")
+    assert code == 2
+    assert "two inputs" in error
+
+
+def test_info_of_scan_and_model(tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
+    scan = simulate_slice("brain", (48, 40), 3, 0.01, torch.Generator().manual_seed(0)).sample().acquisition
+    write_fastmri(tmp_path / "scan.h5", scan.undersample(make_mask("equispaced-fraction", (48, 40), 3, 8, 0)))
+    code, text, _ = laminar("info", tmp_path / "scan.h5")
+    assert code == 0
+    for fact in ("coils: 3", "matrix (y, x): [48, 40]", "undersampled axis: x", "measured acceleration: 3."):
+        assert fact in text
+    code, text, _ = laminar("info", tiny_model)
+    assert code == 0
+    assert "n_cascades: 2" in text
+    assert "trained_on: nothing" in text
+
+
+TINY_RUN = [
+    "--model.n_cascades", "2", "--model.regularizer.channels", "[4,6]", "--data.simulation.matrices", "[[40,48]]",
+    "--data.simulation.readout", "32", "--data.sampling.acceleration", "[2,3]", "--data.sampling.kinds", "[random]",
+    "--data.validation_batches", "1", "--data.workers", "0", "--accelerator", "cpu", "--validate_every", "2",
+]  # fmt: skip
+
+
+def test_train_resume_and_use(scans: Path, tmp_path: Path, laminar: Run) -> None:
+    run = tmp_path / "run"
+    code, text, _ = laminar("train", "--out", run, "--steps", 4, *TINY_RUN)
+    assert code == 0
+    assert "PSNR from the source through the cascades" in text
+    assert {"best", "last", "config.yaml", "metrics.jsonl"} <= set(files(run))
+    code, text, _ = laminar("train", "--out", run, "--resume", "--steps", 6)
+    assert code == 0
+    assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [2, 4, 6]
+    code, _, _ = laminar("reconstruct", min(scans.iterdir()), "--model", run / "best", "--out", tmp_path / "out")
+    assert code == 0
+    code, _, _ = laminar(
+        "train", "--out", tmp_path / "files", "--steps", 2, *TINY_RUN, "--preset", "varnet",
+        "--data.kind", "files", "--data.train", f"[{scans}]", "--data.validation", f"[{scans}]",
+    )  # fmt: skip
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["--model.n_cascade", "3"], "did you mean 'model.n_cascades'"),
+        (["--stps", "3"], "did you mean 'steps'"),
+        (["--steps", "many"], "steps"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--preset", "flet"], "did you mean 'flat'"),
+        (["--model.n_cascades", "0"], "n_cascades must be positive"),
+        (["--data.kind", "files"], "data.train"),
+        (["--resume"], "nothing to resume"),
+    ],
+)
+def test_wrong_settings_are_one_line(settings: list[str], message: str, tmp_path: Path, laminar: Run) -> None:
+    code, _, error = laminar("train", "--out", tmp_path / "run", *settings)
+    assert code == 2
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_yaml_file_with_a_wrong_key_names_the_nearest(tmp_path: Path, laminar: Run) -> None:
+    (tmp_path / "c.yaml").write_text("model:\n  n_cascade: 3\n")
+    code, _, error = laminar("train", "--out", tmp_path / "run", "--config", tmp_path / "c.yaml")
+    assert code == 2
+    assert "did you mean 'model.n_cascades'" in error
+
+
+def test_print_config_can_be_read_back(tmp_path: Path, laminar: Run) -> None:
+    code, text, _ = laminar("train", "--print_config", "--preset", "varnet", "--steps", 7)
+    assert code == 0
+    assert "data_step: gradient" in text
+    assert "steps: 7" in text
+    (tmp_path / "c.yaml").write_text(text)
+    _, again, _ = laminar("train", "--print_config", "--config", tmp_path / "c.yaml")
+
+    def settings(text: str) -> list[str]:
+        return [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+    assert settings(again) == settings(text)
+
+
+def test_the_demo_draws_its_figures(tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
+    code, text, _ = laminar("demo", "--out", tmp_path, "--model", tiny_model)
+    assert code == 0
+    for method in ("zero-filled", "CG-SENSE", "FLAT"):
+        assert method in text
+    assert files(tmp_path) == ["comparison.png", "trajectory.png"]

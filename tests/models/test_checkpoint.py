@@ -1,0 +1,111 @@
+"""Checkpoints come back as they were, and anything else is refused in one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from laminar.errors import CheckpointError, LaminarError
+from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, load, save
+from laminar.models.checkpoint import SETTINGS, WEIGHTS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save(network(), tmp_path / "net", {"note": "a card"})
+    return tmp_path / "net"
+
+
+def network(**settings: object) -> UnrolledNetwork:
+    return UnrolledNetwork(
+        config=UnrolledConfig(n_cascades=2, regularizer=RegularizerConfig(channels=[4, 6])), **settings
+    )
+
+
+@pytest.mark.parametrize("settings", [{}, {"coefficients": "learned", "shared": True}, {"coefficients": "free"}])
+def test_round_trip_and_same_bytes(tmp_path: Path, settings: dict[str, object]) -> None:
+    net = network(**settings)
+    save(net, tmp_path / "a", {"note": 1})
+    save(net, tmp_path / "b", {"note": 1})
+    again = load(tmp_path / "a")
+    assert again.config == net.config
+    assert not again.training
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    for file in (WEIGHTS, SETTINGS):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_a_checkpoint_is_replaced_whole(folder: Path) -> None:
+    save(network(coefficients="free"), folder)
+    assert load(folder).config.coefficients == "free"
+    assert [p.name for p in folder.parent.iterdir()] == ["net"]
+
+
+class Mine(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.rand(()))
+
+    def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        return self.gain * x
+
+
+def test_a_module_of_the_user(tmp_path: Path) -> None:
+    net = UnrolledNetwork(Mine(), n_cascades=3)
+    save(net, tmp_path / "mine")
+    again = load(tmp_path / "mine", regularizer=Mine())
+    assert all(torch.equal(a.gain, b.gain) for a, b in zip(again.regularizers, net.regularizers, strict=True))
+    with pytest.raises(CheckpointError, match="needs the module"):
+        load(tmp_path / "mine")
+
+
+def change_settings(folder: Path, **changes: object) -> None:
+    settings = json.loads((folder / SETTINGS).read_text())
+    settings.update(changes)
+    (folder / SETTINGS).write_text(json.dumps(settings))
+
+
+def change_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / SETTINGS).read_text())["config"]
+    change_settings(folder, config={**config, **changes})
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "no such model": lambda f: (f / WEIGHTS).unlink() or (f / SETTINGS).unlink() or f.rmdir(),
+    "cannot be read": lambda f: (f / WEIGHTS).unlink(),
+    "cannot be read as a model": lambda f: (f / SETTINGS).write_text("{"),
+    "checksum": lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-1] + b"x"),
+    "expected a file of format": lambda f: change_settings(f, format="other"),
+    "expected version": lambda f: change_settings(f, version=99),
+    "another configuration": lambda f: change_config(f, n_cascades=3),
+    "unknown setting 'n_cascade' of UnrolledConfig; did you mean": lambda f: change_config(f, n_cascade=3),
+    "configuration is not valid": lambda f: change_settings(f, config=None),
+}
+
+
+@pytest.mark.parametrize("message", DAMAGE)
+def test_damage_is_named(folder: Path, message: str) -> None:
+    DAMAGE[message](folder)
+    with pytest.raises(CheckpointError, match="no model" if message == "no such model" else message) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_nan_weights_are_refused(tmp_path: Path) -> None:
+    net = network()
+    nn.init.constant_(net.regularizers[0].first.weight, float("nan"))
+    save(net, tmp_path / "nan")
+    with pytest.raises(CheckpointError, match="NaN"):
+        load(tmp_path / "nan")
+
+
+def test_an_unwritable_place_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(LaminarError, match="cannot write"):
+        save(network(), tmp_path / "file" / "net")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,207 @@
+"""The unrolled network against numbers that are known, and laws of every setting."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from laminar.errors import ConfigError
+from laminar.flow import power_schedule
+from laminar.models import PRESETS, UnrolledConfig, UnrolledNetwork, preset
+from laminar.models.config import RegularizerConfig
+from laminar.operators import Encoding, conjugate_gradient
+
+TINY = RegularizerConfig(channels=[4, 6])
+
+
+def problem(coils: int = 3, y: int = 8, x: int = 10, batch: int = 2) -> tuple[Tensor, Encoding]:
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(batch, coils, y, x, dtype=torch.complex128, generator=generator)
+    maps = maps / maps.abs().square().sum(1, keepdim=True).sqrt()
+    mask = (torch.rand(batch, 1, x, generator=generator) < 0.5).expand(batch, y, x)
+    operator = Encoding(mask, maps)
+    image = torch.randn(batch, y, x, dtype=torch.complex128, generator=generator)
+    return operator.forward(image), operator
+
+
+class Shrink(nn.Module):
+    """The exact regularizer of a white Gaussian prior: D(x) = (1 - g) x."""
+
+    def __init__(self, g: float) -> None:
+        super().__init__()
+        self.g = nn.Parameter(torch.tensor(g, dtype=torch.float64))
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return self.g * x
+
+
+class ToConstant(nn.Module):
+    """A denoiser that knows the answer: D(x) = m, whatever x and t are."""
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self.image = nn.Parameter(image)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return x - self.image
+
+
+@pytest.mark.parametrize("n_cascades", [1, 3, 12])
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+@pytest.mark.parametrize("coefficients", ["flow", "learned"])
+def test_collapse(n_cascades: int, alpha: float, coefficients: str) -> None:
+    """With a fixed endpoint, Euler stays on the line from the source and lands on the endpoint, for every N."""
+    y, operator = problem()
+    prior_mean = torch.randn(2, 8, 10, dtype=torch.complex128, generator=torch.Generator().manual_seed(3))
+    network = UnrolledNetwork(
+        ToConstant(prior_mean),
+        n_cascades=n_cascades,
+        schedule_alpha=alpha,
+        coefficients=coefficients,
+        learn_prior_std=False,
+        cg_iterations=200,
+        cg_tolerance=1e-14,
+    ).double()
+    # One prior width for all times: then every cascade has the same endpoint, the exact posterior mean.
+    network.coefficients.log_prior_std.data.fill_(-1.0)
+    sigma = torch.tensor([0.3, 0.1], dtype=torch.float64)
+    trajectory = network.trajectory(y, operator, sigma)
+    ratio = ((sigma.float() ** 2 + network.config.noise_floor**2) / torch.tensor(-2.0).exp())[:, None, None]
+    posterior_mean = conjugate_gradient(
+        lambda x: operator.gram(x) + ratio * x, operator.adjoint(y) + ratio * prior_mean, iterations=300
+    )
+    torch.testing.assert_close(trajectory.image, posterior_mean, rtol=0, atol=1e-6)
+    assert trajectory.times is not None
+    for time, state in zip(trajectory.times, trajectory.states, strict=True):
+        line = (1 - time) * posterior_mean + time * trajectory.source
+        torch.testing.assert_close(state, line, rtol=0, atol=1e-6)
+
+
+def test_gradient_cascade_is_the_published_update() -> None:
+    """x - eta A^H (A x - y) - lam R(x), E2E-VarNet in the image domain."""
+    y, operator = problem()
+    network = UnrolledNetwork(Shrink(0.2), preset("varnet", n_cascades=1)).double()
+    eta, lam = 0.7, 0.4
+    network.coefficients.data.data.fill_(eta)
+    network.coefficients.steps.data.fill_(lam)
+    x = operator.adjoint(y)
+    expected = x - eta * operator.adjoint(operator.forward(x) - y) - lam * 0.2 * x
+    torch.testing.assert_close(network(y, operator), expected)
+
+
+def test_proximal_cascade_is_modl() -> None:
+    """(A^H A + w)^(-1) (A^H y + w D(x)): MoDL with h = 1."""
+    y, operator = problem()
+    settings = {"n_cascades": 1, "cg_iterations": 300, "cg_tolerance": 1e-14}
+    network = UnrolledNetwork(Shrink(0.2), preset("modl", **settings)).double()
+    w = float(network.coefficients.data.exp())
+    x = operator.adjoint(y)
+    result = network(y, operator)
+    residual = operator.gram(result) + w * result - operator.adjoint(y) - w * 0.8 * x
+    assert residual.abs().max() < 1e-6
+
+
+def test_hard_cascade_replaces_the_samples_of_a_single_coil() -> None:
+    y, operator = problem(coils=1)
+    operator = Encoding(operator.mask, torch.ones_like(operator.sensitivities))
+    network = UnrolledNetwork(Shrink(0.5), n_cascades=4, data_step="hard", source="zero-filled").double()
+    torch.testing.assert_close(operator.forward(network(y, operator)), y * operator.mask[:, None])
+
+
+@pytest.mark.parametrize("data_step", ["proximal", "gradient", "gradient_endpoint", "hard"])
+@pytest.mark.parametrize("coefficients", ["free", "flow", "learned"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_every_setting_gives_a_trajectory_and_gradients(data_step: str, coefficients: str, shared: bool) -> None:
+    y, operator = problem()
+    operator = Encoding(operator.mask, operator.sensitivities.to(torch.complex64))
+    network = UnrolledNetwork(
+        config=UnrolledConfig(
+            n_cascades=3,
+            data_step=data_step,
+            coefficients=coefficients,
+            shared=shared,
+            regularizer=TINY,
+            source="zero-filled",
+        )
+    )
+    for parameter in network.regularizers.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    trajectory = network(y.to(torch.complex64), operator, torch.tensor([0.01, 0.1]), True)
+    assert len(trajectory.states) == 4
+    assert len(trajectory.endpoints) == trajectory.nfe == 3
+    assert (trajectory.times is None) == (coefficients == "free")
+    trajectory.image.abs().sum().backward()
+    missing = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
+    unused = {"coefficients.log_prior_std"} if data_step == "hard" else set()
+    assert set(missing) <= unused
+    assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in network.parameters())
+
+
+def test_a_learned_schedule_starts_at_the_fixed_one_and_stays_a_discretization() -> None:
+    noise = torch.tensor([0.02])
+    fixed, learned = (
+        UnrolledNetwork(config=UnrolledConfig(n_cascades=5, schedule_alpha=1.0, coefficients=kind, regularizer=TINY))
+        for kind in ("flow", "learned")
+    )
+    torch.testing.assert_close(
+        learned.coefficients(noise).times, torch.tensor(power_schedule(5, 1.0)), atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(learned.coefficients(noise).steps, fixed.coefficients(noise).steps)
+    nn.init.normal_(learned.coefficients.increments, std=2.0)
+    values = learned.coefficients(noise)
+    assert values.times is not None
+    assert abs(float(values.times[-1])) < 1e-6
+    assert bool((values.times[:-1] > values.times[1:]).all())
+    assert float(values.steps[-1]) == pytest.approx(1)
+
+
+def test_scale_of_the_image_does_not_matter() -> None:
+    """Bias-free regularizers and w = sigma^2 / nu^2: image and noise in other units give the same image in them."""
+    y, operator = problem()
+    network = UnrolledNetwork(
+        config=UnrolledConfig(n_cascades=2, regularizer=TINY, noise_floor=0.0, cg_iterations=30, cg_tolerance=1e-12)
+    )
+    for parameter in network.regularizers.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    network, sigma = network.double(), torch.tensor([0.05, 0.2])
+    image = network(y, operator, sigma)
+    network.coefficients.log_prior_std.data += torch.log(torch.tensor(40.0))
+    source_std = UnrolledNetwork(
+        config=UnrolledConfig(**{**vars(network.config), "source_std": 40 * network.config.source_std})
+    )
+    network.config = source_std.config
+    torch.testing.assert_close(network(40.0 * y, operator, 40.0 * sigma), 40.0 * image, rtol=1e-5, atol=1e-5)
+
+
+def test_batch_entries_do_not_see_each_other() -> None:
+    y, operator = problem()
+    network = UnrolledNetwork(config=UnrolledConfig(n_cascades=2, regularizer=TINY, cg_tolerance=0.0))
+    for parameter in network.regularizers.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    network, sigma = network.double(), torch.tensor([0.05, 0.2])
+    together = network(y, operator, sigma)
+    for index in range(2):
+        alone = Encoding(operator.mask[index : index + 1], operator.sensitivities[index : index + 1])
+        torch.testing.assert_close(network(y[index : index + 1], alone, sigma[index : index + 1])[0], together[index])
+
+
+def test_presets_and_wrong_settings() -> None:
+    counts = {
+        name: sum(
+            p.numel()
+            for p in UnrolledNetwork(
+                config=preset(name, n_cascades=2, shared=False, regularizer=TINY)
+            ).regularizers.parameters()
+        )
+        for name in PRESETS
+    }
+    assert len(set(counts.values())) == 1
+    with pytest.raises(ConfigError, match="did you mean 'n_cascades'"):
+        preset("flat", n_cascade=3)
+    with pytest.raises(ConfigError, match="did you mean 'varnet'"):
+        preset("vernet")
+    with pytest.raises(ConfigError, match="data_step"):
+        UnrolledNetwork(data_step="implicit")
+    with pytest.raises(ConfigError, match="n_cascades"):
+        UnrolledNetwork(n_cascades=0)
+    with pytest.raises(ConfigError, match="did you mean 'kind'"):
+        UnrolledConfig.from_dict({"regularizer": {"kin": "unet"}})

@@ -1,0 +1,132 @@
+"""The one inference path: units, sizes, coils, slices, oversampling, and the classical methods in it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from laminar.acquisition import Acquisition
+from laminar.classical import cg_sense, cg_sense_method, zero_filled, zero_filled_method
+from laminar.data.masks import make_mask
+from laminar.data.preparation import prepare
+from laminar.data.simulation import simulate_slice
+from laminar.metrics import fastmri_metrics
+from laminar.models import UnrolledNetwork, load
+from laminar.operators import fft2c, ifft2c
+from laminar.reconstruct import center_crop, crop_readout, reconstruct, reference_image
+
+
+def scan(matrix: tuple[int, int], coils: int = 4, slices: int = 1, acceleration: float = 3.0) -> Acquisition:
+    parts = [
+        simulate_slice("brain", matrix, coils, 0.005, torch.Generator().manual_seed(seed)).kspace
+        for seed in range(slices)
+    ]
+    mask = make_mask("equispaced-fraction", matrix, acceleration, 10, 0)
+    return Acquisition(torch.stack(parts), torch.ones(matrix, dtype=torch.bool)).undersample(mask)
+
+
+@pytest.fixture(scope="module")
+def network(tiny_model: Path) -> UnrolledNetwork:
+    return load(tiny_model)
+
+
+@pytest.mark.parametrize("coils", [1, 2, 5, 64])
+@pytest.mark.parametrize("matrix", [(64, 64), (45, 71)])
+def test_any_size_and_number_of_coils(network: UnrolledNetwork, matrix: tuple[int, int], coils: int) -> None:
+    result = reconstruct(scan(matrix, coils), network)
+    assert result.image.shape == (1, *matrix)
+    assert result.trajectory is not None
+    assert result.trajectory.shape == (3, 1, *matrix)
+    assert result.nfe == 2
+    assert bool(torch.isfinite(result.magnitude).all())
+    assert float(result.magnitude.max()) > 0.1
+
+
+@pytest.mark.parametrize("factor", [1e-8, 1.0, 1e6])
+def test_the_image_is_in_the_units_of_the_scan(network: UnrolledNetwork, factor: float) -> None:
+    original = scan((64, 48))
+    image = reconstruct(original, network).image
+    scaled = reconstruct(replace(original, kspace=factor * original.kspace), network).image
+    torch.testing.assert_close(scaled / factor, image, rtol=2e-3, atol=2e-3 * float(image.abs().max()))
+
+
+def test_slices_are_reconstructed_one_by_one_and_an_empty_one_is_zero(network: UnrolledNetwork) -> None:
+    volume = scan((64, 48), slices=3)
+    kspace = volume.kspace.clone()
+    kspace[1] = 0
+    seen: list[int] = []
+    result = reconstruct(replace(volume, kspace=kspace), network, report=seen.append)
+    assert seen == [1, 2, 3]
+    assert not result.image[1].any()
+    assert result.log == ("slice 1 holds no signal: its image is zero",)
+    for index in (0, 2):
+        torch.testing.assert_close(result.image[index], reconstruct(volume.slice(index), network).image[0])
+
+
+def test_readout_oversampling_is_cropped_without_loss(network: UnrolledNetwork) -> None:
+    """The oversampled scan holds the plain one in the middle of its readout."""
+    plain = scan((48, 40))
+    image = ifft2c(plain.kspace, (-2,))
+    wide = fft2c(torch.nn.functional.pad(image, (0, 0, 24, 24)), (-2,))
+    mask = plain.mask[:1].expand(96, 40).clone()
+    over = Acquisition(wide * mask, mask, image_shape=(48, 32))
+    torch.testing.assert_close(crop_readout(over).kspace, plain.kspace, rtol=1e-4, atol=1e-5)
+    result = reconstruct(over, network).image
+    expected = center_crop(reconstruct(plain, network).image, (48, 32))
+    assert result.shape == (1, 48, 32)
+    torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-3)
+
+
+def folded(matrix: tuple[int, int]) -> tuple[Acquisition, Tensor]:
+    """A head in a field of view of 60 %: its sides fold onto its middle."""
+    wide = (matrix[0], round(matrix[1] / 0.6))
+    full = simulate_slice("brain", wide, 6, 0.003, torch.Generator().manual_seed(4))
+    images = full.coil_images
+    start = (wide[1] - matrix[1]) // 2
+    inside = images[..., start : start + matrix[1]].clone()
+    inside[..., -start:] += images[..., :start]
+    inside[..., : wide[1] - matrix[1] - start] += images[..., start + matrix[1] :]
+    return Acquisition(fft2c(inside)[None], torch.ones(matrix, dtype=torch.bool)), inside
+
+
+def test_a_field_of_view_smaller_than_the_object_does_not_break_it(network: UnrolledNetwork) -> None:
+    full, images = folded((64, 48))
+    under = full.undersample(make_mask("equispaced-fraction", full.matrix, 2, 16, 0))
+    reference = images.abs().square().sum(0).sqrt()[None]
+    assert bool(torch.isfinite(reconstruct(under, network).magnitude).all())
+    scores = [fastmri_metrics(reconstruct(under, m).magnitude, reference)["psnr"] for m in (load(), cg_sense_method)]
+    assert scores[0] > scores[1] > 20
+
+
+def test_classical_methods_solve_what_they_say() -> None:
+    problem = prepare(scan((64, 48)))
+    operator, y = problem.operator, problem.kspace
+    assert torch.equal(zero_filled(y, operator), operator.adjoint(y))
+    x = cg_sense(y, operator, weight=0.05, iterations=100, tolerance=1e-6)
+    residual = operator.gram(x) + 0.05 * x - operator.adjoint(y)
+    assert float(residual.norm() / operator.adjoint(y).norm()) < 1e-5
+
+
+def test_more_samples_make_a_better_image_and_sense_beats_zero_filling() -> None:
+    full = scan((96, 80), acceleration=1.0)
+    reference = reference_image(full)
+
+    def psnr(acceleration: float, method: object) -> float:
+        under = full.undersample(make_mask("equispaced-fraction", full.matrix, acceleration, 10, 0))
+        return fastmri_metrics(reconstruct(under, method).magnitude, reference)["psnr"]  # type: ignore[arg-type]
+
+    assert psnr(1, zero_filled_method) > 35
+    assert psnr(2, cg_sense_method) > psnr(4, cg_sense_method) > psnr(4, zero_filled_method)
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_the_same_image(network: UnrolledNetwork) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    original = scan((64, 48))
+    on_cpu = reconstruct(original, network).image
+    on_gpu = reconstruct(original, network, device="cuda").image
+    network.to("cpu")
+    torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-2, atol=1e-3)

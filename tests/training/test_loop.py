@@ -1,0 +1,120 @@
+"""Training runs: exact resume, honest failure, the same by any number of interruptions."""
+
+import json
+import signal
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from laminar.data.stream import Batch, SamplingConfig, SimulationConfig
+from laminar.errors import CheckpointError, TrainingError
+from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork
+from laminar.training.config import DataConfig, OptimizerConfig, TrainConfig
+from laminar.training.data import make_data
+from laminar.training.loop import Outcome, learning_rate, make_fabric, train
+from laminar.training.state import RunFolder
+
+pytest.importorskip("lightning.fabric")
+
+CONFIG = TrainConfig(
+    model=UnrolledConfig(n_cascades=2, regularizer=RegularizerConfig(channels=[4, 6]), coefficients="learned"),
+    data=DataConfig(
+        simulation=SimulationConfig(matrices=[(40, 48)], coils=(3, 4), readout=32),
+        sampling=SamplingConfig(kinds=["equispaced-fraction"], acceleration=(2.0, 3.0)),
+        batch_size=2,
+        validation_batches=1,
+        workers=0,
+    ),
+    optimizer=OptimizerConfig(learning_rate=3e-3, warmup=2),
+    steps=6,
+    validate_every=3,
+    accelerator="cpu",
+)
+
+
+def run(folder: Path, config: TrainConfig = CONFIG, **options: Any) -> Outcome:
+    torch.manual_seed(config.seed)
+    network = UnrolledNetwork(config=config.model)
+    stream, validation = make_data(config)
+    stream = options.pop("stream", stream)
+    return train(make_fabric(config), network, stream, validation, config, RunFolder(folder), **options)
+
+
+def interrupt_at(step: int) -> Any:
+    def report(current: int, losses: dict[str, float]) -> None:
+        if current == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return report
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "last" / "model.safetensors").read_bytes()
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    assert (whole.step, whole.interrupted) == (6, False)
+    first = run(tmp_path / "parts", report=interrupt_at(2))
+    assert (first.step, first.interrupted) == (2, True)
+    second = run(tmp_path / "parts", report=interrupt_at(4), resume=True)
+    assert (second.step, second.interrupted) == (4, True)
+    run(tmp_path / "parts", resume=True)
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    assert (tmp_path / "parts/last/optimizer.safetensors").read_bytes() == (
+        tmp_path / "whole/last/optimizer.safetensors"
+    ).read_bytes()
+    drop = lambda entry: {k: v for k, v in entry.items() if k != "seconds"}  # noqa: E731
+    assert [drop(e) for e in lines(tmp_path / "parts")] == [drop(e) for e in lines(tmp_path / "whole")]
+    assert len(lines(tmp_path / "whole")[0]["validation"]["psnr_per_cascade"]) == 3
+
+
+def test_another_seed_is_another_run_and_a_restart_forgets_the_old_one(tmp_path: Path) -> None:
+    run(tmp_path)
+    first = weights(tmp_path)
+    run(tmp_path, replace(CONFIG, seed=1))
+    assert weights(tmp_path) != first
+    assert len(lines(tmp_path)) == 2
+
+
+class Poisoned:
+    """A stream whose batch 4 has NaN in its k-space."""
+
+    def __init__(self) -> None:
+        self.stream = make_data(CONFIG)[0]
+
+    def batch(self, index: int) -> Batch:
+        batch = self.stream.batch(index)
+        bad = replace(batch.problem, kspace=batch.problem.kspace * float("nan"))
+        return replace(batch, problem=bad) if index == 4 else batch
+
+
+def test_nan_stops_with_step_sample_and_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"step 5, batch 4 of the stream; last good checkpoint: .*last") as caught:
+        run(tmp_path, stream=Poisoned())
+    assert "\n" not in str(caught.value)
+    run(tmp_path, resume=True)
+    assert all(torch.isfinite(torch.tensor(entry["validation"]["psnr"])) for entry in lines(tmp_path))
+
+
+def test_resuming_another_configuration_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, replace(CONFIG, steps=1))
+    other = replace(CONFIG, model=replace(CONFIG.model, coefficients="free"))
+    with pytest.raises(CheckpointError, match="another configuration"):
+        run(tmp_path, other, resume=True)
+
+
+def test_learning_rate_warms_up_and_decays_to_zero() -> None:
+    rates = [learning_rate(step, 100, OptimizerConfig(learning_rate=1.0, warmup=10)) for step in range(1, 101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(rates[9])
+    assert rates[-1] < 1e-3
+    assert all(a >= b for a, b in pairwise(rates[9:]))
