@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from laminar.acquisition import Acquisition, Sample
     from laminar.data.formats import read
+    from laminar.data.preparation import Problem, prepare
     from laminar.models import UnrolledNetwork, load, preset, save
     from laminar.operators import Encoding, LinearOperator, wrap
     from laminar.reconstruct import Reconstruction, reconstruct
@@ -21,12 +22,14 @@ _HOMES = {
     "Encoding": "laminar.operators",
     "LinearOperator": "laminar.operators",
     "ObjectiveConfig": "laminar.training.objectives",
+    "Problem": "laminar.data.preparation",
     "Reconstruction": "laminar.reconstruct",
     "Sample": "laminar.acquisition",
     "UnrolledNetwork": "laminar.models",
     "alignment": "laminar.training.objectives",
     "load": "laminar.models",
     "objective": "laminar.training.objectives",
+    "prepare": "laminar.data.preparation",
     "preset": "laminar.models",
     "read": "laminar.data.formats",
     "reconstruct": "laminar.reconstruct",
@@ -39,6 +42,7 @@ __all__ = [
     "Encoding",
     "LinearOperator",
     "ObjectiveConfig",
+    "Problem",
     "Reconstruction",
     "Sample",
     "UnrolledNetwork",
@@ -46,6 +50,7 @@ __all__ = [
     "alignment",
     "load",
     "objective",
+    "prepare",
     "preset",
     "read",
     "reconstruct",

@@ -49,14 +49,14 @@ class OptimizerConfig:
         clip: largest norm of the gradient.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     warmup: int = 200
     clip: float = 0.1
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run.
+    """A training run. The defaults are those of the shipped model.
 
     Args:
         model: the network.
@@ -76,9 +76,9 @@ class TrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    steps: int = 2000
+    steps: int = 4000
     seed: int = 0
-    validate_every: int = 200
+    validate_every: int = 100
     accelerator: Literal["cpu", "cuda", "auto"] = "auto"
     devices: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"

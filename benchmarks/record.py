@@ -1,0 +1,38 @@
+"""What every result carries: the command, the versions, the machine."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from laminar import __version__
+from laminar.files import write_json
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+
+
+def write_record(name: str, values: dict[str, Any]) -> Path:
+    """Write `results/NAME.json` with the values behind a header, and return its path."""
+    module = Path(sys.argv[0]).stem
+    header = {
+        "command": " ".join(["python -m", f"benchmarks.{module}", *sys.argv[1:]]),
+        "laminar": __version__,
+        "torch": torch.__version__,
+        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+    }
+    path = RESULTS / f"{name}.json"
+    write_json(path, header | values)
+    return path
+
+
+def mean_interval(values: list[float], draws: int = 4000, seed: int = 0) -> tuple[float, float, float]:
+    """Mean and the 95 % percentile-bootstrap interval of the mean."""
+    sample = np.asarray(values)
+    means = np.random.default_rng(seed).choice(sample, (draws, len(sample))).mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(sample.mean()), float(low), float(high)
