@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import tables
 from laminar.cli.main import build_parser
 from laminar.data.formats import write_fastmri
 from laminar.data.masks import make_mask
@@ -35,3 +36,10 @@ def test_commands_of_the_readme_parse() -> None:
         arguments = [part.strip("'") for part in command.split()]
         args, rest = build_parser().parse_known_args(arguments)
         assert hasattr(args, "settings") or not rest, command
+
+
+def test_tables_are_those_of_the_results() -> None:
+    for document in tables.DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        assert "<!-- table: measured_rss -->" in text
+        assert tables.filled(text) == text, f"{document.name}: run python -m benchmarks.tables"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,44 +152,33 @@ def _attributes(scan: Acquisition, args: argparse.Namespace) -> dict[str, Any]:
     return attributes
 
 
-def _progress(name: str, n_slices: int) -> Any:
-    """A bar over slices for scans of more than one; a context manager that gives the report function."""
-    from contextlib import contextmanager
-
+@contextmanager
+def _progress(name: str, n_slices: int) -> Iterator[Callable[[int], None]]:
+    """A bar over slices, for scans of more than one."""
     from rich.progress import Progress
 
-    @contextmanager
-    def bar() -> Any:
-        with Progress(transient=True, disable=n_slices == 1) as progress:
-            task = progress.add_task(name, total=n_slices)
-            yield lambda done: progress.update(task, completed=done)
-
-    return bar()
+    with Progress(transient=True, disable=n_slices == 1) as progress:
+        task = progress.add_task(name, total=n_slices)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def _summarize(done: list[_Done], out: Path) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     scored = any(d.metrics for d in done)
     caption = "metrics against the root-sum-of-squares of all samples, fastMRI protocol" if scored else None
-    table = Table(title="Reconstructions", caption=caption)
-    for column in (
-        "scan",
-        "slices",
-        "coils",
-        "matrix",
-        "R",
-        "seconds",
-        *(("PSNR (dB)", "SSIM", "NMSE") * scored),
-    ):
-        table.add_column(column, justify="left" if column == "scan" else "right")
+    table = Table(title="Reconstructions", caption=caption, box=SIMPLE_HEAD)
+    table.add_column("scan", overflow="fold")
+    for column in ("slices x coils", "matrix", "R", "seconds", *(("PSNR", "SSIM", "NMSE") * scored)):
+        table.add_column(column, justify="right", no_wrap=True)
     for d in done:
         y, x = d.reconstruction.image.shape[-2:]
-        cells = [d.name, str(d.scan.n_slices), str(d.scan.n_coils), f"{y} x {x}"]
+        cells = [d.name, f"{d.scan.n_slices} x {d.scan.n_coils}", f"{y} x {x}"]
         cells += [f"{d.scan.measured_acceleration:.2f}", f"{d.reconstruction.seconds:.2f}"]
         if d.metrics:
-            cells += [f"{d.metrics['psnr']:.2f}", f"{d.metrics['ssim']:.4f}", f"{d.metrics['nmse']:.5f}"]
+            cells += [f"{d.metrics['psnr']:.2f} dB", f"{d.metrics['ssim']:.4f}", f"{d.metrics['nmse']:.4f}"]
         table.add_row(*cells)
     Console().print(table)
     print(f"written to {out}/: NAME.h5 (reconstruction, reconstruction_complex) and NAME.png")

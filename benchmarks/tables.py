@@ -1,0 +1,111 @@
+"""Put the tables of `results/*.json` into the documents: `python -m benchmarks.tables`.
+
+A table stands between the lines `<!-- table: NAME -->` and `<!-- end -->`. A test checks that the documents hold what
+the results say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import RESULTS
+
+ROOT = RESULTS.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "model-card.md"]
+PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    header = list(header)
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def gain(value: dict[str, float]) -> str:
+    return f"{value['mean']:+.2f} [{value['low']:+.2f}, {value['high']:+.2f}]"
+
+
+def measured(reference: str) -> str:
+    rows = []
+    for scan, by_acceleration in result("measured_scans")["results"].items():
+        for acceleration, row in by_acceleration.items():
+            if "failed" in row:
+                rows.append([scan, acceleration, row["failed"], "", "", ""])
+                continue
+            entry = row[reference]
+            cells = [f"{entry[m]['psnr']:.2f} / {entry[m]['ssim']:.3f}" for m in ("zero-filled", "CG-SENSE", "FLAT")]
+            rows.append([scan, acceleration, *cells, gain(entry["FLAT - CG-SENSE (dB)"])])
+    header = ["scan", "R", "zero-filled", "CG-SENSE, best weight", "FLAT (shipped)", "FLAT − CG-SENSE, dB [95 %]"]
+    return markdown(header, rows)
+
+
+def presets() -> str:
+    rows = [
+        [
+            name,
+            f"{row['parameters']:,}",
+            " ".join(f"{value:.2f}" for value in row["psnr by seed"]),
+            f"{row['ssim']:.4f}",
+            gain(row["FLAT minus this (dB)"]),
+            " ".join(f"{value:.1f}" for value in row["psnr per cascade"]),
+        ]
+        for name, row in result("presets")["results"].items()
+    ]
+    header = [
+        "network",
+        "parameters",
+        "PSNR by seed (dB)",
+        "SSIM",
+        "FLAT − this, dB [95 %]",
+        "source, then each cascade",
+    ]
+    return markdown(header, rows)
+
+
+def varnet() -> str:
+    medians = result("varnet")["medians"]
+    base = medians["fastmri VarNet"]
+    rows = [
+        [
+            name,
+            f"{row['parameters'] / 1e6:.1f} M",
+            f"{row['seconds']:.2f}",
+            f"{row['memory_mb']:.0f}",
+            f"{row['seconds'] / base['seconds']:.2f}",
+            f"{row['memory_mb'] / base['memory_mb']:.2f}",
+        ]
+        for name, row in medians.items()
+    ]
+    return markdown(["network", "parameters", "seconds", "memory (MB)", "time ratio", "memory ratio"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "measured_rss": lambda: measured("rss"),
+    "measured_combined": lambda: measured("combined"),
+    "presets": presets,
+    "varnet": varnet,
+}
+
+
+def filled(text: str) -> str:
+    """`text` with every table made anew from the results."""
+    return PLACE.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+
+
+def main() -> None:
+    for path in DOCUMENTS:
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(Path(path).relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
