@@ -30,7 +30,8 @@ test: check ## all static checks and all tests
 	$(BIN)/pytest -W error
 
 bench: .venv/.installed-dev ## run the benchmarks
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	$(BIN)/python -m benchmarks.numerics
+	$(BIN)/python -m benchmarks.varnet
 
 clean: ## remove the environment, caches and the output of the demo
 	rm -rf .venv build dist src/*.egg-info laminar-demo

@@ -2,10 +2,11 @@
 
     python -m benchmarks.measured_scans [--data DIR] [--model default] [--figures DIR]
 
-Each scan is undersampled retrospectively (equispaced-fraction, 14 calibration lines) for every seed. The reference
-is the root-sum-of-squares of all samples, with its noise (fastMRI protocol); `combined` scores the same images
-against the coil-combined image with ESPIRiT maps of all samples, whose background is free of noise. CG-SENSE gets
-the weight that is best for it on the mean over the seeds, for each scan, R and reference: an oracle's choice.
+Each scan is undersampled retrospectively (equispaced-fraction, 14 calibration lines) along its phase axis, for every
+seed. The reference is the root-sum-of-squares of all samples, with its noise (fastMRI protocol); `combined` scores the
+same images against the coil-combined image with ESPIRiT maps of all samples, whose background is free of noise.
+CG-SENSE gets the weight that is best for it on the mean over the seeds, for each scan, R and reference: an oracle's
+choice.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from laminar.errors import ConfigError
 from laminar.metrics import fastmri_metrics
 from laminar.models import load
 from laminar.operators import ifft2c
-from laminar.reconstruct import reconstruct, reference_image
+from laminar.reconstruction import reconstruct, reference_image
 from laminar.report import comparison_figure, trajectory_strip
 from laminar.runtime import keep_freed_memory
 
@@ -63,7 +64,7 @@ def score(
     references = {"rss": reference_image(full), "combined": combined_image(full)}
     scores: dict[str, Scores] = {name: defaultdict(lambda: defaultdict(list)) for name in references}
     for seed in SEEDS:
-        mask = make_mask("equispaced-fraction", full.matrix, acceleration, CALIBRATION_LINES, seed)
+        mask = make_mask("equispaced-fraction", full.matrix, acceleration, CALIBRATION_LINES, seed, full.phase_axis)
         results = {name: reconstruct(full.undersample(mask), method) for name, method in methods.items()}
         for kind, reference in references.items():
             for name, result in results.items():

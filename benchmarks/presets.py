@@ -1,6 +1,6 @@
 """The three presets with equal parameters, data, losses and steps: E2E-VarNet, MoDL (unshared), FLAT.
 
-    python -m benchmarks.presets --seed 0 [--steps 800]      train the presets of one seed
+    python -m benchmarks.presets --seed 0 [--steps 600]      train the presets of one seed
     python -m benchmarks.presets --collect                   the table over the seeds that were trained
 
 All are trained on the same simulated brains (R = 4 to 6, 6 coils, 128 lines), batch by batch, with the same
@@ -49,7 +49,7 @@ def base_config(seed: int, steps: int) -> TrainConfig:
         optimizer=OptimizerConfig(learning_rate=1.5e-3, warmup=100),
         steps=steps,
         seed=seed,
-        validate_every=max(1, steps // 8),
+        validate_every=max(1, steps // 4),
         accelerator="cpu",
         threads=1,
     )
@@ -135,7 +135,7 @@ def collect() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--runs", type=Path, default=Path("runs/presets"))
     parser.add_argument("--collect", action="store_true")
     args = parser.parse_args()

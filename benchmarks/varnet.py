@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,19 +28,24 @@ from benchmarks.record import write_record
 COILS, SIZE, CALIBRATION_LINES, ACCELERATION, REPEATS = 15, 320, 26, 4.0, 3
 
 
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def resident(key: str) -> float:
+    """`VmRSS` (now) or `VmHWM` (peak) of this process, in MB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return float(line.split()[1]) / 1024
 
 
 def timed(run: Any) -> dict[str, float]:
-    before = peak_mb()
+    """Least seconds of `REPEATS` runs after one to warm up, and the peak memory of that first one."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = resident("VmRSS")
     run()
+    memory = resident("VmHWM") - before
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
-    return {"seconds": min(seconds), "memory_mb": peak_mb() - before}
+    return {"seconds": min(seconds), "memory_mb": memory}
 
 
 def scan() -> Any:
@@ -65,7 +70,7 @@ def measure_fastmri() -> dict[str, float]:
 
 def measure_flat() -> dict[str, float]:
     from laminar.models import load
-    from laminar.reconstruct import reconstruct
+    from laminar.reconstruction import reconstruct
     from laminar.runtime import keep_freed_memory
 
     keep_freed_memory()

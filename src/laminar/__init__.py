@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from laminar.data.preparation import Problem, prepare
     from laminar.models import UnrolledNetwork, load, preset, save
     from laminar.operators import Encoding, LinearOperator, wrap
-    from laminar.reconstruct import Reconstruction, reconstruct
+    from laminar.reconstruction import Reconstruction, reconstruct
     from laminar.training.objectives import ObjectiveConfig, alignment, objective
 
 # Names are loaded when they are first used, so that `import laminar` costs nothing.
@@ -23,7 +23,7 @@ _HOMES = {
     "LinearOperator": "laminar.operators",
     "ObjectiveConfig": "laminar.training.objectives",
     "Problem": "laminar.data.preparation",
-    "Reconstruction": "laminar.reconstruct",
+    "Reconstruction": "laminar.reconstruction",
     "Sample": "laminar.acquisition",
     "UnrolledNetwork": "laminar.models",
     "alignment": "laminar.training.objectives",
@@ -32,7 +32,7 @@ _HOMES = {
     "prepare": "laminar.data.preparation",
     "preset": "laminar.models",
     "read": "laminar.data.formats",
-    "reconstruct": "laminar.reconstruct",
+    "reconstruct": "laminar.reconstruction",
     "save": "laminar.models",
     "wrap": "laminar.operators",
 }

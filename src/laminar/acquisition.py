@@ -18,8 +18,9 @@ class Acquisition:
 
     Shapes: `kspace` complex64 (slice, coil, y, x), zero where nothing was sampled, zero frequency at index
     n // 2 of each spatial axis; `mask` bool (y, x), true = acquired; `sensitivities` complex64 (slice, coil, y, x)
-    if they are known. Which of y and x is the readout is told by the mask, not by the name of the axis.
+    if they are known.
 
+    `readout_axis` is -2 (y) or -1 (x) where the file says which one is the readout, else None.
     `noise_std` is the standard deviation per complex sample, E|n|^2 = noise_std^2, of prewhitened channels.
     `image_shape` is the matrix (y, x) that the scanner would show: the image is center-cropped to it.
     `spacing_mm` is the pixel size (y, x) of that image. `header` holds what the file said besides, as plain values.
@@ -31,6 +32,7 @@ class Acquisition:
     mask: Tensor
     sensitivities: Tensor | None = None
     noise_std: float | None = None
+    readout_axis: int | None = None
     image_shape: tuple[int, int] | None = None
     spacing_mm: tuple[float, float] | None = None
     name: str = "scan"
@@ -53,11 +55,16 @@ class Acquisition:
             raise DataFormatError(f"{self.name}: no acquired line: the mask is false everywhere")
         if not bool(torch.isfinite(torch.view_as_real(self.kspace)).all()):
             raise DataFormatError(f"{self.name}: k-space holds NaN or Inf")
-        if self.sensitivities is not None and tuple(self.sensitivities.shape) != shape:
+        maps = self.sensitivities
+        if maps is not None and (tuple(maps.shape) != shape or not maps.is_complex()):
             raise DataFormatError(
-                f"{self.name}: sensitivities must have the shape of k-space {shape}; "
-                f"got {tuple(self.sensitivities.shape)}"
+                f"{self.name}: sensitivities must be complex and have the shape of k-space {shape}; "
+                f"got {maps.dtype} {tuple(maps.shape)}"
             )
+        if maps is not None and not bool(torch.isfinite(torch.view_as_real(maps)).all()):
+            raise DataFormatError(f"{self.name}: the sensitivities hold NaN or Inf")
+        if self.noise_std is not None and not 0 <= self.noise_std < float("inf"):
+            raise DataFormatError(f"{self.name}: the noise level must be finite and not negative; got {self.noise_std}")
 
     @property
     def n_slices(self) -> int:
@@ -71,6 +78,11 @@ class Acquisition:
     def matrix(self) -> tuple[int, int]:
         """Size (y, x) of the sampled grid."""
         return int(self.kspace.shape[2]), int(self.kspace.shape[3])
+
+    @property
+    def phase_axis(self) -> int:
+        """The axis to undersample: -2 if x is known to be the readout, else -1."""
+        return -2 if self.readout_axis == -1 else -1
 
     @property
     def measured_acceleration(self) -> float:

@@ -50,9 +50,19 @@ def writing_hdf5(path: Path) -> Iterator[h5py.File]:
             raise OSError(str(error)) from error
 
 
+def _backup(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def recover(folder: Path) -> None:
+    """Bring back a folder that was being replaced when the process was killed."""
+    if _backup(folder).is_dir() and not folder.exists():
+        _backup(folder).rename(folder)
+
+
 def _swap_folder(new: Path, old: Path) -> None:
-    """Replace a folder; a crash in between leaves the old one under its backup name."""
-    backup = old.with_name(f".{old.name}.old")
+    """Replace a folder; a crash in between leaves the old one for `recover`."""
+    backup = _backup(old)
     remove(backup)
     old.rename(backup)
     new.rename(old)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from laminar.files import writing_hdf5
-from laminar.reconstruct import Reconstruction
+from laminar.reconstruction import Reconstruction
 
 
 def write_reconstruction(

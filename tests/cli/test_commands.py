@@ -118,62 +118,49 @@ def kspace(matrix: tuple[int, int] = (48, 40)) -> torch.Tensor:
     return simulate_slice("brain", matrix, 3, 0.01, torch.Generator().manual_seed(0)).kspace
 
 
-def save_npy(path: Path, array: torch.Tensor) -> Path:
-    np.save(path, array.numpy())
-    return path
-
-
-def bad_scans(folder: Path) -> dict[str, tuple[list[object], str]]:
-    """Arguments of `reconstruct`, and what the error must say."""
+def save_all(folder: Path) -> None:
+    """k-space in every state of disrepair, as (coil, ky, kx)."""
     full = kspace()
     with_nan = full.clone()
     with_nan[0, 3, 3] = float("nan")
-    no_center = full * (torch.arange(40) % 4 == 0)
-    text = folder / "text.npy"
-    text.write_text("not an array")
-    axes = ["--axes", "coil,ky,kx"]
-    return {
-        "axes missing": ([save_npy(folder / "a.npy", full)], "--axes"),
-        "nan": ([save_npy(folder / "b.npy", with_nan), *axes], "NaN"),
-        "nothing acquired": ([save_npy(folder / "c.npy", 0 * full), *axes], "no acquired line"),
-        "no calibration": ([save_npy(folder / "d.npy", no_center), *axes], "calibration"),
-        "not an array": ([text, *axes], "text.npy"),
-        "directory": ([folder], "directory"),
-        "unknown axis": ([save_npy(folder / "e.npy", full), "--axes", "coil,ky,kq"], "kq"),
-        "impossible mask": (
-            [save_npy(folder / "f.npy", full), *axes, "--acceleration", 10, "--calibration-lines", 30],
-            "30",
-        ),
-        "device": ([save_npy(folder / "g.npy", full), *axes, "--device", "abacus"], "abacus"),
-        "model": ([save_npy(folder / "h.npy", full), *axes, "--model", "nowhere"], "nowhere"),
-        "zero coils": ([save_npy(folder / "i.npy", full[:0]), *axes], "empty"),
+    arrays = {
+        "good": full,
+        "nan": with_nan,
+        "silent": 0 * full,
+        "no_center": full * (torch.arange(40) % 4 == 0),
+        "no_coils": full[:0],
     }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array.numpy())
+    (folder / "text.npy").write_text("not an array")
 
 
-@pytest.mark.parametrize(
-    "case",
-    list(bad_scans.__annotations__)
-    and [
-        "axes missing",
-        "nan",
-        "nothing acquired",
-        "no calibration",
-        "not an array",
-        "directory",
-        "unknown axis",
-        "impossible mask",
-        "device",
-        "model",
-        "zero coils",
-    ],
-)
+AXES = ["--axes", "coil,ky,kx"]
+BAD_SCANS: dict[str, tuple[str, list[str], str]] = {
+    "axes missing": ("good.npy", [], "--axes"),
+    "nan": ("nan.npy", AXES, "NaN"),
+    "nothing acquired": ("silent.npy", AXES, "no acquired line"),
+    "no calibration": ("no_center.npy", AXES, "calibration"),
+    "not an array": ("text.npy", AXES, "text.npy"),
+    "directory": ("", [], "directory"),
+    "unknown axis": ("good.npy", ["--axes", "coil,ky,kq"], "kq"),
+    "impossible mask": ("good.npy", [*AXES, "--acceleration", "10", "--calibration-lines", "30"], "30"),
+    "negative seed": ("good.npy", [*AXES, "--acceleration", "2", "--seed", "-1"], "seed"),
+    "device": ("good.npy", [*AXES, "--device", "abacus"], "abacus"),
+    "model": ("good.npy", [*AXES, "--model", "nowhere"], "nowhere"),
+    "zero coils": ("no_coils.npy", AXES, "empty"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SCANS)
 def test_bad_input_is_one_line_and_nothing_is_written(
     case: str, tmp_path: Path, tiny_model: Path, laminar: Run
 ) -> None:
     (tmp_path / "in").mkdir()
-    args, message = bad_scans(tmp_path / "in")[case]
+    save_all(tmp_path / "in")
+    name, args, message = BAD_SCANS[case]
     model = [] if "--model" in args else ["--model", tiny_model]
-    code, _, error = laminar("reconstruct", *args, *model, "--out", tmp_path / "out")
+    code, _, error = laminar("reconstruct", tmp_path / "in" / name, *args, *model, "--out", tmp_path / "out")
     assert code == 2
     assert error.startswith("laminar: error:")
     assert len(error.splitlines()) == 1
@@ -187,6 +174,18 @@ def test_an_unwritable_output_is_one_line(scans: Path, tmp_path: Path, tiny_mode
     assert code == 2
     assert "cannot write" in error
     assert len(error.splitlines()) == 1
+
+
+def test_the_phase_axis_is_undersampled(tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
+    np.save(tmp_path / "good.npy", kspace((64, 64)).numpy())
+    undersampled = {"coil,kx,ky": -1, "coil,ky,kx": -2}
+    for axes, axis in undersampled.items():
+        out = tmp_path / axes
+        options = ["--acceleration", 3, "--calibration-lines", 10, "--trajectory", "--axes", axes]
+        code, _, _ = laminar("reconstruct", tmp_path / "good.npy", "--model", tiny_model, "--out", out, *options)
+        assert code == 0
+        with h5py.File(out / "good.h5") as file:
+            assert file.attrs["mask"].endswith(f"axis={'y' if axis == -2 else 'x'}")
 
 
 def test_two_inputs_of_one_name_are_refused(scans: Path, tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
@@ -222,6 +221,11 @@ def test_train_resume_and_use(scans: Path, tmp_path: Path, laminar: Run) -> None
     assert code == 0
     assert "PSNR from the source through the cascades" in text
     assert {"best", "last", "config.yaml", "metrics.jsonl"} <= set(files(run))
+    weights = (run / "last" / "model.safetensors").read_bytes()
+    code, _, error = laminar("train", "--out", run, "--steps", 4, *TINY_RUN)
+    assert code == 2
+    assert "--resume continues it" in error
+    assert (run / "last" / "model.safetensors").read_bytes() == weights
     code, text, _ = laminar("train", "--out", run, "--resume", "--steps", 6)
     assert code == 0
     assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [2, 4, 6]
@@ -242,9 +246,14 @@ def test_train_resume_and_use(scans: Path, tmp_path: Path, laminar: Run) -> None
         (["--steps", "many"], "steps"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--preset", "flet"], "did you mean 'flat'"),
-        (["--model.n_cascades", "0"], "n_cascades must be positive"),
+        (["--model.n_cascades", "0"], "n_cascades must be a whole number"),
         (["--data.kind", "files"], "data.train"),
         (["--resume"], "nothing to resume"),
+        (["--validate_every", "0"], "validate_every must be at least 1"),
+        (["--data.batch_size", "0"], "data.batch_size must be at least 1"),
+        (["--steps", "0"], "steps must be at least 1"),
+        (["--seed", "-1"], "seed must be at least 0"),
+        (["--model.regularizer.channels", "[]"], "channels"),
     ],
 )
 def test_wrong_settings_are_one_line(settings: list[str], message: str, tmp_path: Path, laminar: Run) -> None:

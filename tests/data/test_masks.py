@@ -91,3 +91,15 @@ def test_full_sampling_and_center_alone(kind: str) -> None:
 def test_impossible_demands_are_refused(kind: str, acceleration: float, lines: float, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_mask(kind, (64, 64), acceleration, lines, seed=0)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0", (), (3, -1)])
+def test_seeds_out_of_range_are_refused(seed: object) -> None:
+    for kind in KINDS:
+        with pytest.raises(ConfigError, match="seed of a mask"):
+            make_mask(kind, (64, 64), 2, 8, seed=seed)  # type: ignore[arg-type]
+
+
+def test_the_largest_seed_is_allowed() -> None:
+    for kind in KINDS:
+        assert make_mask(kind, (64, 64), 2, 8, seed=2**32 - 1).any()

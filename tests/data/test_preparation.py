@@ -1,7 +1,10 @@
 """One way from an acquisition to the normalized problem, and streams that depend on nothing but their seed."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,8 @@ from laminar.data.formats import write_fastmri
 from laminar.data.masks import make_mask
 from laminar.data.preparation import prepare
 from laminar.data.simulation import simulate_slice
+from laminar.data.simulation.phantoms import phantom
+from laminar.data.simulation.receive import sensitivities
 from laminar.data.stream import FileStream, SamplingConfig, SimulationConfig, SimulationStream, Stream
 from laminar.errors import ConfigError, DataFormatError
 from laminar.operators import fft2c, ifft2c
@@ -102,13 +107,20 @@ def test_a_part_of_the_readout_is_a_part_of_the_image() -> None:
 
 
 def test_simulation_commits_no_inverse_crime() -> None:
-    """k-space is a crop of a finer one: the coil images are not the phantom on the sampled grid times the maps."""
+    """The coil images are those of a finer phantom, cropped in k-space; the same phantom on the sampled grid, times
+    the same maps, is something else.
+    """
     scan = simulate_slice("brain", (48, 48), 4, 0.0, torch.Generator().manual_seed(0))
-    wider = torch.nn.functional.pad(scan.clean, (24, 24, 24, 24))
-    ringing = ifft2c(wider).abs().square().sum(0).sqrt()
-    outside = ringing < 0.02 * ringing.max()
-    assert float(ringing[outside].max()) > 0
-    assert torch.allclose(fft2c(scan.coil_images), scan.clean, atol=1e-5)
+
+    def product(n: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        image = phantom("brain", (n, n), generator)
+        return sensitivities(4, (n, n), generator) * image
+
+    sampled = ifft2c(fft2c(product(96))[..., 24:72, 24:72]) / 2
+    torch.testing.assert_close(scan.coil_images, sampled, rtol=0, atol=1e-5)
+    difference = product(48) - scan.coil_images
+    assert 0.05 < float(difference.norm() / scan.coil_images.norm()) < 0.5  # the same anatomy, but not the same data
     assert torch.equal(scan.kspace, scan.clean)
 
 
@@ -118,3 +130,119 @@ def test_noise_has_the_stated_covariance() -> None:
     measured = noise @ noise.mH / noise.shape[1]
     spread = 4 * 0.05**2 / noise.shape[1] ** 0.5
     assert float((measured - scan.covariance).abs().max()) < spread
+
+
+def gaps(mask: torch.Tensor, axis: int) -> bool:
+    """Whether a line along `axis` that has samples also lacks some."""
+    return not torch.equal(mask.all(axis), mask.any(axis))
+
+
+def test_files_with_zero_padding_are_trained_on_as_they_are(tmp_path: Path) -> None:
+    """Target from all acquired columns, problem from those that the mask has too; maps and noise from the file."""
+    columns = torch.arange(40) >= 9
+    scan = simulated(seed=3).undersample(columns.expand(48, 40))
+    maps = prepare(scan).sensitivities
+    scan = replace(scan, sensitivities=2 * maps, noise_std=0.125)
+    write_fastmri(tmp_path / "a.h5", scan)
+    image = (maps.conj() * ifft2c(scan.kspace)).sum(1)
+    for index in range(6):
+        batch = FileStream([tmp_path / "a.h5"], SamplingConfig(acceleration=(2.0, 3.0)), 1, 0).batch(index)
+        problem, mask = batch.problem, batch.problem.mask[0]
+        torch.testing.assert_close(batch.target * problem.scale, image, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(problem.kspace * problem.scale, scan.kspace * mask)
+        torch.testing.assert_close(problem.sensitivities, maps)
+        torch.testing.assert_close(problem.noise_level * problem.scale, torch.tensor([0.125]))
+        assert not bool((mask & ~columns).any())
+        assert float(mask.float().mean()) < 0.75 * 31 / 40
+        assert not gaps(mask, -2)  # the readout, as every fastMRI file says
+
+
+def test_the_undersampled_axis_of_a_file_is_that_of_its_phase_encoding(tmp_path: Path) -> None:
+    kspace = simulated().kspace[0].numpy()
+    np.save(tmp_path / "a.npy", kspace)
+    sampling = SamplingConfig(kinds=["random"], acceleration=(2.0, 3.0))
+    for axes, gapless in (("coil,ky,kx", {-1}), ("coil,kx,ky", {-2}), ("coil,kz,ky", {-1, -2})):
+        stream = FileStream([tmp_path / "a.npy"], sampling, 1, 0, axes=axes)
+        masks = [stream.batch(index).problem.mask[0] for index in range(8)]
+        assert {-2 if not gaps(mask, -2) else -1 for mask in masks} == gapless
+        assert not any(gaps(mask, -1) and gaps(mask, -2) for mask in masks)
+    poisson = SamplingConfig(kinds=["poisson"])
+    FileStream([tmp_path / "a.npy"], poisson, 1, 0, axes="coil,kz,ky").batch(0)
+    with pytest.raises(ConfigError, match=r"a.npy: Poisson masks would undersample its readout"):
+        FileStream([tmp_path / "a.npy"], poisson, 1, 0, axes="coil,ky,kx").batch(0)
+
+
+def test_slices_without_signal_are_not_drawn_and_oversampling_is_removed(tmp_path: Path) -> None:
+    scan = simulated()
+    empty = torch.zeros_like(scan.kspace)
+    wide = replace(scan, kspace=torch.cat([empty, scan.kspace, empty, empty]), image_shape=(24, 40))
+    write_fastmri(tmp_path / "a.h5", wide)
+    batch = FileStream([tmp_path / "a.h5"], LINES, 4, 0).batch(0)
+    assert batch.target.shape == (4, 24, 40)
+    assert bool((batch.target.abs().amax((-2, -1)) > 0).all())
+    central = ifft2c(scan.kspace)[:, :, 12:36].abs().square().sum(1).sqrt()
+    image = batch.target.abs() * batch.problem.scale[:, None, None]
+    assert float((image - central).norm() / central.expand(4, -1, -1).norm()) < 0.1  # ESPIRiT leaves out some noise
+
+
+def test_a_file_without_signal_is_refused(tmp_path: Path) -> None:
+    scan = simulated()
+    column = torch.arange(40) == 20
+    write_fastmri(tmp_path / "a.h5", scan.undersample(column.expand(48, 40)))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["mask"][:] = ~column.numpy()
+        del file["ismrmrd_header"]  # with its limits of the measured columns
+    with pytest.raises(ConfigError, match=r"a.h5: training needs signal"):
+        FileStream([tmp_path / "a.h5"], LINES, 1, 0).batch(0)
+
+
+@pytest.mark.parametrize("side", [16, 32, 33, 41, 48, 64, 65, 95])
+def test_every_mask_can_be_drawn_for_small_matrices(side: int) -> None:
+    for kind in ("random", "equispaced", "equispaced-fraction", "magic-fraction", "poisson"):
+        for seed in range(4 if kind == "poisson" else 40):
+            random = np.random.default_rng(seed)
+            sampling = SamplingConfig(acceleration=(1.0, 2.0 + seed % 19), calibration_lines=(1, 60))
+            matrix = (side, side + 7) if seed % 2 else (side + 7, side)
+            mask = sampling.draw(matrix, -1 - seed % 2, kind, random)
+            y, x = ((n - 8 + 1) // 2 for n in matrix)
+            rows, columns = (slice(None), slice(x, x + 8)) if seed % 2 == 0 else (slice(y, y + 8), slice(None))
+            if kind == "poisson":
+                rows, columns = slice(y, y + 8), slice(x, x + 8)
+            assert bool(mask[rows, columns].all())
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"kinds": []},
+        {"kinds": ["radial"]},
+        {"acceleration": (4.0, 2.0)},
+        {"acceleration": (0.5, 2.0)},
+        {"acceleration": (2.0, float("inf"))},
+        {"acceleration": (2.0, float("nan"))},
+        {"calibration_lines": (20, 10)},
+        {"calibration_lines": (0, 10)},
+    ],
+)
+def test_sampling_settings_out_of_range_are_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"^{next(iter(setting))}: expected"):
+        SamplingConfig(**setting)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"anatomy": "liver"},
+        {"matrices": []},
+        {"matrices": [(64, 64), (64, 15)]},
+        {"readout": 15},
+        {"coils": (0, 4)},
+        {"coils": (5, 4)},
+        {"noise_std": (0.0, 0.1)},
+        {"noise_std": (0.2, 0.1)},
+        {"noise_std": (-0.1, 0.1)},
+    ],
+)
+def test_simulation_settings_out_of_range_are_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"^{next(iter(setting))}: expected"):
+        SimulationConfig(**setting)

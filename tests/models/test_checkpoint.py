@@ -10,7 +10,7 @@ from torch import nn
 
 from laminar.errors import CheckpointError, LaminarError
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, load, save
-from laminar.models.checkpoint import SETTINGS, WEIGHTS
+from laminar.models.checkpoint import SETTINGS, WEIGHTS, _checksum
 
 
 @pytest.fixture
@@ -71,8 +71,9 @@ def change_settings(folder: Path, **changes: object) -> None:
 
 
 def change_config(folder: Path, **changes: object) -> None:
-    config = json.loads((folder / SETTINGS).read_text())["config"]
-    change_settings(folder, config={**config, **changes})
+    """Change the configuration as somebody would who makes the checksum fit."""
+    config = json.loads((folder / SETTINGS).read_text())["config"] | changes
+    change_settings(folder, config=config, sha256=_checksum(config, (folder / WEIGHTS).read_bytes()))
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -84,7 +85,9 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "expected version": lambda f: change_settings(f, version=99),
     "another configuration": lambda f: change_config(f, n_cascades=3),
     "unknown setting 'n_cascade' of UnrolledConfig; did you mean": lambda f: change_config(f, n_cascade=3),
-    "configuration is not valid": lambda f: change_settings(f, config=None),
+    "configuration is not valid": lambda f: change_config(f, noise_floor="x"),
+    "regularizer.channels": lambda f: change_config(f, regularizer={"channels": []}),
+    "weights or configuration are not those that were saved": lambda f: change_settings(f, config={"n_cascades": 2}),
 }
 
 

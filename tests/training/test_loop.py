@@ -65,12 +65,15 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path) -> None:
     assert (whole.step, whole.interrupted) == (6, False)
     first = run(tmp_path / "parts", report=interrupt_at(2))
     assert (first.step, first.interrupted) == (2, True)
-    second = run(tmp_path / "parts", report=interrupt_at(4), resume=True)
-    assert (second.step, second.interrupted) == (4, True)
+    second = run(tmp_path / "parts", report=interrupt_at(3), resume=True)
+    assert (second.step, second.interrupted) == (3, True)
     run(tmp_path / "parts", resume=True)
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
     assert (tmp_path / "parts/last/optimizer.safetensors").read_bytes() == (
         tmp_path / "whole/last/optimizer.safetensors"
+    ).read_bytes()
+    assert (tmp_path / "parts/best/model.safetensors").read_bytes() == (
+        tmp_path / "whole/best/model.safetensors"
     ).read_bytes()
     drop = lambda entry: {k: v for k, v in entry.items() if k != "seconds"}  # noqa: E731
     assert [drop(e) for e in lines(tmp_path / "parts")] == [drop(e) for e in lines(tmp_path / "whole")]

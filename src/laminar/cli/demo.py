@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from laminar.data.simulation import simulate_slice
     from laminar.metrics import fastmri_metrics
     from laminar.models import load
-    from laminar.reconstruct import reconstruct
+    from laminar.reconstruction import reconstruct
     from laminar.report import comparison_figure, metrics_table, trajectory_strip
     from laminar.runtime import keep_freed_memory
 

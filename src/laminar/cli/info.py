@@ -39,12 +39,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _model(folder: Path) -> int:
-    from laminar.models import load
-    from laminar.models.checkpoint import read_settings
+    from laminar.models.checkpoint import read_settings, read_weights
 
     settings = read_settings(folder)
-    network = load(folder)
-    count = sum(parameter.numel() for parameter in network.parameters())
+    count = sum(tensor.numel() for tensor in read_weights(folder, settings).values())
     print(f"model {folder.name}: unrolled network, {count:,} parameters, sha256 {settings['sha256'][:16]}")
     _print_tree({"configuration": settings["config"], "card": settings["card"]})
     return 0

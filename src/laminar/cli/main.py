@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LaminarError as error:
         if args.verbose:
             raise
-        print(f"laminar: error: {error}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one speaks
+            print(f"laminar: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe, `| head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,7 +16,7 @@ from laminar.errors import ConfigError, LaminarError
 if TYPE_CHECKING:
     from laminar.acquisition import Acquisition
     from laminar.models import UnrolledNetwork
-    from laminar.reconstruct import Reconstruction
+    from laminar.reconstruction import Reconstruction
 
 MASKS = ("random", "equispaced", "equispaced-fraction", "magic", "magic-fraction", "poisson")
 
@@ -49,8 +49,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     group.add_argument("--mask", default="equispaced-fraction", choices=MASKS, help="default: equispaced-fraction")
     group.add_argument("--calibration-lines", type=int, default=14, metavar="N", help="default: 14")
     group.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the mask (default: 0)")
-    group.add_argument("--mask-axis", choices=("x", "y"), default="x", help="the undersampled axis (default: x)")
+    group.add_argument("--mask-axis", choices=("auto", "x", "y"), default="auto", help=_AXIS)
     parser.set_defaults(run=run)
+
+
+_AXIS = "the axis to undersample; auto is the one that is not the readout, and x where the file does not say"
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ def check_device(name: str) -> str:
 
 def _one(path: Path, name: str, network: UnrolledNetwork, device: str, args: argparse.Namespace) -> _Done:
     from laminar.data.formats import read
-    from laminar.reconstruct import reconstruct, reference_image
+    from laminar.files import replacing
+    from laminar.reconstruction import reconstruct, reference_image
     from laminar.report import reconstruction_png
     from laminar.store import write_reconstruction
 
@@ -120,8 +124,9 @@ def _one(path: Path, name: str, network: UnrolledNetwork, device: str, args: arg
         from laminar.metrics import fastmri_metrics
 
         metrics = fastmri_metrics(result.magnitude, reference_image(full))
-    write_reconstruction(args.out / f"{name}.h5", result, _attributes(scan, args), trajectory=args.trajectory)
-    reconstruction_png(result.magnitude, args.out / f"{name}.png")
+    with replacing(args.out / f"{name}.h5") as file, replacing(args.out / f"{name}.png") as picture:
+        reconstruction_png(result.magnitude, picture)
+        write_reconstruction(file, result, _attributes(scan, args), trajectory=args.trajectory)
     return _Done(name, scan, result, metrics)
 
 
@@ -133,10 +138,14 @@ def _undersample(full: Acquisition, args: argparse.Namespace) -> Acquisition:
             f"{full.name}: --acceleration needs a fully sampled scan; this one has R = "
             f"{full.measured_acceleration:.2f} already"
         )
-    axis = -1 if args.mask_axis == "x" else -2
+    axis = _mask_axis(full, args)
     return full.undersample(
         make_mask(args.mask, full.matrix, args.acceleration, args.calibration_lines, args.seed, axis)
     )
+
+
+def _mask_axis(scan: Acquisition, args: argparse.Namespace) -> int:
+    return {"x": -1, "y": -2, "auto": scan.phase_axis}[args.mask_axis]
 
 
 def _attributes(scan: Acquisition, args: argparse.Namespace) -> dict[str, Any]:
@@ -148,7 +157,9 @@ def _attributes(scan: Acquisition, args: argparse.Namespace) -> dict[str, Any]:
         "acceleration": scan.measured_acceleration,
     }
     if args.acceleration is not None:
-        attributes["mask"] = f"{args.mask} R={args.acceleration:g} n={args.calibration_lines} seed={args.seed}"
+        axis = "x" if _mask_axis(scan, args) == -1 else "y"
+        drawn = f"{args.mask} R={args.acceleration:g} n={args.calibration_lines} seed={args.seed} axis={axis}"
+        attributes["mask"] = drawn
     return attributes
 
 
@@ -168,17 +179,17 @@ def _summarize(done: list[_Done], out: Path) -> None:
     from rich.table import Table
 
     scored = any(d.metrics for d in done)
-    caption = "metrics against the root-sum-of-squares of all samples, fastMRI protocol" if scored else None
-    table = Table(title="Reconstructions", caption=caption, box=SIMPLE_HEAD)
-    table.add_column("scan", overflow="fold")
-    for column in ("slices x coils", "matrix", "R", "seconds", *(("PSNR", "SSIM", "NMSE") * scored)):
+    caption = "PSNR in dB; against the root-sum-of-squares of all samples, fastMRI protocol" if scored else None
+    table = Table(title="Reconstructions", caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("scan", overflow="fold", min_width=12)
+    for column in ("slices, coils, y, x", "R", "seconds", *(("PSNR", "SSIM", "NMSE") * scored)):
         table.add_column(column, justify="right", no_wrap=True)
     for d in done:
         y, x = d.reconstruction.image.shape[-2:]
-        cells = [d.name, f"{d.scan.n_slices} x {d.scan.n_coils}", f"{y} x {x}"]
+        cells = [d.name, f"{d.scan.n_slices} x {d.scan.n_coils} x {y} x {x}"]
         cells += [f"{d.scan.measured_acceleration:.2f}", f"{d.reconstruction.seconds:.2f}"]
         if d.metrics:
-            cells += [f"{d.metrics['psnr']:.2f} dB", f"{d.metrics['ssim']:.4f}", f"{d.metrics['nmse']:.4f}"]
+            cells += [f"{d.metrics['psnr']:.2f}", f"{d.metrics['ssim']:.4f}", f"{d.metrics['nmse']:.4f}"]
         table.add_row(*cells)
     Console().print(table)
     print(f"written to {out}/: NAME.h5 (reconstruction, reconstruction_complex) and NAME.png")

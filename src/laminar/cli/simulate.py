@@ -8,6 +8,7 @@ from pathlib import Path
 from laminar.errors import ConfigError
 
 ANATOMIES = ("brain", "knee", "cardiac", "abstract", "mixed")
+SEED_STRIDE = 1_000_003
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,13 +45,15 @@ def run(args: argparse.Namespace) -> int:
     ):
         if value < least:
             raise ConfigError(f"--{option} must be at least {least}; got {value}")
+    # Seeds of neighboring runs must not share volumes.
+    first_seed = args.seed * SEED_STRIDE
+    if not 0 <= first_seed < 2**62:
+        raise ConfigError(f"--seed must be from 0 to {(2**62 - 1) // SEED_STRIDE}; got {args.seed}")
     if not 0 <= args.noise_std < float("inf"):
         raise ConfigError(f"--noise-std must be zero or positive; got {args.noise_std}")
     for index in track(range(args.volumes), description="simulating", transient=True):
-        # Seeds of neighboring runs must not share volumes.
-        seed = args.seed * 1_000_003 + index
         path = args.out / f"{args.anatomy}_{args.seed:04d}_{index:04d}.h5"
-        simulate_file(path, args.anatomy, matrix, args.coils, args.slices, args.noise_std, seed)
+        simulate_file(path, args.anatomy, matrix, args.coils, args.slices, args.noise_std, first_seed + index)
     print(f"{args.volumes} simulated scans of {args.slices} slices, {args.coils} coils, {args.matrix}: {args.out}/")
     return 0
 
@@ -58,6 +61,10 @@ def run(args: argparse.Namespace) -> int:
 def parse_matrix(text: str) -> tuple[int, int]:
     """`"256,192"` as (y, x); ConfigError for anything else."""
     parts = text.split(",")
-    if len(parts) != 2 or not all(part.strip().isdigit() and int(part) >= 16 for part in parts):
+    if len(parts) != 2 or not all(_is_side(part.strip()) for part in parts):
         raise ConfigError(f"--matrix must be two sizes of at least 16, such as 256,192; got {text!r}")
     return int(parts[0]), int(parts[1])
+
+
+def _is_side(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) >= 16

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.errors import ConfigError
+from laminar.files import recover
 
 if TYPE_CHECKING:
     from laminar.training.config import TrainConfig
@@ -33,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder")
     parser.add_argument("--preset", default="flat", metavar="NAME", help="flat | varnet | modl (default: flat)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds")
     parser.add_argument("--print_config", action="store_true", help="print the resolved settings and stop")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run, settings=[])
@@ -47,10 +50,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.out is None:
         raise ConfigError("train needs --out DIR, the folder for its results")
+    recover(args.out / "last")
     if args.resume:
         if not (args.out / "last").is_dir():
             raise ConfigError(f"nothing to resume in {args.out}: it has no checkpoint 'last'")
         args.settings = ["--config", str(args.out / "config.yaml"), *args.settings]
+    elif (args.out / "last").exists() and not args.overwrite and "LOCAL_RANK" not in os.environ:
+        raise ConfigError(f"{args.out} holds a run already: --resume continues it, --overwrite replaces it")
     return _train(settings.parse(args.settings), settings.dump(args.settings), args)
 
 

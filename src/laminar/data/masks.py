@@ -42,10 +42,11 @@ def make_mask(
         matrix: size (y, x).
         acceleration: R >= 1. R = 1 acquires everything.
         calibration_lines: n, or as a float below 1 the fraction n / N.
-        seed: an integer or, as fastMRI makes of a file name, a tuple of them.
+        seed: an integer 0 <= seed < 2^32 or, as fastMRI makes of a file name, a tuple of them.
         axis: the undersampled axis, -1 (x) or -2 (y).
 
-    Raises ConfigError on an unknown kind and on the impossible: R < 1, n > N, n > N / R where R is exact.
+    Raises ConfigError on an unknown kind or another seed, and on the impossible: R < 1, n > N, n > N / R where R is
+    exact.
 
     Line masks equal those of the `fastmri` package for equal seeds, but for R = 1, and for n = 0 or n > N / R
     in magic-fraction, which changes n there. Sources: arXiv:1811.08839; arXiv:1912.01101 for magic.
@@ -55,6 +56,7 @@ def make_mask(
         raise ConfigError(f"unknown mask '{kind}': choose one of {', '.join(KINDS)}")
     if min(matrix) < 1 or axis not in (-1, -2):
         raise ConfigError(f"a mask needs a matrix >= 1 and axis -1 or -2; got {tuple(matrix)} and axis {axis}")
+    _check_seed(seed)
     if kind == "poisson":
         center = _center(matrix[0], calibration_lines)[:, None] & _center(matrix[1], calibration_lines)
         _check_acceleration(kind, center, acceleration)
@@ -63,6 +65,12 @@ def make_mask(
     _check_acceleration(kind, center, acceleration)
     lines = center | _outer_lines(kind, center, acceleration, np.random.RandomState(seed))
     return torch.from_numpy(lines if axis == -1 else lines[:, None]).expand(matrix).clone()
+
+
+def _check_seed(seed: Seed) -> None:
+    parts = seed if isinstance(seed, tuple) else (seed,)
+    if not parts or not all(isinstance(part, (int, np.integer)) and 0 <= part < 2**32 for part in parts):
+        raise ConfigError(f"the seed of a mask must be a whole number from 0 to 2^32 - 1, or a tuple; got {seed!r}")
 
 
 def _center(n: int, calibration_lines: int | float) -> Lines:

@@ -12,6 +12,7 @@ from torch import Tensor
 from laminar.acquisition import Acquisition
 from laminar.data.coils import calibrate, calibration_region
 from laminar.data.noise import estimate_noise_std
+from laminar.errors import DataFormatError
 from laminar.operators import Encoding, ifft2c
 
 SCALE_QUANTILE = 0.99
@@ -51,13 +52,14 @@ class Problem:
 def prepare(acquisition: Acquisition) -> Problem:
     """The inverse problem of an acquisition, one batch entry a slice.
 
-    Sensitivities come from the scan or from its calibration region (ESPIRiT), the noise level from the scan or
-    from its k-space. The scale is the 0.99 quantile of the root-sum-of-squares image of the calibration region
-    alone, so that it does not depend on the acceleration. A slice without signal keeps scale 1.
-    Raises DataFormatError if there are neither sensitivities nor calibration lines.
+    Sensitivities come from the scan, brought to `sum_coil |S|^2 = 1` where they are not zero, or from its calibration
+    region (ESPIRiT); the noise level from the scan or from its k-space. The scale is the 0.99 quantile of the
+    root-sum-of-squares image of the calibration region alone, so that it does not depend on the acceleration; a scan
+    that brings sensitivities and has no calibration region takes all its samples. A slice without signal keeps
+    scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines.
     """
     kspace, mask = acquisition.kspace, acquisition.mask
-    sensitivities = calibrate(acquisition)
+    sensitivities = _unit_power(calibrate(acquisition))
     scale = _scale(acquisition)
     noise = acquisition.noise_std
     if noise is None:
@@ -72,9 +74,19 @@ def prepare(acquisition: Acquisition) -> Problem:
     )
 
 
+def _unit_power(sensitivities: Tensor) -> Tensor:
+    power = sensitivities.abs().square().sum(1, keepdim=True).sqrt()
+    return torch.where(power > 0, sensitivities / power, 0)
+
+
 def _scale(acquisition: Acquisition) -> Tensor:
-    rows, columns = calibration_region(acquisition.mask)
-    block = acquisition.kspace[..., rows, columns]
+    block = acquisition.kspace
+    try:
+        rows, columns = calibration_region(acquisition.mask)
+        block = block[..., rows, columns]
+    except DataFormatError:
+        if acquisition.sensitivities is None:
+            raise
     image = ifft2c(block).abs().square().sum(1).sqrt()
     shrink = (block.shape[-2] * block.shape[-1] / acquisition.mask.numel()) ** 0.5
     scale = shrink * image.flatten(1).quantile(SCALE_QUANTILE, dim=1)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from laminar.acquisition import Acquisition
+from laminar.data.config import MaskKind, SamplingConfig, SimulationConfig
+from laminar.data.cropping import crop_readout
 from laminar.data.formats import read
-from laminar.data.masks import make_mask
+from laminar.data.noise import estimate_noise_std
 from laminar.data.preparation import Problem, prepare
 from laminar.data.simulation import SimulatedSlice, simulate_slice
 from laminar.errors import ConfigError
 from laminar.operators import ifft2c
 
-MaskKind = Literal["random", "equispaced", "equispaced-fraction", "magic-fraction", "poisson"]
+__all__ = ["Batch", "FileStream", "SamplingConfig", "SimulationConfig", "SimulationStream", "Stream"]
+
+# A file counts as fully sampled up to this measured acceleration: zero padding and partial Fourier.
+MOST_ACCELERATED = 1.5
 
 
 @dataclass(frozen=True)
@@ -38,58 +43,6 @@ class Stream(Protocol):
     """Batch `index` of a stream depends on nothing but the stream's settings, its seed and `index`."""
 
     def batch(self, index: int) -> Batch: ...
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How training problems are undersampled; every pair is a range from which is drawn.
-
-    Args:
-        kinds: mask kinds, each entry as likely as the others.
-        acceleration: nominal R.
-        calibration_lines: fully sampled lines in the center; fewer where R would not allow as many.
-        both_axes: undersample y as often as x, else always x.
-    """
-
-    kinds: list[MaskKind] = field(
-        default_factory=lambda: ["equispaced-fraction", "equispaced-fraction", "random", "poisson"]
-    )
-    acceleration: tuple[float, float] = (2.0, 9.0)
-    calibration_lines: tuple[int, int] = (12, 26)
-    both_axes: bool = True
-
-    def draw(self, matrix: tuple[int, int], axis: int, kind: str, random: np.random.Generator) -> Tensor:
-        """One mask (y, x)."""
-        acceleration = random.uniform(*self.acceleration)
-        lines = int(random.integers(self.calibration_lines[0], self.calibration_lines[1] + 1))
-        if kind == "poisson":
-            room = int((matrix[0] * matrix[1] / acceleration) ** 0.5 / 2)
-        else:
-            room = int(0.7 * matrix[axis] / acceleration)
-        if kind == "equispaced":
-            acceleration = round(acceleration)
-        return make_mask(kind, matrix, acceleration, max(8, min(lines, room)), int(random.integers(2**31)), axis)
-
-
-@dataclass(frozen=True)
-class SimulationConfig:
-    """Endless simulated scans.
-
-    Args:
-        anatomy: brain | knee | cardiac | abstract | mixed.
-        matrices: sizes (y, x), each as likely as the others.
-        readout: largest part of the readout that is kept, at a random place; it is cheaper and nothing is lost,
-            because a fully sampled axis decouples. Poisson masks have no readout and take at most 3/2 of
-            this size along both axes.
-        coils: fewest and most coils.
-        noise_std: range of the noise level relative to the magnetization, drawn log-uniformly.
-    """
-
-    anatomy: str = "mixed"
-    matrices: list[tuple[int, int]] = field(default_factory=lambda: [(128, 128), (160, 160), (192, 192), (224, 192)])
-    readout: int = 64
-    coils: tuple[int, int] = (4, 8)
-    noise_std: tuple[float, float] = (0.003, 0.06)
 
 
 @dataclass(frozen=True)
@@ -115,7 +68,7 @@ class SimulationStream:
             if kind != "poisson":
                 scan = self._part_of_readout(scan, -1 if axis == -2 else -2, random)
             mask = self.sampling.draw(scan.matrix, axis, kind, random)
-            samples.append(_undersampled(scan.kspace, scan.clean, mask))
+            samples.append(_with_target(Acquisition(scan.kspace[None] * mask, mask), scan.clean[None]))
         return _stack(samples)
 
     def _scan(self, matrix: tuple[int, int], coils: int, random: np.random.Generator) -> SimulatedSlice:
@@ -132,7 +85,12 @@ class SimulationStream:
 
 @dataclass(frozen=True)
 class FileStream:
-    """Training problems from fully sampled scans in files; a batch takes its slices from one file."""
+    """Training problems from fully sampled scans in files; a batch takes its slices from one file.
+
+    Zero padding and partial Fourier are accepted: the target is the image of all acquired samples, the problem
+    keeps those that the drawn mask has as well. Where the file says which axis is the readout, only the other one
+    is undersampled.
+    """
 
     paths: Sequence[Path]
     sampling: SamplingConfig
@@ -147,24 +105,45 @@ class FileStream:
 
     def batch(self, index: int) -> Batch:
         random = np.random.default_rng((self.seed, index))
-        scan = _read_cached(self.paths[int(random.integers(len(self.paths)))], self.variable, self.axes)
-        kind, axis = _kind_and_axis(self.sampling, random)
+        path = self.paths[int(random.integers(len(self.paths)))]
+        scan = _read_cached(path, self.variable, self.axes)
+        kind, axis = _kind_and_axis(self._sampling_of(scan, path), random)
+        if scan.readout_axis is not None:
+            axis = scan.phase_axis
         samples = []
         for _ in range(self.batch_size):
-            kspace = scan.kspace[int(random.integers(scan.n_slices))]
+            part = scan.slice(int(random.integers(scan.n_slices)))
             mask = self.sampling.draw(scan.matrix, axis, kind, random)
-            samples.append(_undersampled(kspace, kspace, mask))
+            samples.append(_with_target(part.undersample(mask), part.kspace))
         return _stack(samples)
+
+    def _sampling_of(self, scan: Acquisition, path: Path) -> SamplingConfig:
+        """The settings without Poisson masks where the readout is known: these leave gaps along both axes."""
+        if scan.readout_axis is None:
+            return self.sampling
+        kinds: list[MaskKind] = [kind for kind in self.sampling.kinds if kind != "poisson"]
+        if not kinds:
+            raise ConfigError(f"{path}: Poisson masks would undersample its readout; sampling.kinds needs a line mask")
+        return replace(self.sampling, kinds=kinds)
 
 
 @lru_cache(maxsize=8)
 def _read_cached(path: Path, variable: str | None, axes: str | None) -> Acquisition:
+    """The slices with signal of a fully sampled scan, without readout oversampling."""
     scan = read(path, variable=variable, axes=axes)
-    if not bool(scan.mask.all()):
+    if scan.measured_acceleration > MOST_ACCELERATED:
         raise ConfigError(
-            f"{path}: training needs fully sampled scans; this one has R = {scan.measured_acceleration:.1f}"
+            f"{path}: training needs fully sampled scans (R up to {MOST_ACCELERATED}); "
+            f"this one has R = {scan.measured_acceleration:.2f}"
         )
-    return scan
+    signal = (scan.kspace != 0).flatten(1).any(1)
+    if not bool(signal.any()):
+        raise ConfigError(f"{path}: training needs signal; every slice of this scan is zero")
+    maps = scan.sensitivities
+    scan = replace(scan, kspace=scan.kspace[signal], sensitivities=None if maps is None else maps[signal])
+    if scan.noise_std is None:  # before the crop, which takes the air with it
+        scan = replace(scan, noise_std=estimate_noise_std(scan.kspace, scan.mask))
+    return crop_readout(scan)
 
 
 def _kind_and_axis(sampling: SamplingConfig, random: np.random.Generator) -> tuple[str, int]:
@@ -173,11 +152,10 @@ def _kind_and_axis(sampling: SamplingConfig, random: np.random.Generator) -> tup
     return kind, axis
 
 
-def _undersampled(kspace: Tensor, clean: Tensor, mask: Tensor) -> Batch:
-    """The problem of one slice (coil, y, x) and its image `S^H F^-1 y_clean` with the estimated sensitivities S."""
-    problem = prepare(Acquisition(kspace[None] * mask, mask))
-    coil_images = ifft2c(clean[None])
-    target = (problem.sensitivities.conj() * coil_images).sum(1) / problem.scale[:, None, None]
+def _with_target(scan: Acquisition, clean: Tensor) -> Batch:
+    """The problem of a scan of one slice, and the image `S^H F^-1 y_clean` of `clean` (1, coil, y, x)."""
+    problem = prepare(scan)
+    target = (problem.sensitivities.conj() * ifft2c(clean)).sum(1) / problem.scale[:, None, None]
     return Batch(problem, target)
 
 

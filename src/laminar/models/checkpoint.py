@@ -29,17 +29,24 @@ WEIGHTS, SETTINGS = "model.safetensors", "model.json"
 def save(network: UnrolledNetwork, folder: str | Path, card: Mapping[str, Any] | None = None) -> None:
     """Write `network` and its card to `folder`, whole or not at all. Same network, same bytes."""
     weights = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
+    config = asdict(network.config)
     settings = {
         "format": FORMAT,
         "version": VERSION,
-        "config": asdict(network.config),
-        "sha256": hashlib.sha256(weights).hexdigest(),
+        "config": config,
+        "sha256": _checksum(config, weights),
         "card": dict(card or {}),
     }
     with replacing(Path(folder)) as temporary:
         temporary.mkdir()
         (temporary / WEIGHTS).write_bytes(weights)
         (temporary / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _checksum(config: Any, weights: bytes) -> str:
+    """SHA-256 of configuration and weights."""
+    canonical = json.dumps(config, sort_keys=True).encode()
+    return hashlib.sha256(canonical + weights).hexdigest()
 
 
 def load(model: str | Path = "default", regularizer: nn.Module | None = None) -> UnrolledNetwork:
@@ -50,11 +57,12 @@ def load(model: str | Path = "default", regularizer: nn.Module | None = None) ->
     """
     folder = find(model)
     settings = read_settings(folder)
+    weights = read_weights(folder, settings)
     try:
         network = UnrolledNetwork(regularizer, UnrolledConfig.from_dict(settings["config"]))
     except (ConfigError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{folder / SETTINGS}: the configuration is not valid: {error}") from error
-    _fill(network, _read_weights(folder, settings), folder)
+    _fill(network, weights, folder)
     return network.eval()
 
 
@@ -87,12 +95,15 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _read_weights(folder: Path, settings: Mapping[str, Any]) -> dict[str, Tensor]:
+def read_weights(folder: Path, settings: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint folder, if they and the configuration are those that were saved."""
     path = folder / WEIGHTS
     try:
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != settings.get("sha256"):
-            raise CheckpointError(f"{path}: the weights are not those that were saved (checksum differs)")
+        if _checksum(settings.get("config"), data) != settings.get("sha256"):
+            raise CheckpointError(
+                f"{folder}: weights or configuration are not those that were saved (checksum differs)"
+            )
         return load_tensors(data)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error

@@ -38,14 +38,13 @@ class FreeCoefficients(nn.Module):
         super().__init__()
         self.data_step = data_step
         self.steps = nn.Parameter(torch.ones(n_cascades), requires_grad=data_step == "gradient")
-        positive = data_step in ("proximal", "gradient_endpoint")
         start = torch.full((n_cascades,), initial)
-        self.data = nn.Parameter(start.log() if positive else start, requires_grad=data_step != "hard")
+        self.data = nn.Parameter(start if data_step == "gradient" else start.log(), requires_grad=data_step != "hard")
         self.register_buffer("nominal", torch.tensor(uniform_schedule(n_cascades)[:-1]), persistent=False)
 
     def forward(self, noise_level: Tensor) -> CoefficientValues:
-        positive = self.data_step in ("proximal", "gradient_endpoint")
-        values = data_coefficient(self.data_step, self.steps, self.data.exp()) if positive else self.data
+        free = self.data_step == "gradient"
+        values = self.data if free else data_coefficient(self.data_step, self.steps, self.data.exp())
         data = values[:, None].expand(-1, noise_level.shape[0])
         return CoefficientValues(None, self.steps, data, self.nominal)
 
@@ -59,8 +58,6 @@ class FlowCoefficients(nn.Module):
     `floor` stands for the error of the model itself (sensitivities, Gibbs ringing), in units of the image.
     """
 
-    fixed_times: Tensor
-
     def __init__(
         self,
         schedule: Sequence[float],
@@ -73,9 +70,11 @@ class FlowCoefficients(nn.Module):
     ) -> None:
         super().__init__()
         self.data_step, self.floor = data_step, floor
-        times = torch.tensor(schedule, dtype=torch.float32)
-        self.register_buffer("fixed_times", times, persistent=False)
-        self.log_prior_std = nn.Parameter((prior_std * times[:-1]).log(), requires_grad=learn_prior_std)
+        self.schedule = tuple(schedule)
+        times = torch.tensor(schedule)
+        self.log_prior_std = nn.Parameter(
+            (prior_std * times[:-1]).log(), requires_grad=learn_prior_std and data_step != "hard"
+        )
         increments = (times[:-1] - times[1:]).log()
         self.increments = nn.Parameter(increments) if learn_schedule else None
 
@@ -88,8 +87,9 @@ class FlowCoefficients(nn.Module):
 
     def _schedule(self) -> tuple[Tensor, Tensor]:
         if self.increments is None:
-            steps = torch.tensor(relative_steps(self.fixed_times.tolist())).to(self.fixed_times)
-            return self.fixed_times, steps
+            like = self.log_prior_std
+            times = torch.tensor(self.schedule, dtype=like.dtype, device=like.device)
+            return times, torch.tensor(relative_steps(self.schedule), dtype=like.dtype, device=like.device)
         weights = self.increments.softmax(0)
         remaining = weights.flip(0).cumsum(0).flip(0)
         steps = weights / remaining

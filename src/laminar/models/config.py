@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from laminar.errors import ConfigError
@@ -19,6 +19,12 @@ class RegularizerConfig:
     fold: int = 2
     depth: int = 5
 
+    def __post_init__(self) -> None:
+        if not self.channels or not all(isinstance(c, int) and c >= 1 for c in self.channels):
+            raise ConfigError(f"regularizer.channels must be whole numbers of at least 1; got {self.channels!r}")
+        if self.fold < 1 or self.depth < 2:
+            raise ConfigError(f"regularizer needs fold >= 1 and depth >= 2; got {self.fold} and {self.depth}")
+
 
 @dataclass(frozen=True)
 class UnrolledConfig:
@@ -26,7 +32,8 @@ class UnrolledConfig:
 
     Args:
         n_cascades: number of cascades N.
-        data_step: proximal | gradient | gradient_endpoint | hard, see `laminar.flow.cascade`.
+        data_step: proximal | gradient | gradient_endpoint | hard, see `laminar.flow.cascade`. The closed form of
+            `gradient` is explicit: with flow coefficients it is stable only where `h nu^2 / sigma^2 < 2`.
         coefficients: free | flow (closed form) | learned (a learned schedule that stays a discretization).
         shared: one regularizer with time embedding for all cascades, instead of one each.
         source: zero-filled | cg-sense, the image at t = 1.
@@ -67,18 +74,30 @@ class UnrolledConfig:
             raise ConfigError(f"coefficients must be free, flow or learned; got {self.coefficients!r}")
         if self.source not in ("zero-filled", "cg-sense"):
             raise ConfigError(f"source must be zero-filled or cg-sense; got {self.source!r}")
-        for name in ("n_cascades", "prior_std", "source_std", "data_weight", "cg_iterations", "source_iterations"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be positive; got {getattr(self, name)}")
+        for name in ("n_cascades", "cg_iterations", "source_iterations"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be a whole number of at least 1; got {getattr(self, name)!r}")
+        for name in ("prior_std", "source_std", "data_weight"):
+            if not 0 < _number(self, name) < float("inf"):
+                raise ConfigError(f"{name} must be positive; got {getattr(self, name)!r}")
+        for name in ("noise_floor", "cg_tolerance", "schedule_alpha"):
+            if not 0 <= _number(self, name) < float("inf"):
+                raise ConfigError(f"{name} must be zero or positive; got {getattr(self, name)!r}")
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def changed(self, **settings: Any) -> UnrolledConfig:
+        """These settings with some replaced; an unknown name is a ConfigError that names the nearest valid one."""
+        return replace(self, **_known(UnrolledConfig, settings))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> UnrolledConfig:
-        """The inverse of `to_dict`; an unknown key is a ConfigError that names the nearest valid one."""
+        """The inverse of `dataclasses.asdict`, with the checks of `changed`."""
         regularizer = RegularizerConfig(**_known(RegularizerConfig, values.get("regularizer", {})))
         return cls(**{**_known(cls, values), "regularizer": regularizer})
+
+
+def _number(config: UnrolledConfig, name: str) -> float:
+    value = getattr(config, name)
+    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:
@@ -103,8 +122,12 @@ PRESETS: dict[str, UnrolledConfig] = {
 
 
 def preset(name: str, **changes: Any) -> UnrolledConfig:
-    """A published network by name: `flat` (arXiv 2512.03020), `varnet` (E2E-VarNet in the image domain,
-    arXiv 2004.06688), `modl` (arXiv 1712.02862, shared weights); `changes` replace single settings."""
+    """A named network; `changes` replace single settings.
+
+    `flat`: FLAT (arXiv 2512.03020) with the proximal endpoint and a CG-SENSE source in place of the paper's explicit
+    step; `varnet`: the form of E2E-VarNet in the image domain (arXiv 2004.06688, no learned sensitivities); `modl`: the
+    form of MoDL (arXiv 1712.02862), one regularizer for all cascades, told the time. Raises ConfigError.
+    """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}{nearest(name, list(PRESETS))}")
-    return replace(PRESETS[name], **_known(UnrolledConfig, changes))
+    return PRESETS[name].changed(**changes)

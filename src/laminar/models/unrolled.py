@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory, power_schedule
 from laminar.models.coefficients import FlowCoefficients, FreeCoefficients
-from laminar.models.config import RegularizerConfig, UnrolledConfig, preset
+from laminar.models.config import RegularizerConfig, UnrolledConfig
 from laminar.networks import CNN, UNet
 from laminar.operators import LinearOperator, solve
 
@@ -33,7 +33,7 @@ class UnrolledNetwork(nn.Module):
         self, regularizer: nn.Module | None = None, config: UnrolledConfig | None = None, **settings: Any
     ) -> None:
         super().__init__()
-        self.config = preset("flat", **settings) if config is None else replace(config, **settings)
+        self.config = (config or UnrolledConfig()).changed(**settings)
         if regularizer is not None:
             self.config = replace(self.config, regularizer=RegularizerConfig(kind="custom"))
         self.coefficients = _coefficients(self.config)
@@ -75,8 +75,8 @@ class UnrolledNetwork(nn.Module):
     def trajectory(self, y: Tensor, operator: LinearOperator, noise_level: Tensor | None = None) -> Trajectory:
         back_projection = operator.adjoint(y)
         if noise_level is None:
-            noise_level = torch.zeros(len(y), device=y.device)
-        noise_level = noise_level.to(torch.float32)
+            noise_level = torch.zeros(len(y))
+        noise_level = noise_level.to(back_projection.real)
         values = self.coefficients(noise_level)
         states, endpoints = [self.source(back_projection, operator, noise_level)], []
         for k in range(self.config.n_cascades):
@@ -85,11 +85,12 @@ class UnrolledNetwork(nn.Module):
             denoised = x - self.regularizers[0 if self.config.shared else k](x, time)
             step, data = values.steps[k], values.data[k].view(-1, *[1] * (x.ndim - 1))
             if self.config.data_step == "gradient":
-                endpoint = denoised - data / step * (operator.gram(x) - back_projection)
+                gradient = operator.gram(x) - back_projection
+                states.append((1 - step) * x + step * denoised - data * gradient)
+                endpoints.append(denoised - data / step * gradient)
             else:
-                endpoint = self._endpoint(denoised, data, operator, back_projection)
-            endpoints.append(endpoint)
-            states.append((1 - step) * x + step * endpoint)
+                endpoints.append(self._endpoint(denoised, data, operator, back_projection))
+                states.append((1 - step) * x + step * endpoints[-1])
         return Trajectory(states, endpoints, values.times, self.config.n_cascades)
 
     def source(self, back_projection: Tensor, operator: LinearOperator, noise_level: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from laminar.data.stream import SamplingConfig, SimulationConfig
+from laminar.errors import ConfigError
 from laminar.models import UnrolledConfig
 from laminar.training.objectives import ObjectiveConfig
 
@@ -38,6 +39,9 @@ class DataConfig:
     validation_batches: int = 8
     workers: int = 1
 
+    def __post_init__(self) -> None:
+        check_least("data.", self, batch_size=1, validation_batches=1, workers=0)
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -52,6 +56,9 @@ class OptimizerConfig:
     learning_rate: float = 1.5e-3
     warmup: int = 200
     clip: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_least("optimizer.", self, learning_rate=0, warmup=0, clip=0)
 
 
 @dataclass(frozen=True)
@@ -83,3 +90,14 @@ class TrainConfig:
     devices: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     threads: int = 0
+
+    def __post_init__(self) -> None:
+        check_least("", self, steps=1, seed=0, validate_every=1, devices=1, threads=0)
+
+
+def check_least(group: str, config: object, **least: float) -> None:
+    """Raise a ConfigError for the first setting that is smaller than it may be, or not a finite number."""
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if not bound <= value < float("inf"):
+            raise ConfigError(f"{group}{name} must be at least {bound}; got {value}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from laminar.data.stream import Batch, Stream
-from laminar.errors import MissingExtraError, TrainingError
+from laminar.errors import ConfigError, LaminarError, MissingExtraError, TrainingError
 from laminar.metrics import psnr, ssim
 from laminar.models import UnrolledNetwork, save
 from laminar.operators import Encoding
@@ -57,14 +57,18 @@ def make_fabric(config: TrainConfig) -> Fabric:
     """A launched Fabric of the configured devices; raises MissingExtraError without `lightning`."""
     try:
         from lightning.fabric import Fabric
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
     except ImportError as error:
         raise MissingExtraError("lightning", "train") from error
     if config.threads:
         torch.set_num_threads(config.threads)
     strategy = "auto" if config.devices == 1 else "ddp"
-    fabric = Fabric(
-        accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=config.precision
-    )
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=config.precision
+        )
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"accelerator {config.accelerator!r} with {config.devices} devices: {error}") from error
     fabric.launch()
     return fabric
 
@@ -83,7 +87,7 @@ def train(
 ) -> Outcome:
     """Minimize the objective over `config.steps` batches of `stream`.
 
-    Batch `step * world_size + rank` is all the randomness there is, so a run that is interrupted and resumed
+    Batch `(step - 1) * world_size + rank` is all the randomness there is, so a run that is interrupted and resumed
     ends in the same bits as one that was not. Raises TrainingError if the loss or a gradient is not finite.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -95,47 +99,27 @@ def train(
     elif fabric.is_global_zero:
         folder.clear()
     before, started = progress["seconds"], time.monotonic()
-    step, entry, stop = progress["step"], {}, False
+    step, scores, stop = progress["step"], dict[str, Any](), False
     with _stop_on_interrupt() as interrupted:
         for step, batch in _batches(stream, config, fabric, progress["step"]):
             losses = _step(fabric, learner, optimizer, batch.to(fabric.device), config, step, folder)
             report(step, losses)
             stop = fabric.broadcast(interrupted.is_set())
-            if step % config.validate_every and step != config.steps and not stop:
-                continue
-            progress |= {"step": step, "seconds": before + time.monotonic() - started}
-            if not stop and fabric.is_global_zero:
-                entry = {
-                    **progress,
-                    "loss": losses["loss"],
-                    "validation": evaluate(network, validation, config),
-                }
-                folder.log(entry)
-            if fabric.is_global_zero:
-                progress["best"] = _checkpoint(network, optimizer, folder, progress, entry, card or {}, stop)
+            due = step % config.validate_every == 0 or step == config.steps
+            if fabric.is_global_zero and (due or stop):
+                progress |= {"step": step, "seconds": before + time.monotonic() - started}
+                said = {**(card or {}), "steps_done": step, "seconds": round(progress["seconds"], 1)}
+                if due:
+                    scores = evaluate(network, validation, config)
+                    folder.log({**progress, "loss": losses["loss"], "validation": scores})
+                    if progress["best"] is None or scores["psnr"] > progress["best"]:
+                        progress["best"] = scores["psnr"]
+                        save(network, folder.best, {**said, "validation": scores})
+                folder.save_last(network, optimizer, progress, said)
             fabric.barrier()
             if stop:
                 break
-    return Outcome(step, stop, entry.get("validation", {}))
-
-
-def _checkpoint(
-    network: UnrolledNetwork,
-    optimizer: torch.optim.Optimizer,
-    folder: RunFolder,
-    progress: dict[str, Any],
-    entry: dict[str, Any],
-    card: dict[str, Any],
-    stop: bool,
-) -> float | None:
-    """Write `last`, and `best` if this validation is the best so far; return the best PSNR."""
-    card = {**card, "steps_done": progress["step"], "seconds": round(progress["seconds"], 1)}
-    best: float | None = progress["best"]
-    if not stop and (best is None or entry["validation"]["psnr"] > best):
-        best = entry["validation"]["psnr"]
-        save(network, folder.best, {**card, "validation": entry["validation"]})
-    folder.save_last(network, optimizer, {**progress, "best": best}, card)
-    return best
+    return Outcome(step, stop, scores)
 
 
 def _step(
@@ -157,14 +141,24 @@ def _step(
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip)
     losses = {name: term.item() for name, term in terms.items()}
     if not (math.isfinite(losses["loss"]) and bool(torch.isfinite(norm))):
-        good = folder.last if folder.last.exists() else "none yet"
-        sample = (step - 1) * fabric.world_size + fabric.global_rank
-        raise TrainingError(
-            f"the loss ({losses['loss']:.3g}) or the gradient (norm {float(norm):.3g}) is not finite at step "
-            f"{step}, batch {sample} of the stream; last good checkpoint: {good}"
-        )
+        raise _not_finite(fabric, losses["loss"], float(norm), step, folder)
     optimizer.step()
     return losses
+
+
+def _not_finite(fabric: Fabric, loss: float, norm: float, step: int, folder: RunFolder) -> TrainingError:
+    """The error that names the batches to blame. Gradients are shared, so all processes come here together."""
+    gathered = fabric.all_gather(torch.tensor([loss]))
+    assert isinstance(gathered, Tensor)
+    every_loss: list[float] = gathered.flatten().tolist()
+    first = (step - 1) * fabric.world_size
+    blamed = [first + rank for rank, value in enumerate(every_loss) if not math.isfinite(value)]
+    blamed = blamed or list(range(first, first + fabric.world_size))
+    good = folder.last if folder.last.exists() else "none yet"
+    return TrainingError(
+        f"the loss ({', '.join(f'{value:.3g}' for value in every_loss)}) or the gradient (norm {norm:.3g}) is not "
+        f"finite at step {step}, batch {', '.join(map(str, blamed))} of the stream; last good checkpoint: {good}"
+    )
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
@@ -221,7 +215,12 @@ def _batches(stream: Stream, config: TrainConfig, fabric: Fabric, done: int) -> 
         num_workers=config.data.workers,
         prefetch_factor=None,
     )
-    return zip(steps, loader, strict=True)
+    try:
+        yield from zip(steps, loader, strict=True)
+    except LaminarError as error:
+        # From a worker process it comes with the trace in its message; the last line is what was said.
+        name = f"{type(error).__module__}.{type(error).__qualname__}: "
+        raise type(error)(str(error).strip().splitlines()[-1].removeprefix(name)) from None
 
 
 @contextmanager

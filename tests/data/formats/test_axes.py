@@ -11,6 +11,7 @@ from scan_files import random_kspace
 
 from laminar.data.formats.axes import arrange, example_axes, parse_axes
 from laminar.data.formats.sampling import detect_mask
+from laminar.data.masks import make_mask
 from laminar.errors import DataFormatError
 from laminar.operators import fft2c
 
@@ -30,11 +31,12 @@ def test_any_order_of_axes_is_undone(order: list[str], split: bool) -> None:
     shuffled = array.transpose([home.index(name) for name in names])
     assert shuffled.shape == tuple(SIZES[name] for name in names)
 
-    kspace, mask = arrange(shuffled, ",".join(names))
+    kspace, mask, readout = arrange(shuffled, ",".join(names))
 
     assert torch.equal(kspace, torch.from_numpy(np.ascontiguousarray(truth)))
     assert bool(mask.all())
     assert kspace.is_contiguous()
+    assert kspace.shape[readout] == SIZES["kx"]
 
 
 @pytest.mark.parametrize("readout", ["kz", "ky", "kx"])
@@ -49,11 +51,12 @@ def test_a_volume_is_split_along_its_fully_sampled_axis(readout: str, asymmetric
     names = ["kz", "ky", "kx"]
     array = volume.movedim(2, 2 + names.index(readout))
 
-    kspace, mask = arrange(array.numpy(), f"slice,coil,{','.join(names)}")
+    kspace, mask, axis = arrange(array.numpy(), f"slice,coil,{','.join(names)}")
 
     assert kspace.shape == (16, 3, 6, 7)
     torch.testing.assert_close(kspace, expected)
     assert torch.equal(mask, sampled)
+    assert axis == (None if readout == "kx" else -1)
 
 
 def _inverse(kspace: torch.Tensor, axis: int) -> torch.Tensor:
@@ -109,6 +112,24 @@ def test_single_zeros_in_whole_lines_are_filled_but_gaps_are_not(transpose: bool
     kspace = torch.from_numpy(random_kspace(2, 3, *holey.shape)) * holey
     kspace[1] = 0  # a slice without signal is no reason to lose the mask
     assert torch.equal(detect_mask(kspace), truth)
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("difference", ["lines", "complementary lines", "points", "one full slice"])
+def test_slices_that_were_sampled_differently_are_refused(difference: str, transpose: bool) -> None:
+    """Each pair has a union that could pass for a mask of its own."""
+    first, second = {
+        "lines": (line_mask(60, [3, 10, 19, 20, 21]), line_mask(60, [3, 12, 19, 20, 21])),
+        "complementary lines": (line_mask(60, list(range(0, 40, 2))), line_mask(60, list(range(1, 40, 2)))),
+        "points": tuple(torch.rand(2, 60, 40, generator=torch.Generator().manual_seed(0)) < 0.7),
+        "one full slice": (torch.ones(60, 40, dtype=torch.bool), make_mask("poisson", (60, 40), 4, 8, 0)),
+    }[difference]
+    masks = torch.stack([first, second, torch.zeros_like(first)])
+    masks = masks.mT if transpose else masks
+    kspace = torch.from_numpy(random_kspace(3, 2, *masks.shape[1:]))
+    with pytest.raises(DataFormatError, match=r"slices were sampled differently.*slice [01] has"):
+        detect_mask(kspace * masks[:, None])
+    assert torch.equal(detect_mask(kspace * masks[1]), masks[1])
 
 
 def test_points_are_not_joined_to_lines() -> None:

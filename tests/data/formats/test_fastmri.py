@@ -100,6 +100,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, mask: torch.Tensor) -> Non
     assert torch.equal(back.mask, mask)
     assert torch.equal(back.sensitivities, scan.sensitivities)
     assert (back.noise_std, back.image_shape, back.name) == (0.25, (6, 8), "a")
+    assert back.readout_axis == -2
     assert back.spacing_mm == pytest.approx((0.7, 1.3))
     assert torch.equal(read_target(tmp_path / "a.h5"), target)
     with h5py.File(tmp_path / "a.h5") as file:

@@ -44,6 +44,7 @@ def test_readouts_find_their_place_and_others_are_left_out(tmp_path: Path) -> No
     assert scan.image_shape == (HEIGHT, WIDTH // 2)  # the readout is oversampled twice
     assert scan.spacing_mm == (20.0, 25.0)
     assert scan.noise_std is None
+    assert scan.readout_axis == -1
     assert scan.name == "a"
     summary = describe(tmp_path / "a.mrd.h5")
     assert (summary["format"], summary["readouts"]) == ("ISMRMRD", 13)
@@ -135,6 +136,15 @@ def test_a_volume_becomes_slices_without_the_oversampling(tmp_path: Path) -> Non
     torch.testing.assert_close(scan.kspace, fft2c(slices))
     assert scan.image_shape == (6, HEIGHT)
     assert scan.mask.all()
+    assert scan.readout_axis is None  # it was transformed away
+
+
+def test_slices_with_different_lines_are_refused(tmp_path: Path) -> None:
+    readouts = [*lines(TRUTH[:1], [0, 4, 5, 8])]
+    readouts += [readout(TRUTH[1, :, y], y, slice=1) for y in (1, 4, 5, 8)]
+    write_mrd(tmp_path / "a.h5", mrd_header(WIDTH, HEIGHT), readouts)
+    with pytest.raises(DataFormatError, match=r"a.h5: the slices were sampled differently"):
+        read(tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize(

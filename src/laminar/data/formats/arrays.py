@@ -73,7 +73,8 @@ def read_array(path: Path, variables: Variables, name: str | None, axes: str | N
             f"the axes of '{chosen}' {variable.shape} {variable.dtype} are not stated in the file; "
             f"say them in its order, for example --axes {example_axes(variable.shape)}"
         )
-    axes = axes or "ky,kx"
-    kspace, mask = arrange(variable.load(), axes)
-    header: dict[str, Any] = {"variable": chosen, "axes": axes}
-    return Acquisition(kspace, mask, name=scan_name(path), header=header)
+    kspace, mask, readout = arrange(variable.load(), axes or "ky,kx")
+    if axes is None:  # nobody said which of the two is the readout
+        readout = None
+    header: dict[str, Any] = {"variable": chosen, "axes": axes or "ky,kx"}
+    return Acquisition(kspace, mask, readout_axis=readout, name=scan_name(path), header=header)

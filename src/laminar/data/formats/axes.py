@@ -76,11 +76,12 @@ def _join_real_and_imaginary(array: Array, names: list[str]) -> tuple[Array, lis
     return pair[0] + 1j * pair[1], [name for name in names if name != "ri"]
 
 
-def arrange(array: Array, axes: str) -> tuple[Tensor, Tensor]:
-    """K-space complex64 (slice, coil, y, x) and mask bool (y, x) of an array whose axes are named.
+def arrange(array: Array, axes: str) -> tuple[Tensor, Tensor, int | None]:
+    """K-space complex64 (slice, coil, y, x), mask bool (y, x) and readout axis of an array whose axes are named.
 
     Two of kz, ky, kx become (y, x) in the order of the file. Of all three, the fully sampled one is the
     readout: it is transformed to image space, x = F^-1 k (centered, unitary), and its points become slices.
+    The readout axis is -2 or -1 where kx is y or x, else None.
 
     Raises DataFormatError if names and shape do not fit, the array is not complex, or nothing was sampled.
     """
@@ -98,14 +99,18 @@ def arrange(array: Array, axes: str) -> tuple[Tensor, Tensor]:
             array = np.expand_dims(array, position)
     kspace = to_complex64(array)
     if kspace.ndim == 5:
-        kspace = split_volume(kspace)
-    return kspace, detect_mask(kspace)
+        kspace, along = split_volume(kspace)
+        del spatial[along]
+    return kspace, detect_mask(kspace), spatial.index("kx") - 2 if "kx" in spatial else None
 
 
-def split_volume(kspace: Tensor) -> Tensor:
-    """3-D k-space (volume, coil, a, b, c) as slices (volume * readout, coil, y, x) along its readout."""
+def split_volume(kspace: Tensor) -> tuple[Tensor, int]:
+    """3-D k-space (volume, coil, a, b, c) as slices (volume * readout, coil, y, x) along its readout, and which of
+    a, b, c that was.
+    """
     sampled = (kspace != 0).any(0).any(0)
     if not bool(sampled.any()):
         raise DataFormatError("no acquired line: k-space is zero everywhere")
-    axis = readout_axis(sampled) + 2
-    return ifft2c(kspace, axes=(axis,)).movedim(axis, 1).flatten(0, 1).contiguous()
+    along = readout_axis(sampled)
+    axis = along + 2
+    return ifft2c(kspace, axes=(axis,)).movedim(axis, 1).flatten(0, 1).contiguous(), along

@@ -84,8 +84,8 @@ def read(path: Path, axes: str | None) -> Acquisition:
         axes = bart_axes(array.shape)
     else:
         array = array.reshape(trimmed(array.shape, at_least=axes.count(",") + 1))
-    kspace, mask = arrange(array, axes)
-    return Acquisition(kspace, mask, name=scan_name(path), header={"axes": axes})
+    kspace, mask, readout = arrange(array, axes)
+    return Acquisition(kspace, mask, readout_axis=readout, name=scan_name(path), header={"axes": axes})
 
 
 def variables(path: Path) -> Variables:

@@ -59,6 +59,7 @@ def read(path: Path) -> Acquisition:
             mask,
             sensitivities=to_complex64(load(file["sensitivities"])) if "sensitivities" in file else None,
             noise_std=float(file.attrs["noise_std"]) if "noise_std" in file.attrs else None,
+            readout_axis=-2,
             image_shape=shape,
             spacing_mm=spacing,
             name=scan_name(path),

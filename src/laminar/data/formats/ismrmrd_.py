@@ -241,7 +241,8 @@ def to_acquisition(
 ) -> Acquisition:
     """Slices (y, x); a 3-D grid becomes slices (z, y) along its readout, oversampling removed."""
     kspace, axes = to_complex64(grid), (1, 0)
-    if kspace.shape[2] > 1:
+    is_volume = kspace.shape[2] > 1
+    if is_volume:
         axes = (2, 1)
         kspace = split_along_readout(kspace, header.crop(0))
     else:
@@ -251,6 +252,7 @@ def to_acquisition(
         kspace,
         detect_mask(kspace),
         noise_std=noise_std,
+        readout_axis=None if is_volume else -1,
         image_shape=(header.crop(axes[0]), header.crop(axes[1])),
         spacing_mm=None if y is None or x is None else (y, x),
         name=name,

@@ -9,6 +9,9 @@ from laminar.errors import DataFormatError
 
 # A line counts as whole when this part of it is non-zero: quantized data hold some exact zeros.
 WHOLE_LINE = 0.95
+# Slices share a mask when each has this part of the points that any has. Masks drawn anew for each slice share
+# less, however mildly they undersample.
+SHARED_MASK = 0.85
 
 
 def occupied(line_axis_mask: Tensor) -> Tensor:
@@ -36,17 +39,34 @@ def detect_mask(kspace: Tensor) -> Tensor:
     """The points (y, x) at which any slice or coil of `kspace` (slice, coil, y, x) is non-zero.
 
     Where that consists of whole lines, single zeros within them are filled: a scanner acquires lines, not
-    points. Raises DataFormatError if nothing is non-zero.
+    points. Slices without any signal do not count. Raises DataFormatError if nothing is non-zero, or if the
+    slices were sampled differently: there is one mask for all.
     """
-    mask = (kspace != 0).any(0).any(0)
+    sampled = (kspace != 0).any(1)
+    mask = sampled.any(0)
     if not bool(mask.any()):
         raise DataFormatError("no acquired line: k-space is zero everywhere")
+    check_slices(sampled, mask)
     for axis in (0, 1):
         if has_whole_lines(mask, axis):
             lines = mask.movedim(axis, -1)
             whole = lines.any(1)[:, None] & occupied(lines)[None, :]
             return whole.movedim(-1, axis).contiguous()
     return mask
+
+
+def check_slices(sampled: Tensor, union: Tensor) -> None:
+    """Raise DataFormatError if a slice with signal lacks whole lines of `union`, or many of its points.
+
+    `sampled` is bool (slice, y, x). Single zeros are no difference.
+    """
+    for index, own in enumerate(sampled):
+        same_lines = all(torch.equal(own.any(axis), union.any(axis)) for axis in (0, 1))
+        if bool(own.any()) and not (same_lines and own.sum() >= SHARED_MASK * union.sum()):
+            raise DataFormatError(
+                f"the slices were sampled differently, but one mask must hold for all: slice {index} has "
+                f"{int(own.sum())} of the {int(union.sum())} points that any slice has"
+            )
 
 
 def readout_axis(mask: Tensor) -> int:

@@ -7,15 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 
+import laminar
 from laminar.acquisition import Acquisition
 from laminar.classical import cg_sense, cg_sense_method, zero_filled, zero_filled_method
+from laminar.data.cropping import center_crop, crop_readout
 from laminar.data.masks import make_mask
 from laminar.data.preparation import prepare
 from laminar.data.simulation import simulate_slice
+from laminar.errors import DataFormatError
+from laminar.flow import Trajectory
 from laminar.metrics import fastmri_metrics
 from laminar.models import UnrolledNetwork, load
 from laminar.operators import fft2c, ifft2c
-from laminar.reconstruct import center_crop, crop_readout, reconstruct, reference_image
+from laminar.reconstruction import reconstruct, reference_image
 
 
 def scan(matrix: tuple[int, int], coils: int = 4, slices: int = 1, acceleration: float = 3.0) -> Acquisition:
@@ -24,7 +28,7 @@ def scan(matrix: tuple[int, int], coils: int = 4, slices: int = 1, acceleration:
         for seed in range(slices)
     ]
     mask = make_mask("equispaced-fraction", matrix, acceleration, 10, 0)
-    return Acquisition(torch.stack(parts), torch.ones(matrix, dtype=torch.bool)).undersample(mask)
+    return Acquisition(torch.stack(parts), torch.ones(matrix, dtype=torch.bool), noise_std=0.005).undersample(mask)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +52,35 @@ def test_any_size_and_number_of_coils(network: UnrolledNetwork, matrix: tuple[in
 def test_the_image_is_in_the_units_of_the_scan(network: UnrolledNetwork, factor: float) -> None:
     original = scan((64, 48))
     image = reconstruct(original, network).image
-    scaled = reconstruct(replace(original, kspace=factor * original.kspace), network).image
+    scaled = reconstruct(replace(original, kspace=factor * original.kspace, noise_std=0.005 * factor), network).image
     torch.testing.assert_close(scaled / factor, image, rtol=2e-3, atol=2e-3 * float(image.abs().max()))
+
+
+def test_the_network_is_left_as_it_was(network: UnrolledNetwork) -> None:
+    original = scan((64, 48))
+    network.train()
+    first = laminar.reconstruct(original, network)
+    assert network.training
+    second = laminar.reconstruct(original, network.eval())
+    assert torch.equal(first.image, second.image)
+    assert not first.image.is_inference()
+
+
+def test_given_sensitivities_need_no_calibration_lines_and_no_norm(network: UnrolledNetwork) -> None:
+    full = scan((64, 48), acceleration=1.0)
+    maps = prepare(full).sensitivities
+    mask = torch.zeros(full.matrix, dtype=torch.bool)
+    mask[:, ::2] = True
+    under = replace(full, sensitivities=maps).undersample(mask)
+    image = reconstruct(under, network).image
+    assert fastmri_metrics(image.abs(), reference_image(full))["psnr"] > 20
+    louder = reconstruct(replace(under, sensitivities=3.0 * maps), network).image
+    torch.testing.assert_close(louder, image)
+
+
+def test_an_image_that_is_not_finite_is_an_error(network: UnrolledNetwork) -> None:
+    with pytest.raises(DataFormatError, match="not finite"):
+        reconstruct(scan((64, 48)), lambda p: Trajectory([p.kspace.sum(1) * float("nan")], [], None, 0))
 
 
 def test_slices_are_reconstructed_one_by_one_and_an_empty_one_is_zero(network: UnrolledNetwork) -> None:
@@ -71,7 +102,7 @@ def test_readout_oversampling_is_cropped_without_loss(network: UnrolledNetwork) 
     image = ifft2c(plain.kspace, (-2,))
     wide = fft2c(torch.nn.functional.pad(image, (0, 0, 24, 24)), (-2,))
     mask = plain.mask[:1].expand(96, 40).clone()
-    over = Acquisition(wide * mask, mask, image_shape=(48, 32))
+    over = Acquisition(wide * mask, mask, noise_std=plain.noise_std, image_shape=(48, 32))
     torch.testing.assert_close(crop_readout(over).kspace, plain.kspace, rtol=1e-4, atol=1e-5)
     result = reconstruct(over, network).image
     expected = center_crop(reconstruct(plain, network).image, (48, 32))

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from laminar.acquisition import Acquisition
+from laminar.data.cropping import center_crop, crop_readout
+from laminar.data.noise import estimate_noise_std
 from laminar.data.preparation import Problem, prepare
+from laminar.errors import DataFormatError
 from laminar.flow import Trajectory
 from laminar.models import UnrolledNetwork
-from laminar.operators import fft2c, ifft2c
+from laminar.operators import ifft2c
 
 Method = UnrolledNetwork | Callable[[Problem], Trajectory]
 
@@ -39,24 +42,28 @@ class Reconstruction:
         return self.image.abs()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def reconstruct(
     scan: Acquisition,
     method: Method,
     *,
     keep_trajectory: bool = True,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     report: Callable[[int], None] = lambda slices_done: None,
 ) -> Reconstruction:
     """Reconstruct every slice of a scan with a network, or any callable from a Problem to a Trajectory.
 
     Readout oversampling is removed first, and the image is center-cropped to `scan.image_shape`. A slice
-    without any signal is returned as zeros, and the log says so. Raises DataFormatError if the scan has neither
-    sensitivities nor calibration lines.
+    without any signal is returned as zeros, and the log says so. `device` is where the work is done; None is where the
+    network is. Raises DataFormatError if the scan has neither sensitivities nor calibration lines, or if the image
+    is not finite.
     """
     started = time.perf_counter()
+    device = device or _device(method)
     solver = _as_callable(method, device)
     log = []
+    if scan.noise_std is None:  # before the crop, which takes the air with it
+        scan = replace(scan, noise_std=estimate_noise_std(scan.kspace, scan.mask))
     scan = crop_readout(scan)
     states: list[Tensor] = []
     times, nfe = None, 0
@@ -74,14 +81,21 @@ def reconstruct(
         report(index + 1)
     depth = max(len(state) for state in states)
     stacked = center_crop(torch.cat([s.expand(depth, *s.shape[1:]) for s in states], 1), scan.image_shape)
+    if not bool(torch.isfinite(torch.view_as_real(stacked[-1])).all()):
+        raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
     seconds = time.perf_counter() - started
     return Reconstruction(stacked[-1], stacked if keep_trajectory else None, times, nfe, seconds, tuple(log))
+
+
+def _device(method: Method) -> torch.device:
+    parameters = method.parameters() if isinstance(method, UnrolledNetwork) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))
 
 
 def _as_callable(method: Method, device: str | torch.device) -> Callable[[Problem], Trajectory]:
     if not isinstance(method, UnrolledNetwork):
         return method
-    network = method.to(device).eval()
+    network = method.to(device)
     return lambda p: network.trajectory(p.kspace, p.operator, p.noise_level)
 
 
@@ -89,42 +103,3 @@ def reference_image(scan: Acquisition) -> Tensor:
     """Root-sum-of-squares image (slice, y, x) of a fully sampled scan, cropped as `reconstruct` crops."""
     scan = crop_readout(scan)
     return center_crop(ifft2c(scan.kspace).abs().square().sum(1).sqrt(), scan.image_shape)
-
-
-def crop_readout(scan: Acquisition) -> Acquisition:
-    """Remove readout oversampling: crop the image along every axis that is sampled without gaps.
-
-    Exact, because such an axis can be transformed by itself; it saves half the work where a scanner oversamples twice.
-    """
-    if scan.image_shape is None:
-        return scan
-    for axis, size in zip((-2, -1), scan.image_shape, strict=True):
-        lines = scan.mask.all(axis)
-        whole = bool((lines == scan.mask.any(axis)).all())
-        if whole and size < scan.kspace.shape[axis]:
-            scan = _crop_axis(scan, axis, size)
-    return scan
-
-
-def _crop_axis(scan: Acquisition, axis: int, size: int) -> Acquisition:
-    image = _narrow(ifft2c(scan.kspace, (axis,)), axis, size)
-    maps = scan.sensitivities
-    return replace(
-        scan,
-        kspace=fft2c(image, (axis,)),
-        mask=_narrow(scan.mask, axis, size),
-        sensitivities=None if maps is None else _narrow(maps, axis, size),
-    )
-
-
-def center_crop(image: Tensor, shape: tuple[int, int] | None) -> Tensor:
-    """The central part (..., y, x) of an image; an axis that is shorter than asked for is left as it is."""
-    if shape is None:
-        return image
-    for axis, size in zip((-2, -1), shape, strict=True):
-        image = _narrow(image, axis, min(size, image.shape[axis]))
-    return image
-
-
-def _narrow(tensor: Tensor, axis: int, size: int) -> Tensor:
-    return tensor.narrow(axis, tensor.shape[axis] // 2 - size // 2, size)
