@@ -132,8 +132,9 @@ def _one(path: Path, name: str, network: UnrolledNetwork, device: str, args: arg
 
 def _undersample(full: Acquisition, args: argparse.Namespace) -> Acquisition:
     from laminar.data.masks import make_mask
+    from laminar.data.stream import MOST_ACCELERATED
 
-    if full.measured_acceleration > 1.5:
+    if full.measured_acceleration > MOST_ACCELERATED:
         raise ConfigError(
             f"{full.name}: --acceleration needs a fully sampled scan; this one has R = "
             f"{full.measured_acceleration:.2f} already"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.errors import ConfigError
-from laminar.files import recover
 
 if TYPE_CHECKING:
     from laminar.training.config import TrainConfig
@@ -43,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     from laminar.cli.settings import Settings
+    from laminar.files import recover
 
     settings = Settings(args.preset)
     if args.print_config:

@@ -59,7 +59,8 @@ def prepare(acquisition: Acquisition) -> Problem:
     scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines.
     """
     kspace, mask = acquisition.kspace, acquisition.mask
-    sensitivities = _unit_power(calibrate(acquisition))
+    given = acquisition.sensitivities
+    sensitivities = calibrate(acquisition) if given is None else _unit_power(given)
     scale = _scale(acquisition)
     noise = acquisition.noise_std
     if noise is None:
