@@ -145,6 +145,7 @@ BAD_SCANS: dict[str, tuple[str, list[str], str]] = {
     "directory": ("", [], "directory"),
     "unknown axis": ("good.npy", ["--axes", "coil,ky,kq"], "kq"),
     "impossible mask": ("good.npy", [*AXES, "--acceleration", "10", "--calibration-lines", "30"], "30"),
+    "useless option": ("good.npy", [*AXES, "--calibration-lines", "20"], "without --acceleration"),
     "negative seed": ("good.npy", [*AXES, "--acceleration", "2", "--seed", "-1"], "seed"),
     "device": ("good.npy", [*AXES, "--device", "abacus"], "abacus"),
     "model": ("good.npy", [*AXES, "--model", "nowhere"], "nowhere"),

@@ -63,6 +63,9 @@ def _file(path: Path, args: argparse.Namespace) -> int:
     return 0
 
 
+_LIMIT = 64
+
+
 def _facts(scan: Acquisition) -> dict[str, Any]:
     from laminar.data.coils import calibration_region
     from laminar.data.noise import estimate_noise_std
@@ -77,10 +80,10 @@ def _facts(scan: Acquisition) -> dict[str, Any]:
         "sensitivities": "in the file" if scan.sensitivities is not None else "to be estimated",
     }
     try:
-        rows, columns = calibration_region(scan.mask, limit=max(scan.matrix))
-        facts["calibration region (y, x)"] = [rows.stop - rows.start, columns.stop - columns.start]
+        rows, columns = calibration_region(scan.mask, limit=_LIMIT)
+        facts[f"calibration region (y, x), up to {_LIMIT}"] = [rows.stop - rows.start, columns.stop - columns.start]
     except (DataFormatError, ConfigError):
-        facts["calibration region (y, x)"] = "none"
+        facts[f"calibration region (y, x), up to {_LIMIT}"] = "none"
     given = scan.noise_std is not None
     noise = scan.noise_std if scan.noise_std is not None else estimate_noise_std(scan.kspace, scan.mask)
     facts["noise std per complex sample"] = f"{noise:.4g} ({'from the scan' if given else 'estimated'})"

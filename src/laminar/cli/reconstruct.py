@@ -46,10 +46,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     group = parser.add_argument_group("undersample a fully sampled scan, and report the metrics against it")
     group.add_argument("--acceleration", type=float, metavar="R", help="nominal acceleration")
-    group.add_argument("--mask", default="equispaced-fraction", choices=MASKS, help="default: equispaced-fraction")
-    group.add_argument("--calibration-lines", type=int, default=14, metavar="N", help="default: 14")
-    group.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the mask (default: 0)")
-    group.add_argument("--mask-axis", choices=("auto", "x", "y"), default="auto", help=_AXIS)
+    group.add_argument("--mask", choices=MASKS, help="default: equispaced-fraction")
+    group.add_argument("--calibration-lines", type=int, metavar="N", help="default: 14")
+    group.add_argument("--seed", type=int, metavar="S", help="seed of the mask (default: 0)")
+    group.add_argument("--mask-axis", choices=("auto", "x", "y"), help=_AXIS)
     parser.set_defaults(run=run)
 
 
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from laminar.models import load
     from laminar.runtime import keep_freed_memory
 
+    _settle_undersampling(args)
     keep_freed_memory()
     names = [scan_name(path) for path in args.inputs]
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -95,6 +96,18 @@ def run(args: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+_UNDERSAMPLING = {"mask": "equispaced-fraction", "calibration_lines": 14, "seed": 0, "mask_axis": "auto"}
+
+
+def _settle_undersampling(args: argparse.Namespace) -> None:
+    """Fill in the defaults of a mask; without --acceleration, an option of it is a mistake."""
+    for name, default in _UNDERSAMPLING.items():
+        if args.acceleration is None and getattr(args, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} does nothing without --acceleration")
+        if getattr(args, name) is None:
+            setattr(args, name, default)
+
+
 def check_device(name: str) -> str:
     """`name` if torch can use it; else ConfigError."""
     import torch
@@ -102,7 +115,7 @@ def check_device(name: str) -> str:
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"device {name!r} cannot be used on this machine: expected cpu or cuda") from error
     return name
 
 
@@ -110,7 +123,7 @@ def _one(path: Path, name: str, network: UnrolledNetwork, device: str, args: arg
     from laminar.data.formats import read
     from laminar.files import replacing
     from laminar.reconstruction import reconstruct, reference_image
-    from laminar.report import reconstruction_png
+    from laminar.report import comparison_figure, reconstruction_png
     from laminar.store import write_reconstruction
 
     full = read(path, variable=args.variable, axes=args.axes)
@@ -119,13 +132,18 @@ def _one(path: Path, name: str, network: UnrolledNetwork, device: str, args: arg
         result = reconstruct(scan, network, keep_trajectory=args.trajectory, device=device, report=report)
     for line in result.log:
         print(f"{name}: {line}")
-    metrics = None
+    metrics, reference = None, None
     if args.acceleration is not None:
         from laminar.metrics import fastmri_metrics
 
-        metrics = fastmri_metrics(result.magnitude, reference_image(full))
+        reference = reference_image(full)
+        metrics = fastmri_metrics(result.magnitude, reference)
     with replacing(args.out / f"{name}.h5") as file, replacing(args.out / f"{name}.png") as picture:
-        reconstruction_png(result.magnitude, picture)
+        if metrics is None or reference is None:
+            reconstruction_png(result.magnitude, picture)
+        else:
+            title = f"{name}, R = {scan.measured_acceleration:.1f}"
+            comparison_figure({args.model: result.magnitude}, reference, {args.model: metrics}, picture, title)
         write_reconstruction(file, result, _attributes(scan, args), trajectory=args.trajectory)
     return _Done(name, scan, result, metrics)
 
@@ -183,11 +201,11 @@ def _summarize(done: list[_Done], out: Path) -> None:
     caption = "PSNR in dB; against the root-sum-of-squares of all samples, fastMRI protocol" if scored else None
     table = Table(title="Reconstructions", caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("scan", overflow="fold", min_width=12)
-    for column in ("slices, coils, y, x", "R", "seconds", *(("PSNR", "SSIM", "NMSE") * scored)):
+    for column in ("slice,coil,y,x", "R", "seconds", *(("PSNR", "SSIM", "NMSE") * scored)):
         table.add_column(column, justify="right", no_wrap=True)
     for d in done:
         y, x = d.reconstruction.image.shape[-2:]
-        cells = [d.name, f"{d.scan.n_slices} x {d.scan.n_coils} x {y} x {x}"]
+        cells = [d.name, f"{d.scan.n_slices}x{d.scan.n_coils}x{y}x{x}"]
         cells += [f"{d.scan.measured_acceleration:.2f}", f"{d.reconstruction.seconds:.2f}"]
         if d.metrics:
             cells += [f"{d.metrics['psnr']:.2f}", f"{d.metrics['ssim']:.4f}", f"{d.metrics['nmse']:.4f}"]

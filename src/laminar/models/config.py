@@ -12,7 +12,14 @@ from laminar.flow import DATA_STEPS, DataStep
 
 @dataclass(frozen=True)
 class RegularizerConfig:
-    """A built-in regularizer: `unet` uses `channels` and `fold`, `cnn` uses `channels[0]` and `depth`."""
+    """A built-in regularizer.
+
+    Args:
+        kind: unet | cnn; custom stands for a module of the user's own.
+        channels: features of the U-Net at each level, from fine to coarse; the CNN uses the first number.
+        fold: the U-Net works on pixels folded fold x fold into channels, 1 does not fold.
+        depth: convolutions of the CNN.
+    """
 
     kind: Literal["unet", "cnn", "custom"] = "unet"
     channels: list[int] = field(default_factory=lambda: [32, 64, 64])

@@ -145,3 +145,9 @@ def test_nothing_acquired() -> None:
         arrange(np.zeros((2, 4, 4), np.complex64), "coil,ky,kx")
     with pytest.raises(DataFormatError, match="no acquired line"):
         arrange(np.zeros((4, 4, 4), np.complex64), "kz,ky,kx")
+
+
+def test_an_image_axis_called_coil_is_noticed() -> None:
+    array = np.ones((8, 230, 180), dtype=np.complex64)
+    with pytest.raises(DataFormatError, match=r"180 coils.*are the axes 'kx,ky,coil' right"):
+        arrange(array, "kx,ky,coil")

@@ -45,6 +45,13 @@ def scan_name(path: Path) -> str:
 SUFFIXES = {".h5", ".hdf5", ".mrd", ".cfl", ".hdr", ".npy", ".npz", ".mat"}
 
 
+def _unlike_kspace(name: str) -> bool:
+    """Whether a name does not sound like k-space, or like something that comes with it."""
+    companions = ("sens", "map", "mask", "traj", "image", "noise")
+    sounds = name.lower().startswith("k") or any(word in name.lower() for word in ("kspace", "raw", "data"))
+    return not sounds or any(word in name.lower() for word in companions)
+
+
 def choose(variables: Variables, name: str | None, axes: str | None) -> tuple[str, Variable]:
     """The variable called `name`, or the only one that can be k-space (complex, or real with an axis
     `ri`).
@@ -58,10 +65,10 @@ def choose(variables: Variables, name: str | None, axes: str | None) -> tuple[st
     if len(fitting) == 1:
         return next(iter(fitting.items()))
     found = "no variable" if not fitting else "more than one variable"
-    example = next(iter(fitting or variables), "NAME")
+    example = min(fitting, key=_unlike_kspace, default="NAME")
     raise DataFormatError(
         f"{found} is a {'complex' if wants_complex else 'real'} array of two or more axes; "
-        f"say which is k-space, for example --variable {example}; the file holds {listing(variables)}"
+        f"say which is k-space, as in --variable {example}; the file holds {listing(variables)}"
     )
 
 

@@ -17,8 +17,9 @@ from laminar.operators import ifft2c
 Array = npt.NDArray[Any]
 
 SPATIAL = ("kz", "ky", "kx")
+MOST_COILS = 128  # more is an image axis that was called coil
 NAMES = ("slice", "coil", *SPATIAL, "ri", "_")
-KNOWN = "slice, coil, kz, ky, kx, ri (a last-or-anywhere pair of real and imaginary part) and _ (length 1)"
+KNOWN = "slice, coil, kz, ky, kx, ri (a pair of real and imaginary part) and _ (length 1)"
 
 
 def parse_axes(axes: str, shape: Sequence[int]) -> list[str]:
@@ -98,6 +99,10 @@ def arrange(array: Array, axes: str) -> tuple[Tensor, Tensor, int | None]:
         if name not in present:
             array = np.expand_dims(array, position)
     kspace = to_complex64(array)
+    if kspace.shape[1] > MOST_COILS:
+        raise DataFormatError(
+            f"{kspace.shape[1]} coils of {tuple(kspace.shape[2:])} points: are the axes '{axes}' right?"
+        )
     if kspace.ndim == 5:
         kspace, along = split_volume(kspace)
         del spatial[along]
