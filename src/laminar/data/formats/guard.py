@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from laminar.data.formats.arrays import scan_name
 from laminar.errors import DataFormatError
 
-# What h5py, numpy, scipy, zipfile and the XML parser raise on truncated, corrupt or mistyped input.
+# What h5py, numpy, zipfile and the XML parser raise on truncated, corrupt or mistyped input.
 # A broken file can reach any of their internals, so these are wide; a bug of ours would hide among them,
 # which is why each keeps its cause and the tests read every format both ways.
 UNREADABLE = (
