@@ -37,6 +37,7 @@ def measured() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--commands", default="laminar train --out RUN", help="what was run, for the card")
     args = parser.parse_args()
     card = read_settings(args.run / "best")["card"]
     described = {
@@ -46,6 +47,7 @@ def main() -> None:
         "use": "2-D Cartesian multi-coil scans of any size, R = 2 to 10, with at least 8 calibration lines",
         "not for": "diagnostic use",
         "licence": "Apache-2.0",
+        "commands": args.commands,
         "trained": card,
         "measured scans, PSNR (dB), see docs/model-card.md": measured(),
     }

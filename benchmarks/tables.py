@@ -55,7 +55,7 @@ def presets() -> str:
             f"{row['parameters']:,}",
             " ".join(f"{value:.2f}" for value in row["psnr by seed"]),
             f"{row['ssim']:.4f}",
-            gain(row["FLAT minus this (dB)"]),
+            "" if name == "FLAT" else gain(row["FLAT minus this (dB)"]),
             f"{row['seconds']:.0f}",
             " ".join(f"{value:.1f}" for value in row["psnr per cascade"]),
         ]
