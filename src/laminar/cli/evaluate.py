@@ -63,19 +63,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _table(evaluation: Evaluation) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from laminar.evaluation import PROTOCOL
 
-    digits = {"psnr": 2, "ssim": 4, "nmse": 5}
-    table = Table(caption=PROTOCOL, show_footer=len(evaluation.scores) > 1)
+    digits = {"psnr": 2, "ssim": 4, "nmse": 4}
+    several = len(evaluation.scores) > 1
+    table = Table(caption=PROTOCOL, show_footer=several, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     summary = evaluation.summary()
     table.add_column("volume", footer="mean ± std\n95 % CI", overflow="fold")
-    table.add_column("slices", justify="right")
+    table.add_column("slices", justify="right", no_wrap=True)
     for (name, places), title in zip(digits.items(), ("PSNR (dB)", "SSIM", "NMSE"), strict=True):
         mean, std, low, high = (f"{value:.{places}f}" for value in summary[name].values())
-        table.add_column(title, footer=f"{mean} ± {std}\n{low} to {high}", justify="right")
+        table.add_column(title, footer=f"{mean} ± {std}\n{low} to {high}", justify="right", no_wrap=True)
     for volume, score in evaluation.scores.items():
         cells = (f"{score.volume[name]:.{places}f}" for name, places in digits.items())
-        table.add_row(volume, str(len(score.slices["psnr"])), *cells)
+        table.add_row(volume.removesuffix(".h5"), str(len(score.slices["psnr"])), *cells)
     return table
