@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from laminar.acquisition import Acquisition
 from laminar.data.cropping import center_crop, crop_readout
-from laminar.data.noise import estimate_noise_std
-from laminar.data.preparation import Problem, prepare
+from laminar.data.preparation import Problem, prepare, without_oversampling
 from laminar.errors import DataFormatError
 from laminar.flow import Trajectory
 from laminar.models import UnrolledNetwork
@@ -62,9 +61,7 @@ def reconstruct(
     device = device or _device(method)
     solver = _as_callable(method, device)
     log = []
-    if scan.noise_std is None:  # before the crop, which takes the air with it
-        scan = replace(scan, noise_std=estimate_noise_std(scan.kspace, scan.mask))
-    scan = crop_readout(scan)
+    scan = without_oversampling(scan)
     states: list[Tensor] = []
     times, nfe = None, 0
     for index in range(scan.n_slices):

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from laminar.cli import simulate
+from laminar.cli.reconstruct import MASKS
 from laminar.data.formats import write_fastmri
-from laminar.data.masks import make_mask
+from laminar.data.masks import KINDS, make_mask
 from laminar.data.simulation import simulate_slice
+from laminar.data.simulation.phantoms import ANATOMIES
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -187,6 +190,12 @@ def test_the_phase_axis_is_undersampled(tmp_path: Path, tiny_model: Path, lamina
         assert code == 0
         with h5py.File(out / "good.h5") as file:
             assert file.attrs["mask"].endswith(f"axis={'y' if axis == -2 else 'x'}")
+
+
+def test_the_parser_offers_every_mask_and_anatomy() -> None:
+    """It lists them itself, so that --help need not import what they are made with."""
+    assert tuple(KINDS) == MASKS
+    assert (*ANATOMIES, "mixed") == simulate.ANATOMIES
 
 
 def test_two_inputs_of_one_name_are_refused(scans: Path, tmp_path: Path, tiny_model: Path, laminar: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from laminar.acquisition import Acquisition
 from laminar.data.coils import calibrate, calibration_region
+from laminar.data.cropping import crop_readout
 from laminar.data.noise import estimate_noise_std
 from laminar.errors import DataFormatError
 from laminar.operators import Encoding, ifft2c
@@ -73,6 +74,16 @@ def prepare(acquisition: Acquisition) -> Problem:
         (noise / scale).to(torch.float32),
         scale,
     )
+
+
+def without_oversampling(scan: Acquisition) -> Acquisition:
+    """The scan with its noise level and without readout oversampling.
+
+    In this order: the air beside the object, which shows the noise best, goes with the oversampling.
+    """
+    if scan.noise_std is None:
+        scan = replace(scan, noise_std=estimate_noise_std(scan.kspace, scan.mask))
+    return crop_readout(scan)
 
 
 def _unit_power(sensitivities: Tensor) -> Tensor:

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from laminar.acquisition import Acquisition
 from laminar.data.config import MaskKind, SamplingConfig, SimulationConfig
-from laminar.data.cropping import crop_readout
 from laminar.data.formats import read
-from laminar.data.noise import estimate_noise_std
-from laminar.data.preparation import Problem, prepare
+from laminar.data.preparation import Problem, prepare, without_oversampling
 from laminar.data.simulation import SimulatedSlice, simulate_slice
 from laminar.errors import ConfigError
 from laminar.operators import ifft2c
@@ -141,9 +139,7 @@ def _read_cached(path: Path, variable: str | None, axes: str | None) -> Acquisit
         raise ConfigError(f"{path}: training needs signal; every slice of this scan is zero")
     maps = scan.sensitivities
     scan = replace(scan, kspace=scan.kspace[signal], sensitivities=None if maps is None else maps[signal])
-    if scan.noise_std is None:  # before the crop, which takes the air with it
-        scan = replace(scan, noise_std=estimate_noise_std(scan.kspace, scan.mask))
-    return crop_readout(scan)
+    return without_oversampling(scan)
 
 
 def _kind_and_axis(sampling: SamplingConfig, random: np.random.Generator) -> tuple[str, int]:
