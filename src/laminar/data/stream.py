@@ -18,6 +18,7 @@ from laminar.data.formats import read
 from laminar.data.preparation import Problem, prepare, without_oversampling
 from laminar.data.simulation import SimulatedSlice, simulate_slice
 from laminar.errors import ConfigError
+from laminar.flow import Trajectory
 from laminar.operators import ifft2c
 
 __all__ = ["Batch", "FileStream", "SamplingConfig", "SimulationConfig", "SimulationStream", "Stream"]
@@ -28,13 +29,18 @@ MOST_ACCELERATED = 1.5
 
 @dataclass(frozen=True)
 class Batch:
-    """Problems of one matrix and number of coils, and their images `target` complex64 (batch, y, x)."""
+    """Problems of one matrix and number of coils, and their images `target` complex64 (batch, y, x).
+
+    `reference` is the trajectory to align with, if it is not the line to the target.
+    """
 
     problem: Problem
     target: Tensor
+    reference: Trajectory | None = None
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(self.problem.to(device), self.target.to(device))
+        reference = self.reference and self.reference.to(device)
+        return Batch(self.problem.to(device), self.target.to(device), reference)
 
 
 class Stream(Protocol):

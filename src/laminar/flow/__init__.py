@@ -1,19 +1,62 @@
-"""The conditional flow: path, schedules, closed-form coefficients, trajectories."""
+"""The conditional flow: paths, schedules, closed-form cascades, solvers, likelihoods; analytic priors in `oracles`."""
 
-from laminar.flow.cascade import DATA_STEPS, DataStep, data_coefficient, implied_times, noise_ratio
-from laminar.flow.path import check_schedule, interpolate, power_schedule, relative_steps, uniform_schedule
+from laminar.flow.cascade import (
+    DATA_STEPS,
+    ENDPOINT_STEPS,
+    ROWS,
+    DataStep,
+    Discretization,
+    cascade_steps,
+    data_coefficients,
+    discretization,
+    implied_times,
+    noise_ratios,
+)
+from laminar.flow.path import (
+    check_schedule,
+    cosine_schedule,
+    interpolate,
+    make_schedule,
+    power_schedule,
+    relative_steps,
+    softmax_schedule,
+    uniform_schedule,
+)
+from laminar.flow.reference import integrate_reference
+from laminar.flow.solvers import EULER, TABLEAUX, SolverError, Tableau, Velocity, integrate, integrate_adaptive
+from laminar.flow.sources import noisy, pseudo_inverse, tikhonov, zero_filled
 from laminar.flow.trajectory import Trajectory
 
 __all__ = [
     "DATA_STEPS",
+    "ENDPOINT_STEPS",
+    "EULER",
+    "ROWS",
+    "TABLEAUX",
     "DataStep",
+    "Discretization",
+    "SolverError",
+    "Tableau",
     "Trajectory",
+    "Velocity",
+    "cascade_steps",
     "check_schedule",
-    "data_coefficient",
+    "cosine_schedule",
+    "data_coefficients",
+    "discretization",
     "implied_times",
+    "integrate",
+    "integrate_adaptive",
+    "integrate_reference",
     "interpolate",
-    "noise_ratio",
+    "make_schedule",
+    "noise_ratios",
+    "noisy",
     "power_schedule",
+    "pseudo_inverse",
     "relative_steps",
+    "softmax_schedule",
+    "tikhonov",
     "uniform_schedule",
+    "zero_filled",
 ]

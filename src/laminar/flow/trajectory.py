@@ -33,3 +33,7 @@ class Trajectory:
     def stacked(self) -> Tensor:
         """All states as one tensor (cascade, batch, y, x)."""
         return torch.stack(self.states)
+
+    def to(self, device: torch.device | str) -> Trajectory:
+        times = None if self.times is None else self.times.to(device)
+        return Trajectory([x.to(device) for x in self.states], [x.to(device) for x in self.endpoints], times, self.nfe)

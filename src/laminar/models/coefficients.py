@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from laminar.flow import DataStep, data_coefficient, implied_times, relative_steps, uniform_schedule
+from laminar.flow import DataStep, cascade_steps, data_coefficients, softmax_schedule, uniform_schedule
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class CoefficientValues:
     """Numbers of one forward pass, in order of execution.
 
     `times` (N + 1,) from 1 to 0, or None if the network is no discretization; `steps` (N,) the relative step h_k
-    (lam_k of a free network); `data` (N, batch) the coefficient of the data step; `conditioning` (N,) the time
-    that the regularizer is told.
+    (lam_k of a free network, |delta_k| in the paper's form); `data` (N, batch) the coefficient of the data step;
+    `conditioning` (N,) the time that the regularizer is told.
     """
 
     times: Tensor | None
@@ -29,24 +29,28 @@ class CoefficientValues:
 class FreeCoefficients(nn.Module):
     """Every lam_k and eta_k (or w_k) is a parameter of its own, as in E2E-VarNet and MoDL.
 
-    A proximal or hard step takes no lam_k: it would only rescale the regularizer.
+    Only the gradient step takes a lam_k: elsewhere it would only rescale the regularizer.
     """
 
     nominal: Tensor
 
     def __init__(self, n_cascades: int, data_step: DataStep, initial: float) -> None:
         super().__init__()
-        self.data_step = data_step
+        self.data_step, self.raw = data_step, data_step in ("gradient", "ista")
         self.steps = nn.Parameter(torch.ones(n_cascades), requires_grad=data_step == "gradient")
         start = torch.full((n_cascades,), initial)
-        self.data = nn.Parameter(start if data_step == "gradient" else start.log(), requires_grad=data_step != "hard")
+        self.data = nn.Parameter(start if self.raw else start.log(), requires_grad=data_step not in ("hard", "none"))
         self.register_buffer("nominal", torch.tensor(uniform_schedule(n_cascades)[:-1]), persistent=False)
 
     def forward(self, noise_level: Tensor) -> CoefficientValues:
-        free = self.data_step == "gradient"
-        values = self.data if free else data_coefficient(self.data_step, self.steps, self.data.exp())
+        values = self.data if self.raw else self._positive()
         data = values[:, None].expand(-1, noise_level.shape[0])
         return CoefficientValues(None, self.steps, data, self.nominal)
+
+    def _positive(self) -> Tensor:
+        """The closed form at h = 1, except that ADMM then has no weight: there the parameter is its weight."""
+        row: DataStep = "proximal" if self.data_step == "admm" else self.data_step
+        return data_coefficients(row, torch.ones_like(self.data), self.data.exp())
 
 
 class FlowCoefficients(nn.Module):
@@ -72,25 +76,32 @@ class FlowCoefficients(nn.Module):
         self.data_step, self.floor = data_step, floor
         self.schedule = tuple(schedule)
         times = torch.tensor(schedule)
-        self.log_prior_std = nn.Parameter(
-            (prior_std * times[:-1]).log(), requires_grad=learn_prior_std and data_step != "hard"
-        )
+        knows_width = data_step not in ("hard", "none", "paper")
+        self.log_prior_std = nn.Parameter((prior_std * times[:-1]).log(), requires_grad=learn_prior_std and knows_width)
         increments = (times[:-1] - times[1:]).log()
         self.increments = nn.Parameter(increments) if learn_schedule else None
 
     def forward(self, noise_level: Tensor) -> CoefficientValues:
-        times, steps = self._schedule()
+        times = self.times()
+        steps = cascade_steps(self.data_step, times)
         variance = noise_level**2 + self.floor**2
-        ratio = variance[None] / (2 * self.log_prior_std).exp()[:, None]
-        data = data_coefficient(self.data_step, steps[:, None], ratio)
-        return CoefficientValues(times, steps, data, times[:-1])
+        width = torch.zeros_like(self.log_prior_std) if self.data_step == "paper" else self.log_prior_std
+        ratio = variance[None] / (2 * width).exp()[:, None]
+        return CoefficientValues(times, steps, data_coefficients(self.data_step, steps, ratio), times[:-1])
 
-    def _schedule(self) -> tuple[Tensor, Tensor]:
-        if self.increments is None:
-            like = self.log_prior_std
-            times = torch.tensor(self.schedule, dtype=like.dtype, device=like.device)
-            return times, torch.tensor(relative_steps(self.schedule), dtype=like.dtype, device=like.device)
-        weights = self.increments.softmax(0)
-        remaining = weights.flip(0).cumsum(0).flip(0)
-        steps = weights / remaining
-        return implied_times(steps), steps
+    def times(self) -> Tensor:
+        """The schedule (N + 1,), from 1 to 0."""
+        if self.increments is not None:
+            return softmax_schedule(self.increments)
+        like = self.log_prior_std
+        return torch.tensor(self.schedule, dtype=like.dtype, device=like.device)
+
+    def ratio_at(self, time: Tensor, noise_level: Tensor) -> Tensor:
+        """`w = sigma^2 / nu^2` (batch,) at any times (batch,): `log(nu / t)` is interpolated between the cascades'."""
+        times = self.times()[:-1]
+        relative = self.log_prior_std - times.log()
+        after = (times[:, None] > time).sum(0).clamp(1, max(1, len(times) - 1)) % len(times)
+        before = (after - 1).clamp_min(0)
+        gap = (times[before] - times[after]).clamp_min(torch.finfo(times.dtype).tiny)
+        log_width = torch.lerp(relative[before], relative[after], ((times[before] - time) / gap).clamp(0, 1))
+        return (noise_level**2 + self.floor**2) / (2 * (log_width + time.log())).exp()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from laminar.errors import ConfigError
-from laminar.flow import DATA_STEPS, DataStep
+from laminar.flow import DATA_STEPS, ENDPOINT_STEPS, TABLEAUX, DataStep, make_schedule
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,25 @@ class UnrolledConfig:
 
     Args:
         n_cascades: number of cascades N.
-        data_step: proximal | gradient | gradient_endpoint | hard, see `laminar.flow.cascade`. The closed form of
-            `gradient` is explicit: with flow coefficients it is stable only where `h nu^2 / sigma^2 < 2`.
+        data_step: proximal | imex | gradient_endpoint | gradient | paper | soft | hard | ista | admm | none, see
+            `laminar.flow.cascade`. The closed forms of `gradient` and `paper` are explicit: with flow coefficients they
+            are stable only where `h nu^2 / sigma^2 < 2` and `|delta| / sigma^2 < 2`.
         coefficients: free | flow (closed form) | learned (a learned schedule that stays a discretization).
         shared: one regularizer with time embedding for all cascades, instead of one each.
-        source: zero-filled | cg-sense, the image at t = 1.
+        solver: euler | midpoint | heun | ralston | rk4 | bogacki_shampine | dormand_prince, the outer scheme. Any but
+            Euler needs one shared regularizer, flow or learned coefficients, and a data step that has a velocity
+            (proximal, gradient_endpoint, none). The last step, whose stages may stand at t = 0, is Euler's.
+        solver_tolerance: 0 takes one step of the solver a cascade; above 0 its steps are adaptive with this relative
+            tolerance (solvers with an embedded estimate).
+        solver_max_nfe: most evaluations of an adaptive solver in one cascade.
+        source: zero-filled | pseudo-inverse | cg-sense, the image at t = 1.
+        source_noise: tau, standard deviation of noise added to the source: the network then samples.
         source_std: image width in the weight of the CG-SENSE source, (sigma^2 + floor^2) / source_std^2.
-        source_iterations: its conjugate-gradient iterations.
+        source_iterations: its conjugate-gradient iterations, and those of the pseudo-inverse.
+        schedule: power | cosine | list, the times of the cascades.
         schedule_alpha: exponent of the power schedule, 0 is uniform.
-        schedule_dense_at: image | start, where the power schedule is dense.
+        schedule_dense_at: image | start, where the power or cosine schedule is dense.
+        schedule_times: the times of a list schedule, from 1 to 0.
         prior_std: model of the prior width, nu_k = prior_std * t (flow, learned); in units of the image.
         learn_prior_std: let every nu_k be learned.
         noise_floor: model error added to the measured noise level, in units of the image.
@@ -61,11 +71,17 @@ class UnrolledConfig:
     data_step: DataStep = "proximal"
     coefficients: Literal["free", "flow", "learned"] = "flow"
     shared: bool = False
-    source: Literal["zero-filled", "cg-sense"] = "cg-sense"
+    solver: str = "euler"
+    solver_tolerance: float = 0.0
+    solver_max_nfe: int = 200
+    source: Literal["zero-filled", "pseudo-inverse", "cg-sense"] = "cg-sense"
+    source_noise: float = 0.0
     source_std: float = 0.3
     source_iterations: int = 15
+    schedule: Literal["power", "cosine", "list"] = "power"
     schedule_alpha: float = 0.0
     schedule_dense_at: Literal["image", "start"] = "image"
+    schedule_times: list[float] = field(default_factory=list)
     prior_std: float = 0.06
     learn_prior_std: bool = True
     noise_floor: float = 0.005
@@ -75,21 +91,41 @@ class UnrolledConfig:
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
 
     def __post_init__(self) -> None:
-        if self.data_step not in DATA_STEPS:
-            raise ConfigError(f"data_step must be one of {', '.join(DATA_STEPS)}; got {self.data_step!r}")
-        if self.coefficients not in ("free", "flow", "learned"):
-            raise ConfigError(f"coefficients must be free, flow or learned; got {self.coefficients!r}")
-        if self.source not in ("zero-filled", "cg-sense"):
-            raise ConfigError(f"source must be zero-filled or cg-sense; got {self.source!r}")
-        for name in ("n_cascades", "cg_iterations", "source_iterations"):
+        for name, valid in CHOICES.items():
+            if getattr(self, name) not in valid:
+                raise ConfigError(f"{name} must be one of {', '.join(valid)}; got {getattr(self, name)!r}")
+        for name in ("n_cascades", "cg_iterations", "source_iterations", "solver_max_nfe"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be a whole number of at least 1; got {getattr(self, name)!r}")
         for name in ("prior_std", "source_std", "data_weight"):
             if not 0 < _number(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be positive; got {getattr(self, name)!r}")
-        for name in ("noise_floor", "cg_tolerance", "schedule_alpha"):
+        for name in ("noise_floor", "cg_tolerance", "schedule_alpha", "source_noise", "solver_tolerance"):
             if not 0 <= _number(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be zero or positive; got {getattr(self, name)!r}")
+        if self.data_step == "paper" and self.coefficients == "free":
+            raise ConfigError("data_step 'paper' is a closed form: with free coefficients it is 'gradient'")
+        if self.solver != "euler" and not self.continuous:
+            raise ConfigError(
+                f"solver {self.solver!r} evaluates the flow between the cascades: it needs shared=True, coefficients "
+                f"flow or learned, and data_step {' or '.join(ENDPOINT_STEPS)}; got shared={self.shared}, "
+                f"{self.coefficients}, {self.data_step}"
+            )
+        if self.solver_tolerance and TABLEAUX[self.solver].embedded is None:
+            adaptive = [name for name, tableau in TABLEAUX.items() if tableau.embedded is not None]
+            raise ConfigError(f"solver_tolerance needs a solver with an embedded estimate: {', '.join(adaptive)}")
+        self.times  # a wrong schedule is an error here and not later  # noqa: B018
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The schedule, N + 1 times from 1 to 0 in the order in which they are visited."""
+        kind = self.schedule_times if self.schedule == "list" else self.schedule
+        return make_schedule(kind, self.n_cascades, self.schedule_alpha, self.schedule_dense_at)
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the network has a velocity at every time, and not at those of its cascades alone."""
+        return self.shared and self.coefficients != "free" and self.data_step in ENDPOINT_STEPS
 
     def changed(self, **settings: Any) -> UnrolledConfig:
         """These settings with some replaced; an unknown name is a ConfigError that names the nearest valid one."""
@@ -100,6 +136,15 @@ class UnrolledConfig:
         """The inverse of `dataclasses.asdict`, with the checks of `changed`."""
         regularizer = RegularizerConfig(**_known(RegularizerConfig, values.get("regularizer", {})))
         return cls(**{**_known(cls, values), "regularizer": regularizer})
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "data_step": DATA_STEPS,
+    "coefficients": ("free", "flow", "learned"),
+    "source": ("zero-filled", "pseudo-inverse", "cg-sense"),
+    "schedule": ("power", "cosine", "list"),
+    "solver": tuple(TABLEAUX),
+}
 
 
 def _number(config: UnrolledConfig, name: str) -> float:

@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from laminar.errors import ConfigError
-from laminar.flow import Trajectory, power_schedule
-from laminar.models.coefficients import FlowCoefficients, FreeCoefficients
+from laminar.flow import (
+    ENDPOINT_STEPS,
+    EULER,
+    TABLEAUX,
+    Trajectory,
+    Velocity,
+    data_coefficients,
+    integrate,
+    integrate_adaptive,
+    noisy,
+    pseudo_inverse,
+    uniform_schedule,
+)
+from laminar.models.coefficients import CoefficientValues, FlowCoefficients, FreeCoefficients
 from laminar.models.config import RegularizerConfig, UnrolledConfig
+from laminar.models.data_steps import Measurement, advance, endpoint
 from laminar.networks import CNN, UNet
 from laminar.operators import LinearOperator, solve
+
+Edit = Callable[[int, Tensor], Tensor]
 
 
 class UnrolledNetwork(nn.Module):
     """An unrolled reconstruction network with its trajectory.
 
     Each cascade estimates the image, `D = x - R(x, t)`, brings in the data, and takes the Euler step in the
-    residual form `x <- (1 - h) x + h x0_hat`, from the source at t = 1 to the image at t = 0 (the gradient step
-    does both at once, see `laminar.flow.cascade`).
+    residual form `x <- (1 - h) x + h x0_hat`, from the source at t = 1 to the image at t = 0. Some data steps do
+    both at once (`laminar.flow.cascade`), other outer schemes than Euler take several evaluations (`solver`).
 
     `regularizer` is any `nn.Module` with the signature `R(x, t)`: complex (batch, y, x) and (batch,) to complex
     (batch, y, x); it is copied for every cascade unless `shared=True`. Without it, `config.regularizer` is built.
@@ -72,55 +90,147 @@ class UnrolledNetwork(nn.Module):
         trajectory = self.trajectory(y, operator, noise_level)
         return trajectory if return_trajectory else trajectory.image
 
-    def trajectory(self, y: Tensor, operator: LinearOperator, noise_level: Tensor | None = None) -> Trajectory:
+    def trajectory(
+        self,
+        y: Tensor,
+        operator: LinearOperator,
+        noise_level: Tensor | None = None,
+        *,
+        source: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        edit: Edit | None = None,
+        n_cascades: int | None = None,
+    ) -> Trajectory:
+        """All states from the source to the image.
+
+        `source` replaces the configured one; otherwise `generator` draws its noise, if it has any (None: from seed 0).
+        `edit(k, x)` may change the state after k cascades before the next one sees it. `n_cascades` runs another
+        number: fewer stop early, more apply the last one again; a network with a velocity at every time takes
+        that many steps on a uniform schedule instead.
+        """
+        scan = self.measure(y, operator, noise_level)
+        if source is None:
+            source = self.source(scan)
+            if self.config.source_noise:
+                source = noisy(source, self.config.source_noise, generator or _seeded(source))
+        edit = edit or (lambda k, x: x)
+        if self.config.continuous and (self.config.solver != "euler" or n_cascades):
+            return self._integrate(scan, source, edit, n_cascades)
+        return self._unroll(scan, source, edit, n_cascades or self.config.n_cascades)
+
+    def measure(self, y: Tensor, operator: LinearOperator, noise_level: Tensor | None = None) -> Measurement:
+        """What the cascades need to know of the measurement `y` (batch, ...)."""
         back_projection = operator.adjoint(y)
         if noise_level is None:
             noise_level = torch.zeros(len(y))
         noise_level = noise_level.to(back_projection.real)
-        values = self.coefficients(noise_level)
-        states, endpoints = [self.source(back_projection, operator, noise_level)], []
-        for k in range(self.config.n_cascades):
-            x = states[-1]
-            time = values.conditioning[k].expand(len(x))
-            denoised = x - self.regularizers[0 if self.config.shared else k](x, time)
-            step, data = values.steps[k], values.data[k].view(-1, *[1] * (x.ndim - 1))
-            if self.config.data_step == "gradient":
-                gradient = operator.gram(x) - back_projection
-                states.append((1 - step) * x + step * denoised - data * gradient)
-                endpoints.append(denoised - data / step * gradient)
+        return Measurement(
+            y, operator, back_projection, noise_level, self.config.cg_iterations, self.config.cg_tolerance
+        )
+
+    def _unroll(self, scan: Measurement, source: Tensor, edit: Edit, n_cascades: int) -> Trajectory:
+        values, data_step = self.coefficients(scan.noise_level), self.config.data_step
+        states, endpoints = [edit(0, source)], list[Tensor]()
+        for cascade in range(n_cascades):
+            x, k = states[-1], min(cascade, self.config.n_cascades - 1)
+            step, data = values.steps[k], _per_image(values.data[k], x)
+            denoise = partial(self._denoise, k, values.conditioning[k])
+            if data_step in ENDPOINT_STEPS:
+                endpoints.append(endpoint(data_step, x, denoise, data, scan))
+                after = (1 - step) * x + step * endpoints[-1]
             else:
-                endpoints.append(self._endpoint(denoised, data, operator, back_projection))
-                states.append((1 - step) * x + step * endpoints[-1])
-        return Trajectory(states, endpoints, values.times, self.config.n_cascades)
+                after = advance(data_step, x, denoise, step, data, scan, last=k == self.config.n_cascades - 1)
+                endpoints.append(x + (after - x) / _relative(values, k))
+            states.append(edit(cascade + 1, after))
+        times = values.times if n_cascades == self.config.n_cascades else None
+        return Trajectory(states, endpoints, times, n_cascades)
 
-    def source(self, back_projection: Tensor, operator: LinearOperator, noise_level: Tensor) -> Tensor:
-        """The image at t = 1: `A^H y`, or the Tikhonov CG-SENSE `(A^H A + w I)^(-1) A^H y`.
+    def _denoise(self, k: int, time: Tensor, x: Tensor) -> Tensor:
+        residual: Tensor = self.regularizers[0 if self.config.shared else k](x, time.expand(len(x)))
+        return x - residual
 
-        `w = (sigma^2 + floor^2) / source_std^2`, the weight of a prior image of that standard deviation.
+    def velocity(self, scan: Measurement) -> Velocity:
+        """`v(x, t) = (x - x0_hat(x, t, y)) / t` for 0 < t <= 1, of a network with a velocity at every time.
+
+        Raises ConfigError for any other: it needs a shared regularizer, flow or learned coefficients, and one of the
+        data steps `ENDPOINT_STEPS`.
         """
-        if self.config.source == "zero-filled":
-            return back_projection
-        variance = noise_level**2 + self.config.noise_floor**2
-        weight = (variance / self.config.source_std**2).view(-1, *[1] * (back_projection.ndim - 1))
-        return solve(lambda x: operator.gram(x) + weight * x, back_projection, iterations=self.config.source_iterations)
-
-    def _endpoint(self, denoised: Tensor, data: Tensor, operator: LinearOperator, back_projection: Tensor) -> Tensor:
-        if self.config.data_step == "proximal":
-            return solve(
-                lambda x: operator.gram(x) + data * x,
-                back_projection + data * denoised,
-                start=denoised,
-                iterations=self.config.cg_iterations,
-                tolerance=self.config.cg_tolerance,
+        if not self.config.continuous:
+            raise ConfigError(
+                "a velocity at every time needs shared=True, coefficients flow or learned, and data_step "
+                f"{' or '.join(ENDPOINT_STEPS)}"
             )
-        return denoised - data * (operator.gram(denoised) - back_projection)
+        return lambda x, time: (x - self.endpoint(x, time.to(x.real).expand(len(x)), scan)) / time
+
+    def endpoint(self, x: Tensor, time: Tensor, scan: Measurement) -> Tensor:
+        """`x0_hat(x, t, y)`, the image that a continuous network expects from x (batch, y, x) at times (batch,)."""
+        assert isinstance(self.coefficients, FlowCoefficients)
+        ratio = self.coefficients.ratio_at(time, scan.noise_level)
+        # Proximal and gradient endpoints have no h in their closed form.
+        data = data_coefficients(self.config.data_step, torch.ones_like(ratio[:1]), ratio[None])[0]
+        return endpoint(self.config.data_step, x, partial(self._denoise, 0, time), _per_image(data, x), scan)
+
+    def _integrate(self, scan: Measurement, source: Tensor, edit: Edit, n_steps: int | None) -> Trajectory:
+        assert isinstance(self.coefficients, FlowCoefficients)
+        velocity, tableau = self.velocity(scan), TABLEAUX[self.config.solver]
+        times = self.coefficients.times()
+        if n_steps:
+            times = torch.tensor(uniform_schedule(n_steps)).to(times)
+        states, endpoints, nfe = [edit(0, source)], list[Tensor](), 0
+        for k, leg in enumerate(pairwise(times), 1):
+            if self.config.solver_tolerance and leg[1] > 0:
+                part = integrate_adaptive(
+                    velocity,
+                    states[-1],
+                    start=float(leg[0]),
+                    end=float(leg[1]),
+                    tableau=tableau,
+                    rtol=self.config.solver_tolerance,
+                    atol=self.config.solver_tolerance,
+                    max_nfe=self.config.solver_max_nfe,
+                )
+            else:
+                part = integrate(velocity, states[-1], leg, EULER if leg[1] == 0 else tableau)
+            states.append(edit(k, part.image))
+            endpoints.append(part.endpoints[0])
+            nfe += part.nfe
+        return Trajectory(states, endpoints, times, nfe)
+
+    def source(self, scan: Measurement) -> Tensor:
+        """The image at t = 1 without its noise: `A^H y`, `A^+ y`, or the Tikhonov CG-SENSE `(A^H A + w I)^(-1) A^H y`.
+
+        `w = (sigma^2 + floor^2) / source_std^2`, the weight of a prior image of that standard deviation. Raises
+        ConfigError if `source_iterations` do not reach the pseudo-inverse.
+        """
+        iterations = self.config.source_iterations
+        if self.config.source == "zero-filled":
+            return scan.back_projection
+        if self.config.source == "pseudo-inverse":
+            return pseudo_inverse(scan.y, scan.operator, iterations)
+        variance = scan.noise_level**2 + self.config.noise_floor**2
+        weight = _per_image(variance / self.config.source_std**2, scan.back_projection)
+        return solve(lambda x: scan.operator.gram(x) + weight * x, scan.back_projection, iterations=iterations)
+
+
+def _per_image(values: Tensor, x: Tensor) -> Tensor:
+    """One number an image, shaped to multiply images (batch, y, x)."""
+    return values.view(-1, *[1] * (x.ndim - 1))
+
+
+def _relative(values: CoefficientValues, k: int) -> Tensor:
+    """`h_k`, where the steps of the paper's form are `|delta_k|`."""
+    return values.steps[k] if values.times is None else 1 - values.times[k + 1] / values.times[k]
+
+
+def _seeded(like: Tensor) -> torch.Generator:
+    return torch.Generator(like.device).manual_seed(0)
 
 
 def _coefficients(config: UnrolledConfig) -> FreeCoefficients | FlowCoefficients:
     if config.coefficients == "free":
         return FreeCoefficients(config.n_cascades, config.data_step, config.data_weight)
     return FlowCoefficients(
-        power_schedule(config.n_cascades, config.schedule_alpha, config.schedule_dense_at),
+        config.times,
         config.data_step,
         prior_std=config.prior_std,
         floor=config.noise_floor,

@@ -24,6 +24,7 @@ class DataConfig:
         simulation: settings of the simulation.
         sampling: how scans are undersampled.
         batch_size: problems a batch and process.
+        distinct_batches: train on this many batches again and again; 0 never repeats one.
         validation_batches: number of batches in the fixed validation set.
         workers: processes that prepare batches.
     """
@@ -36,11 +37,12 @@ class DataConfig:
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     batch_size: int = 4
+    distinct_batches: int = 0
     validation_batches: int = 8
     workers: int = 1
 
     def __post_init__(self) -> None:
-        check_least("data.", self, batch_size=1, validation_batches=1, workers=0)
+        check_least("data.", self, batch_size=1, distinct_batches=0, validation_batches=1, workers=0)
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,35 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class ReferenceConfig:
+    """What trajectories are aligned with.
+
+    Args:
+        kind: interpolant (the line from image to source) | ode (the flow of a teacher, from its noisy source).
+        teacher: checkpoint of a continuous network trained with objective.flow_matching.
+        cache: folder that keeps the trajectories; a batch is solved once.
+        tolerance: of the solver, relative and absolute.
+    """
+
+    kind: Literal["interpolant", "ode"] = "interpolant"
+    teacher: str | None = None
+    cache: str = "laminar-references"
+    tolerance: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_least("reference.", self, tolerance=1e-12)
+        if self.kind == "ode" and self.teacher is None:
+            raise ConfigError("reference.kind is ode: reference.teacher must name the checkpoint of a teacher")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A training run. The defaults are those of the shipped model.
 
     Args:
         model: the network.
         objective: the loss.
+        reference: what the alignment compares with.
         data: the problems.
         optimizer: the optimizer.
         steps: optimizer steps in all.
@@ -81,6 +106,7 @@ class TrainConfig:
 
     model: UnrolledConfig = field(default_factory=UnrolledConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     steps: int = 4000
@@ -93,6 +119,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_least("", self, steps=1, seed=0, validate_every=1, devices=1, threads=0)
+        if self.objective.flow_matching and not self.model.continuous:
+            raise ConfigError(
+                "objective.flow_matching trains a velocity at every time: it needs model.shared, model.coefficients "
+                "flow or learned, and an endpoint data step (proximal, gradient_endpoint, none)"
+            )
+        if self.reference.kind == "ode" and self.model.coefficients == "learned":
+            raise ConfigError("reference.kind ode is solved once, at fixed times: model.coefficients cannot be learned")
 
 
 def check_least(group: str, config: object, **least: float) -> None:

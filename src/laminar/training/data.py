@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from laminar.data.stream import Batch, FileStream, SimulationStream, Stream
 from laminar.errors import ConfigError
 from laminar.training.config import TrainConfig
+from laminar.training.reference import NetworkTeacher, ReferenceStream
 
 # Validation draws from another stream than training; the same for every seed, so that seeds can be compared.
 VALIDATION_SEED = 2**31
@@ -21,7 +23,32 @@ def make_data(config: TrainConfig) -> tuple[Stream, list[Batch]]:
     else:
         stream = _files(data.train, "data.train", config, config.seed)
         held_out = _files(data.validation, "data.validation", config, VALIDATION_SEED)
+    if data.distinct_batches:
+        stream = Repeated(stream, data.distinct_batches)
+    if config.reference.kind == "ode":
+        stream = with_reference(stream, config)
     return stream, [held_out.batch(index) for index in range(data.validation_batches)]
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """The first `count` batches of a stream, again and again."""
+
+    stream: Stream
+    count: int
+
+    def batch(self, index: int) -> Batch:
+        return self.stream.batch(index % self.count)
+
+
+def with_reference(stream: Stream, config: TrainConfig) -> ReferenceStream:
+    """`stream` with the trajectories of the configured teacher's flow, at the times of the configured network."""
+    reference = config.reference
+    teacher = NetworkTeacher.load(str(reference.teacher))
+    tau = teacher.network.config.source_noise
+    return ReferenceStream(
+        stream, teacher, config.model.times, tau, Path(reference.cache), reference.tolerance, config.seed
+    )
 
 
 def _files(names: list[str], setting: str, config: TrainConfig, seed: int) -> FileStream:

@@ -11,17 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from laminar.data.stream import Batch, Stream
 from laminar.errors import ConfigError, LaminarError, MissingExtraError, TrainingError
+from laminar.flow import Trajectory, interpolate, noisy
 from laminar.metrics import psnr, ssim
 from laminar.models import UnrolledNetwork, save
+from laminar.models.data_steps import Measurement
 from laminar.operators import Encoding
 from laminar.training.config import OptimizerConfig, TrainConfig
-from laminar.training.objectives import ObjectiveConfig, objective
+from laminar.training.objectives import Norm, ObjectiveConfig, distance, objective
 from laminar.training.state import RunFolder
 
 if TYPE_CHECKING:
@@ -47,10 +50,53 @@ class Learner(nn.Module):
         self.network, self.config = network, config
 
     def forward(
-        self, kspace: Tensor, mask: Tensor, sensitivities: Tensor, noise_level: Tensor, target: Tensor
+        self,
+        kspace: Tensor,
+        mask: Tensor,
+        sensitivities: Tensor,
+        noise_level: Tensor,
+        target: Tensor,
+        reference: tuple[list[Tensor], list[Tensor]] | None,
+        seed: int,
     ) -> dict[str, Tensor]:
-        trajectory = self.network.trajectory(kspace, Encoding(mask, sensitivities), noise_level)
-        return objective(trajectory, target, self.config)
+        """The terms of the loss; `seed` is that of the source's noise and of the times of flow matching."""
+        generator = torch.Generator(target.device).manual_seed(seed)
+        operator, terms = Encoding(mask, sensitivities), {"loss": torch.zeros((), device=target.device)}
+        if self.config.needs_trajectory:
+            ideal = Trajectory(*reference, None, 0) if reference else None
+            start = ideal.source if ideal else None
+            trajectory = self.network.trajectory(kspace, operator, noise_level, source=start, generator=generator)
+            terms |= objective(trajectory, target, self.config, ideal)
+        measured = self.network.measure(kspace, operator, noise_level)
+        return _with_flow_matching(terms, self.network, measured, target, self.config, generator)
+
+
+def _with_flow_matching(
+    terms: dict[str, Tensor],
+    network: UnrolledNetwork,
+    scan: Measurement,
+    target: Tensor,
+    config: ObjectiveConfig,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    if not config.flow_matching:
+        return terms
+    term = flow_matching(network, scan, target, config.flow_matching_norm, generator)
+    return terms | {"flow_matching": term, "loss": terms["loss"] + config.flow_matching * term}
+
+
+def flow_matching(
+    network: UnrolledNetwork, scan: Measurement, target: Tensor, norm: Norm, generator: torch.Generator
+) -> Tensor:
+    """The distance of `x0_hat(x_t, t, y)` to `x0` at `x_t = (1 - t) x0 + t x1`, with t uniform and x1 the noisy source.
+
+    Its L2 minimum over all functions is the conditional mean, hence the velocity of the flow. arXiv 2210.02747.
+    """
+    source = noisy(network.source(scan), network.config.source_noise, generator)
+    uniform = torch.rand(len(target), generator=generator, device=target.device)
+    time = (1 - uniform).to(target.real)  # in (0, 1]
+    x = interpolate(target, source, time[:, None, None])
+    return distance(network.endpoint(x, time, scan), target, norm)
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
@@ -133,8 +179,9 @@ def _step(
 ) -> dict[str, float]:
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config.steps, config.optimizer)
-    problem = batch.problem
-    terms = learner(problem.kspace, problem.mask, problem.sensitivities, problem.noise_level, batch.target)
+    terms = learner(
+        *learner_inputs(batch), seed=_step_seed(config.seed, (step - 1) * fabric.world_size + fabric.global_rank)
+    )
     optimizer.zero_grad()
     fabric.backward(terms["loss"])
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -161,6 +208,18 @@ def _not_finite(fabric: Fabric, loss: float, norm: float, step: int, folder: Run
     )
 
 
+def learner_inputs(batch: Batch) -> tuple[Any, ...]:
+    """What `Learner` takes: plain tensors, since Fabric does not look into frozen dataclasses."""
+    problem, ideal = batch.problem, batch.reference
+    reference = (ideal.states, ideal.endpoints) if ideal else None
+    return problem.kspace, problem.mask, problem.sensitivities, problem.noise_level, batch.target, reference
+
+
+def _step_seed(seed: int, index: int) -> int:
+    """A seed for each batch of a run, independent of those of other runs."""
+    return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> 1)
+
+
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
     """Linear warm-up, then a cosine to zero; `step` counts from 1."""
     warmup = min(1.0, step / max(1, config.warmup))
@@ -178,9 +237,14 @@ def evaluate(network: UnrolledNetwork, validation: list[Batch], config: TrainCon
     ssims: list[Tensor] = []
     device = next(network.parameters()).device
     network.eval()
-    for batch in (b.to(device) for b in validation):
-        trajectory = network.trajectory(batch.problem.kspace, batch.problem.operator, batch.problem.noise_level)
-        losses.append(float(objective(trajectory, batch.target, config.objective)["loss"]))
+    for index, batch in enumerate(b.to(device) for b in validation):
+        measured = batch.problem.kspace, batch.problem.operator, batch.problem.noise_level
+        trajectory = network.trajectory(*measured)
+        terms = objective(trajectory, batch.target, config.objective)
+        generator = torch.Generator(device).manual_seed(index)
+        scan = network.measure(*measured)
+        terms = _with_flow_matching(terms, network, scan, batch.target, config.objective, generator)
+        losses.append(float(terms["loss"]))
         target = batch.target.abs()
         data_range = target.flatten(1).amax(1)
         states = trajectory.stacked().abs()

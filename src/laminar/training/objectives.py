@@ -21,7 +21,7 @@ Norm = Literal["l1", "l2"]
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Weights of `L = image + ssim * (1 - SSIM) + alignment * mean_k align_k`; zero switches a term off.
+    """Weights of `L = image + ssim * (1 - SSIM) + alignment * mean_k align_k + flow_matching`; zero switches one off.
 
     Args:
         image_norm: l1 | l2, of the complex difference of result and target.
@@ -30,6 +30,9 @@ class ObjectiveConfig:
         alignment: weight of the alignment of the states with the ideal trajectory.
         alignment_form: state | velocity | endpoint, what is aligned.
         alignment_norm: l1 | l2, of the alignment.
+        flow_matching: weight of the distance between x0_hat(x_t, t, y) and the image at a random time on the path to
+            the noisy source. Trains a network with a velocity at every time (see `solver`) as a flow.
+        flow_matching_norm: l1 | l2, of that distance; only l2 learns a conditional mean.
     """
 
     image_norm: Norm = "l1"
@@ -38,17 +41,28 @@ class ObjectiveConfig:
     alignment: float = 0.1
     alignment_form: Literal["state", "velocity", "endpoint"] = "state"
     alignment_norm: Norm = "l1"
+    flow_matching: float = 0.0
+    flow_matching_norm: Norm = "l2"
+
+    @property
+    def needs_trajectory(self) -> bool:
+        return any((self.image, self.ssim, self.alignment))
 
 
-def objective(trajectory: Trajectory, target: Tensor, config: ObjectiveConfig) -> dict[str, Tensor]:
-    """The terms of the loss and their weighted sum under the key `loss`. `target` complex (batch, y, x)."""
+def objective(
+    trajectory: Trajectory, target: Tensor, config: ObjectiveConfig, reference: Trajectory | None = None
+) -> dict[str, Tensor]:
+    """The terms of the loss on a trajectory and their weighted sum under the key `loss`.
+
+    `target` complex (batch, y, x); `reference` is what the trajectory is aligned with, see `alignment`.
+    """
     terms = {"image": distance(trajectory.image, target, config.image_norm)}
     total = config.image * terms["image"]
     if config.ssim:
         terms["ssim"] = 1 - magnitude_ssim(trajectory.image, target)
         total = total + config.ssim * terms["ssim"]
     if config.alignment:
-        terms["alignment"] = alignment(trajectory, target, config.alignment_form, config.alignment_norm)
+        terms["alignment"] = alignment(trajectory, target, config.alignment_form, config.alignment_norm, reference)
         total = total + config.alignment * terms["alignment"]
     return {"loss": total, **terms}
 
@@ -71,23 +85,28 @@ def alignment(
     target: Tensor,
     form: Literal["state", "velocity", "endpoint"] = "state",
     norm: Norm = "l1",
+    reference: Trajectory | None = None,
 ) -> Tensor:
-    """FLAT: the mean over cascades of the distance to the ideal trajectory `x*_t = (1 - t) x0 + t x1`.
+    """FLAT: the mean over cascades of the distance to the ideal trajectory `x*_t`.
 
+    Without `reference` it is the line `x*_t = (1 - t) x0 + t x1`; with one, its states and endpoints at the same times.
     `state`: `x^(k)` against `x*_{t_k}`. `velocity`: `(x^(k) - x^(k+1)) / delta_k` against
     `(x*_{t_k} - x^(k+1)) / delta_k`, the same difference over `|delta_k|`. `endpoint`: the network's own
-    `x0_hat_k` against `x0`. A network that is no discretization of time is aligned on uniform times, so that the
-    same loss can be given to every baseline. The source `x1` is the first state, without gradient.
-    arXiv 2512.03020.
+    `x0_hat_k` against `x0`, or against the endpoint of the reference at that time. A network that is no discretization
+    of time is aligned on uniform times, so that the same loss can be given to every baseline. The source `x1` is the
+    first state, without gradient. arXiv 2512.03020.
     """
     if form == "endpoint":
-        return torch.stack([distance(endpoint, target, norm) for endpoint in trajectory.endpoints]).mean()
+        goals = reference.endpoints if reference else [target] * len(trajectory.endpoints)
+        pairs = zip(trajectory.endpoints, goals, strict=True)
+        return torch.stack([distance(endpoint, goal, norm) for endpoint, goal in pairs]).mean()
     times = trajectory.times
     if times is None:
         times = torch.tensor(uniform_schedule(len(trajectory.endpoints)), device=target.device)
     source = trajectory.source.detach()
+    states = reference.states if reference else [interpolate(target, source, time) for time in times]
     terms = []
-    for (before, after), state in zip(pairwise(times), trajectory.states[1:], strict=True):
+    for (before, after), state, goal in zip(pairwise(times), trajectory.states[1:], states[1:], strict=True):
         weight = 1 if form == "state" else 1 / (before - after)
-        terms.append(distance(weight * state, weight * interpolate(target, source, after), norm))
+        terms.append(distance(weight * state, weight * goal, norm))
     return torch.stack(terms).mean()
