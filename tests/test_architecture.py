@@ -22,6 +22,7 @@ EXTRAS = (
     "yaml",
     "ismrmrd",
     "skimage",
+    "torchdiffeq",
 )
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 FORBIDDEN_CALLS = {"eval", "exec", "torch.load", "torch.save", "numpy.load", "np.load"}

@@ -15,7 +15,8 @@ from torch import Tensor
 from laminar.errors import ConfigError, MissingExtraError
 from laminar.flow.path import power_schedule, uniform_schedule
 from laminar.flow.reference import METHODS, integrate_reference
-from laminar.flow.solvers import (
+from laminar.flow.solvers import SolverError, Velocity, integrate, integrate_adaptive, step
+from laminar.flow.tableaux import (
     BOGACKI_SHAMPINE,
     DORMAND_PRINCE,
     EULER,
@@ -24,13 +25,8 @@ from laminar.flow.solvers import (
     RALSTON,
     RK4,
     TABLEAUX,
-    SolverError,
     Tableau,
-    Velocity,
     _rooted_trees,
-    integrate,
-    integrate_adaptive,
-    step,
 )
 
 ALL = pytest.mark.parametrize("tableau", TABLEAUX.values(), ids=TABLEAUX)

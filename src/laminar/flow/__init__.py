@@ -23,8 +23,9 @@ from laminar.flow.path import (
     uniform_schedule,
 )
 from laminar.flow.reference import integrate_reference
-from laminar.flow.solvers import EULER, TABLEAUX, SolverError, Tableau, Velocity, integrate, integrate_adaptive
+from laminar.flow.solvers import SolverError, Velocity, integrate, integrate_adaptive
 from laminar.flow.sources import noisy, pseudo_inverse, tikhonov, zero_filled
+from laminar.flow.tableaux import EULER, TABLEAUX, Tableau
 from laminar.flow.trajectory import Trajectory
 
 __all__ = [

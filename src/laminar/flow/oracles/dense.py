@@ -24,6 +24,11 @@ def matrix_of(
     return torch.cat([operator(part).flatten(1) for part in torch.split(units, chunk)]).T.contiguous()
 
 
+def identity_like(vector: Tensor) -> Tensor:
+    """The identity (n, n) in the dtype and on the device of a vector (n,)."""
+    return torch.eye(len(vector), dtype=vector.dtype, device=vector.device)
+
+
 def hermitian_spectrum(covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues (n,), rising, negligible ones made zero, and eigenvectors (n, n) in columns."""
     values, vectors = torch.linalg.eigh(covariance)
@@ -75,7 +80,7 @@ def check_state(name: str, mean: Tensor, x: Tensor, t: float | Tensor, source: T
     n = len(mean)
     if x.ndim != 2 or x.shape[1] != n or x.dtype != mean.dtype:
         raise ConfigError(f"a state of this {name} is (batch, {n}) of {mean.dtype}; got {tuple(x.shape)} of {x.dtype}")
-    if source.shape not in ((n,), x.shape) or (source.is_complex() and not mean.is_complex()):
+    if source.shape not in ((n,), (1, n), x.shape) or (source.is_complex() and not mean.is_complex()):
         raise ConfigError(
             f"the source of this {name} is ({n},) or {tuple(x.shape)} of {mean.dtype}; "
             f"got {tuple(source.shape)} of {source.dtype}"

@@ -16,6 +16,7 @@ from laminar.flow.oracles.dense import (
     check_state,
     check_time,
     hermitian_spectrum,
+    identity_like,
     ratio,
 )
 
@@ -51,7 +52,7 @@ class Gaussian:
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Independent draws `mean + C^(1/2) eps`, (count, n)."""
-        noise = torch.randn(count, len(self.mean), dtype=self.mean.dtype, generator=generator)
+        noise = torch.randn(count, len(self.mean), dtype=self.mean.dtype, device=self.mean.device, generator=generator)
         return self.mean + noise @ self.root.T
 
     def given(self, matrix: Tensor, y: Tensor, noise_std: float) -> Gaussian:
@@ -63,15 +64,15 @@ class Gaussian:
         matrix, y = check_measurement("Gaussian", self.mean, matrix, y, noise_std)
         expected = self.measured(matrix, noise_std)
         gain: Tensor = torch.linalg.solve(expected.covariance, matrix @ self.covariance).mH
-        rest = torch.eye(len(self.mean), dtype=self.mean.dtype) - gain @ matrix
+        rest = identity_like(self.mean) - gain @ matrix
         covariance = rest @ self.covariance @ rest.mH + noise_std**2 * gain @ gain.mH
         return Gaussian(self.mean + gain @ (y - expected.mean), (covariance + covariance.mH) / 2)
 
     def measured(self, matrix: Tensor, noise_std: float) -> Gaussian:
         """The distribution of `y = A x0 + n`: N(A mean, A C A^H + noise_std^2 I)."""
-        noise = noise_std**2 * torch.eye(len(matrix), dtype=self.mean.dtype)
-        covariance = matrix @ self.covariance @ matrix.mH + noise
-        return Gaussian(matrix @ self.mean, (covariance + covariance.mH) / 2)
+        mean = matrix @ self.mean
+        covariance = matrix @ self.covariance @ matrix.mH + noise_std**2 * identity_like(mean)
+        return Gaussian(mean, (covariance + covariance.mH) / 2)
 
     def denoised(self, x: Tensor, t: float | Tensor, *, source: Tensor, tau: float) -> Tensor:
         """`E[x0 | x_t] = mean + (1-t) C S_t^(-1) (x - xbar_t)`."""

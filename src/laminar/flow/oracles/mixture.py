@@ -64,7 +64,8 @@ class Mixture:
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Independent draws, (count, n): a component by its weight, then its Gaussian."""
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
-        noise = torch.randn(count, self.means.shape[1], dtype=self.means.dtype, generator=generator)
+        shape, like = (count, self.means.shape[1]), self.means
+        noise = torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
         roots = torch.stack([component.root for component in self.components])
         return self.means[chosen] + (roots[chosen] @ noise[..., None])[..., 0]
 
