@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from itertools import product
 
 import pytest
 import scipy.optimize
@@ -11,9 +10,8 @@ import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError
-from laminar.flow import relative_steps
+from laminar.flow import TABLEAUX, integrate, integrate_adaptive, relative_steps, uniform_schedule
 from laminar.flow.oracles import ConstantOracle, Gaussian, Mixture, OracleRegularizer, Prior, matrix_of
-from laminar.flow.solvers import DORMAND_PRINCE, integrate, integrate_adaptive
 from laminar.models import UnrolledNetwork
 from laminar.operators import Encoding, fft2c, ifft2c
 
@@ -218,14 +216,14 @@ def test_flow_map_of_a_mixture_matches_quantiles(source: float) -> None:
     "prior", [PRIORS["gaussian, 2 real"], random_gaussian(4), ONE], ids=["2 real", "4 complex", "mixture"]
 )
 def test_flow_map_is_the_end_of_the_velocity_field(prior: Prior) -> None:
-    """dx/dt = v from t = 1 to 0, integrated adaptively to 1e-11, ends at the closed-form map; 1e-9."""
+    """dx/dt = v from t = 1 to 0, integrated adaptively to 1e-10, ends at the closed-form map; 1e-9."""
     x1, source = states(prior)
     found = integrate_adaptive(
         lambda x, t: prior.velocity(x, t, source=source, tau=TAU),
         x1,
-        tableau=DORMAND_PRINCE,
-        rtol=1e-11,
-        atol=1e-12,
+        tableau=TABLEAUX["dormand_prince"],
+        rtol=1e-10,
+        atol=1e-11,
         max_nfe=20_000,
     )
     torch.testing.assert_close(found.image, prior.flow_map(x1, source=source, tau=TAU), rtol=0, atol=1e-9)
@@ -275,34 +273,60 @@ def test_posterior_of_single_coil_fourier_is_a_soft_replacement() -> None:
     torch.testing.assert_close(torch.linalg.eigvalsh(posterior.covariance), variances.sort().values, rtol=0, atol=1e-12)
 
 
+SETTINGS = {"coefficients": "flow", "noise_floor": 0.0, "cg_iterations": 100, "cg_tolerance": 1e-15}
+
+
 @pytest.mark.parametrize("n_cascades", [1, 3, 12])
 def test_network_with_an_oracle_is_euler_on_the_exact_posterior_flow(n_cascades: int) -> None:
     """Proximal cascades with D = E[x0|x_t], nu_t^2 = Var[x0|x_t] are Euler steps of E[x1 - x0|x_t, y]; 1e-10.
 
     x1 = source + tau eps independent of y, white prior, single-coil Fourier: every state of the network is known.
     """
-    operator, shape, sigma, s = single_coil(4, 6), (2, 4, 6), 0.2, 0.7
+    operator, sigma, s = single_coil(4, 6), 0.2, 0.7
     prior = Gaussian(randn(24, seed=1), s**2 * torch.eye(24, dtype=C))
     source, y = randn(4, 6, seed=3), operator.forward(randn(1, 4, 6, seed=2))
     posterior = prior.given(matrix_of(operator, (4, 6)), y.flatten(), sigma)
-    start = source + TAU * randn(*shape, seed=4)
-    network = UnrolledNetwork(
-        OracleRegularizer(prior, source, TAU),
-        n_cascades=n_cascades,
-        data_step="proximal",
-        coefficients="flow",
-        noise_floor=0.0,
-        cg_iterations=100,
-        cg_tolerance=1e-15,
-    ).double()
-    network.source = lambda *_: start  # type: ignore[method-assign]
-    times = tensor([1 - k / n_cascades for k in range(n_cascades + 1)])
-    variances = prior.denoiser_covariance(times[:-1], TAU)[:, 0, 0].real
+    start = source + TAU * randn(2, 4, 6, seed=4)
+    oracle = OracleRegularizer(prior, source, TAU)
+    network = UnrolledNetwork(oracle, n_cascades=n_cascades, data_step="proximal", **SETTINGS).double()
+    times = uniform_schedule(n_cascades)
+    variances = prior.denoiser_covariance(tensor(times[:-1]), TAU)[:, 0, 0].real
     network.coefficients.log_prior_std.data = 0.5 * variances.log()
     with torch.no_grad():
-        found = network.trajectory(y.expand(2, -1, -1, -1), operator, tensor([sigma, sigma])).stacked().flatten(2)
+        found = network.trajectory(y.expand(2, -1, -1, -1), operator, tensor([sigma, sigma]), source=start)
     expected = integrate(
-        lambda x, t: posterior.velocity(x, t, source=source.flatten(), tau=TAU), start.flatten(1), times.tolist()
+        lambda x, t: posterior.velocity(x, t, source=source.flatten(), tau=TAU), start.flatten(1), times
+    )
+    torch.testing.assert_close(found.stacked().flatten(2), expected.stacked(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("solver", ["euler", "midpoint", "rk4"])
+@pytest.mark.parametrize("kind", ["gaussian", "mixture"])
+def test_network_whose_regularizer_knows_the_posterior_integrates_its_flow(kind: str, solver: str) -> None:
+    """data_step none and R(x, t) = x - E[x0 | x_t, y]: the network is its outer solver on the exact velocity; 1e-10.
+
+    Multi-coil, any prior; the last step is Euler, since the network has its velocity as a quotient by t.
+    """
+    maps = randn(1, 3, 3, 4, seed=6)
+    operator = Encoding(torch.rand(1, 3, 4, generator=torch.Generator().manual_seed(2)) < 0.5, maps)
+    parts = [random_gaussian(12, seed=seed) for seed in (0, 10)]
+    prior: Gaussian | Mixture = parts[0]
+    if kind == "mixture":
+        moments = torch.stack([p.mean for p in parts]), torch.stack([p.covariance for p in parts])
+        prior = Mixture(tensor([0.4, 0.6]), *moments)
+    y, source = operator.forward(randn(1, 3, 4, seed=2)), randn(3, 4, seed=3)
+    posterior = prior.given(matrix_of(operator, (3, 4)), y.flatten(), 0.3)
+    oracle = OracleRegularizer(posterior, source, TAU)
+    network = UnrolledNetwork(oracle, n_cascades=5, data_step="none", shared=True, solver=solver, **SETTINGS).double()
+    start = source + TAU * randn(1, 3, 4, seed=4)
+    with torch.no_grad():
+        found = network.trajectory(y, operator, tensor([0.3]), source=start).stacked().flatten(2)
+    expected = integrate(
+        lambda x, t: posterior.velocity(x, t, source=source.flatten(), tau=TAU),
+        start.flatten(1),
+        uniform_schedule(5),
+        TABLEAUX[solver],
+        last_euler=True,
     )
     torch.testing.assert_close(found, expected.stacked(), rtol=0, atol=1e-10)
 
@@ -311,15 +335,12 @@ def test_network_with_an_oracle_is_euler_on_the_exact_posterior_flow(n_cascades:
 def test_constant_and_degenerate_oracles_collapse_to_the_mean(n_cascades: int) -> None:
     """From a constant source the oracle of the posterior and R = x - mean draw the same line to the mean; 1e-12."""
     prior, source = random_gaussian(6), randn(2, 3, seed=3)
-    oracles = OracleRegularizer(prior, source, 0.0), ConstantOracle(prior.mean.view(2, 3))
-    ends = []
-    for oracle, start in product(oracles, [source.expand(2, 2, 3)]):
-        x, times = start, [1 - k / n_cascades for k in range(n_cascades + 1)]
+    times = uniform_schedule(n_cascades)
+    for oracle in (OracleRegularizer(prior, source, 0.0), ConstantOracle(prior.mean.view(2, 3))):
+        x = source.expand(2, 2, 3)
         for t, h in zip(times, relative_steps(times), strict=False):
             x = x - h * oracle(x, torch.full((2,), t, dtype=R))
-        ends.append(x)
-    for end in ends:
-        torch.testing.assert_close(end, prior.mean.view(2, 3).expand(2, 2, 3), rtol=0, atol=1e-12)
+        torch.testing.assert_close(x, prior.mean.view(2, 3).expand(2, 2, 3), rtol=0, atol=1e-12)
 
 
 def test_oracle_regularizer_answers_in_the_dtype_of_the_image() -> None:

@@ -37,8 +37,9 @@ from laminar.flow.path import (
     softmax_schedule,
     uniform_schedule,
 )
-from laminar.flow.solvers import RK4, integrate
+from laminar.flow.solvers import integrate
 from laminar.flow.sources import noisy, pseudo_inverse, tikhonov, zero_filled
+from laminar.flow.tableaux import RK4
 from laminar.operators import LinearOperator, wrap
 
 PATHS: list[GaussianPath] = [Rectified(), Rectified(0.3), VariancePreserving(), VarianceExploding(0.02, 20.0)]
@@ -214,7 +215,7 @@ def test_rates_are_the_derivatives_and_the_clock_is_inverted(path: GaussianPath,
 
 @pytest.mark.parametrize("path", PATHS, ids=str)
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(QUANTITIES, 2)))
-@quick
+@settings(quick, max_examples=10)
 @given(times=st.tuples(INNER, INNER))
 def test_every_quantity_comes_back(path: GaussianPath, one: str, other: str, times: tuple[float, float]) -> None:
     state, value, time = draw(2, 3, 4), draw(2, 3, 4, seed=1), real(*times)

@@ -87,8 +87,8 @@ ROWS: dict[str, Row] = {
     "paper": Row(
         lambda h, w: h / w,
         lambda h, c: h / c,
-        r"x \leftarrow x - c\,A^H(Ax - y) - |\delta|\,R(x)",
-        r"c = |\delta|/\sigma^2",
+        r"x \leftarrow x - c\,A^H(Ax - y) - \lvert\delta\rvert\,R(x)",
+        r"c = \lvert\delta\rvert/\sigma^2",
         "explicit Euler of a gradient flow to the MAP estimate, the form of FLAT's paper; not scale-free",
     ),
     "soft": Row(
@@ -117,7 +117,7 @@ ROWS: dict[str, Row] = {
         lambda h, w: w * (1 - h) / h,
         lambda h, c: c * h / (1 - h),
         r"z = (1-h)x + hD(x),\quad x \leftarrow (A^HA + c)^{-1}(A^Hy + c\,(2z - x)) + (x - z)",
-        r"c = w\rho,\ \rho = t_k/|\delta_k|",
+        r"c = w\rho,\ \rho = t_k/\lvert\delta_k\rvert",
         "Douglas-Rachford; x - z is the scaled dual, on the path the step itself. The last step (rho = 0) leaves no "
         "weight; there the network takes the proximal endpoint",
     ),
