@@ -54,7 +54,9 @@ def draw(axes: object, source: Tensor, tau: float, title: str) -> None:
     )
     axes.fill_betweenx(grid, 0, -0.13 * density / density.max(), color=FLOW, alpha=0.35, lw=0)  # type: ignore[attr-defined]
     axes.text(0.0, 1.65, "p(x₀ | y)", color=FLOW, fontsize=9, ha="left")  # type: ignore[attr-defined]
-    axes.set(xlim=(1.04, -0.16), ylim=(-1.75, 3.0), xlabel="time t", xticks=[1, 0.75, 0.5, 0.25, 0], yticks=[-1, 0, 1, 2])  # type: ignore[attr-defined]
+    axes.set(
+        xlim=(1.04, -0.16), ylim=(-1.75, 3.0), xlabel="time t", xticks=[1, 0.75, 0.5, 0.25, 0], yticks=[-1, 0, 1, 2]
+    )  # type: ignore[attr-defined]
     axes.set_title(title, fontsize=10, color=INK, loc="left")  # type: ignore[attr-defined]
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)  # type: ignore[attr-defined]

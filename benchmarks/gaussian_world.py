@@ -2,9 +2,9 @@
 
     python -m benchmarks.gaussian_world [--steps 4000]
 
-Images of 8 x 8 complex Gaussian pixels with a smooth covariance, one coil, every second line and noise. The network has three
-unshared cascades with the proximal data step and linear regularizers, trained with the L2 loss by the training loop of
-the library on a growing number of samples. With L2 its optimum is the posterior mean; what remains is the
+Images of 8 x 8 complex Gaussian pixels with a smooth covariance, one coil, every second line, noise. The network has
+three unshared cascades with the proximal data step and linear regularizers, trained with the L2 loss by the training
+loop of the library on a growing number of samples. With L2 its optimum is the posterior mean; what remains is the
 error of a finite sample, which falls with its square root.
 """
 

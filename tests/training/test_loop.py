@@ -16,6 +16,7 @@ from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork
 from laminar.training.config import DataConfig, OptimizerConfig, TrainConfig
 from laminar.training.data import make_data
 from laminar.training.loop import Outcome, learning_rate, make_fabric, train
+from laminar.training.objectives import ObjectiveConfig
 from laminar.training.state import RunFolder
 
 pytest.importorskip("lightning.fabric")
@@ -33,6 +34,13 @@ CONFIG = TrainConfig(
     steps=6,
     validate_every=3,
     accelerator="cpu",
+)
+
+
+FLOW_MATCHING = replace(
+    CONFIG,
+    model=replace(CONFIG.model, shared=True, coefficients="flow", source_noise=0.1),
+    objective=ObjectiveConfig(flow_matching=1.0),
 )
 
 
@@ -60,14 +68,15 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole")
+@pytest.mark.parametrize("config", [CONFIG, FLOW_MATCHING], ids=["flat", "flow matching, noisy source"])
+def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, config: TrainConfig) -> None:
+    whole = run(tmp_path / "whole", config)
     assert (whole.step, whole.interrupted) == (6, False)
-    first = run(tmp_path / "parts", report=interrupt_at(2))
+    first = run(tmp_path / "parts", config, report=interrupt_at(2))
     assert (first.step, first.interrupted) == (2, True)
-    second = run(tmp_path / "parts", report=interrupt_at(3), resume=True)
+    second = run(tmp_path / "parts", config, report=interrupt_at(3), resume=True)
     assert (second.step, second.interrupted) == (3, True)
-    run(tmp_path / "parts", resume=True)
+    run(tmp_path / "parts", config, resume=True)
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
     assert (tmp_path / "parts/last/optimizer.safetensors").read_bytes() == (
         tmp_path / "whole/last/optimizer.safetensors"
