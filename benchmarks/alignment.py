@@ -6,7 +6,7 @@
     python -m benchmarks.alignment --collect             the table over the seeds that were trained
 
 Simulated brains, 96 x 96 (40 points of the readout), 6 coils, R = 4 to 6. All arms have equal regularizers (4 cascades,
-unshared), the same 250 batches of 4 slices in the same order, the same objective L1 + 0.05 (1 - SSIM) and
+unshared), the same 200 batches of 4 slices in the same order, the same objective L1 + 0.05 (1 - SSIM) and
 1000 steps; nothing was tuned for any of them. `tau` is the noise of the source; the arms with it get the same noise.
 The shifted set has R = 8 and four times the noise, which no arm was trained for.
 """
@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument("--teacher-steps", type=int, default=1500)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--distinct", type=int, default=250)
+    parser.add_argument("--distinct", type=int, default=200)
     parser.add_argument("--overhead", action="store_true")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--collect", action="store_true")

@@ -1,11 +1,13 @@
 """What many tests need: a tiny model, a tiny scan, the command line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.record import write_errors
 from laminar.cli.main import main
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, save
 
@@ -32,3 +34,42 @@ def laminar(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
         return code, captured.out, captured.err
 
     return run
+
+
+ERRORS: dict[str, dict[str, Any]] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-errors", action="store_true", help="write the worst errors to results/theory.json")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if session.config.getoption("--record-errors") and exitstatus == 0:
+        write_errors(ERRORS)
+
+
+@pytest.fixture(autouse=True)
+def _errors_are_recorded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """With `--record-errors`: the worst error of each test, in units in which its largest tolerance is the limit."""
+    if not request.config.getoption("--record-errors"):
+        yield
+        return
+    test, compare = request.function, torch.testing.assert_close
+    name = f"{request.path.relative_to(request.config.rootpath).as_posix()}::{test.__name__}"
+
+    def recorded(actual: torch.Tensor, expected: torch.Tensor, **options: Any) -> None:
+        compare(actual, expected, **options)
+        tolerance = max(options.get("atol", 0.0), options.get("rtol", 0.0))
+        if tolerance and actual.numel():
+            allowed = options.get("atol", 0.0) + options.get("rtol", 0.0) * expected.detach().abs()
+            share = float(torch.nan_to_num((actual - expected).detach().abs() / allowed).max())
+            known = ERRORS.setdefault(name, {"statement": _first_sentence(test), "tolerance": 0.0, "error": 0.0})
+            known["tolerance"] = max(known["tolerance"], tolerance)
+            known["error"] = max(known["error"], share * tolerance)
+
+    monkeypatch.setattr(torch.testing, "assert_close", recorded)
+    yield
+
+
+def _first_sentence(test: Callable[..., None]) -> str:
+    return " ".join((test.__doc__ or "").split("\n\n")[0].split())

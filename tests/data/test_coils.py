@@ -12,7 +12,7 @@ from analytic_head import add_noise, head
 from torch import Tensor
 
 from laminar.acquisition import Acquisition
-from laminar.data.coils import calibrate, calibration_region, compress, espirit, whiten
+from laminar.data.coils import calibrate, calibration_region, compress, espirit, whiten, whole_lines
 from laminar.data.espirit import patches
 from laminar.data.masks import make_mask
 from laminar.errors import ConfigError, DataFormatError
@@ -80,26 +80,55 @@ def test_maps_find_the_true_sensitivities(coils: int, matrix: tuple[int, int]) -
     assert error(single.to(maps), maps, inside) < 1e-5
 
 
-def test_leading_eigenvectors_are_those_of_a_dense_solver() -> None:
-    from laminar.data.espirit import _leading_eigenvectors
+def test_vectors_are_the_filtered_images_of_a_dense_solver() -> None:
+    from laminar.data.espirit import _POWER, _eigenvectors, _pixels
 
     generator = torch.Generator().manual_seed(0)
-    columns, _ = patches(torch.randn(4, 12, 11, dtype=torch.complex128, generator=generator), 3)
+    block = torch.randn(4, 12, 11, dtype=torch.complex128, generator=generator)
+    columns, _ = patches(block, 3)
     basis = torch.linalg.qr(columns[:, :7]).Q.reshape(4, 3, 3, 7)
     lags = torch.zeros(5, 5, 4, 4, dtype=torch.complex128)
     for k in np.ndindex(3, 3):
         for m in np.ndindex(3, 3):
             pair = torch.einsum("cr,dr->cd", basis[:, *k], basis[:, *m].conj())
             lags[m[0] - k[0] + 2, m[1] - k[1] + 2] += pair / 9
-    vectors, values = _leading_eigenvectors(lags, (6, 9))
+    vectors, values, others = _eigenvectors(lags, block, _pixels(6), _pixels(9))
     for y, x in ((0, 0), (3, 4), (5, 7)):
-        angle = [(n - size // 2) / size for n, size in ((y, 6), (x, 9))]
-        wave = torch.tensor(
-            [[np.exp(-2j * np.pi * ((i - 2) * angle[0] + (j - 2) * angle[1])) for j in range(5)] for i in range(5)]
-        )
-        exact = torch.linalg.eigvalsh(torch.einsum("ij,ijcd->cd", wave, lags))[-1]
-        assert values[y, x] == pytest.approx(float(exact), rel=1e-3)
-    assert torch.allclose(vectors.norm(dim=-1), torch.ones(6, 9, dtype=torch.float64))
+        ry, rx = ((n - size // 2) / size for n, size in ((y, 6), (x, 9)))
+        wave = np.exp(-2j * np.pi * (np.arange(-2, 3)[:, None] * ry + np.arange(-2, 3) * rx))
+        g, modes = torch.linalg.eigh(torch.einsum("ij,ijcd->cd", torch.from_numpy(wave), lags))
+        wave = np.exp(2j * np.pi * (np.arange(-6, 6)[:, None] * ry + np.arange(-5, 6) * rx))
+        image = torch.einsum("ij,cij->c", torch.from_numpy(wave), block)
+        exact = modes @ (g**_POWER * (_POWER + 1 - _POWER * g) * (modes.mH @ image))
+        torch.testing.assert_close(vectors[y, x], exact / exact.norm(), rtol=1e-9, atol=1e-9)
+        value = float((vectors[y, x].conj() @ (modes * g @ modes.mH) @ vectors[y, x]).real)
+        assert float(values[y, x]) == pytest.approx(value, rel=1e-9)
+        assert float(others[y, x]) == pytest.approx(float((g**2).sum() - value**2) ** 0.5, rel=1e-9)
+
+
+def test_interpolated_maps_are_those_of_every_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    kspace, _, inside = head(6, (128, 130))
+    block = central(add_noise(kspace, float(kspace.norm() / inside.sum().sqrt()) / 50), 24)
+    interpolated = espirit(block, (128, 130))
+    monkeypatch.setattr("laminar.data.espirit._NODES", 128)
+    every = espirit(block, (128, 130))
+    assert not torch.equal(interpolated, every)
+    assert error(interpolated, every, inside) < 5e-5
+
+
+@pytest.mark.parametrize(("zoom", "before"), [(1.25, 0.34), (1.5, 0.42)])
+def test_an_object_cut_off_by_the_field_of_view_leaves_no_holes(zoom: float, before: float) -> None:
+    """Where its ends meet, and where they fold onto each other, the largest eigenvalue misses `before` of the image."""
+    kspace, _, inside = head(8, (128, 100), zoom=zoom)
+    noisy = add_noise(kspace, float(kspace.norm() / inside.sum().sqrt()) / 50)
+    region = calibration_region(torch.ones(128, 100, dtype=torch.bool))
+    mask = torch.zeros(128, 100, dtype=torch.bool)
+    mask[:, ::4] = mask[:, region[1]] = True
+    images = coil_images(noisy)
+    maps = calibrate(Acquisition(noisy * mask, mask))
+    missed = (images - maps * combine(images, maps)[:, None])[0]
+    ends = torch.cat([torch.arange(8), torch.arange(120, 128)])
+    assert missed[:, ends].norm() < 0.25 * before * images[0][:, ends].norm()
 
 
 def test_phase_has_no_singularity_where_the_strongest_coil_is_blind() -> None:
@@ -154,6 +183,8 @@ def test_espirit_refuses() -> None:
         espirit(block.real, (16, 16))
     with pytest.raises(DataFormatError, match=r"\(8, 8\) is larger than the matrix \(16, 7\)"):
         espirit(block, (16, 7))
+    with pytest.raises(DataFormatError, match=r"lines must be .*\(1, 3, 8, 8\)"):
+        espirit(block, (16, 16), lines=torch.ones(1, 3, 8, 8, dtype=torch.complex64))
     with pytest.raises(ConfigError, match="kernel_size"):
         espirit(block, (16, 16), kernel_size=0)
 
@@ -181,6 +212,21 @@ def test_calibration_region_of_lines_and_blocks() -> None:
     assert columns.stop >= 48
 
 
+def test_whole_lines_end_where_the_samples_do() -> None:
+    lines = torch.zeros(40, 218, dtype=torch.bool)
+    lines[3:38, 102:117] = True
+    lines[3:38, ::7] = True
+    assert span(whole_lines(lines, calibration_region(lines))) == [(3, 38), (102, 117)]
+    assert span(whole_lines(lines.T, calibration_region(lines.T))) == [(102, 117), (3, 38)]
+    everything = torch.ones(50, 60, dtype=torch.bool)
+    assert span(whole_lines(everything, calibration_region(everything))) == [(0, 50), (0, 60)]
+    poisson = make_mask("poisson", (96, 80), 5, 16, seed=0)
+    inner = calibration_region(poisson)
+    outer = whole_lines(poisson, inner)
+    assert poisson[outer].all()
+    assert all(o.start <= i.start < i.stop <= o.stop for i, o in zip(inner, outer, strict=True))
+
+
 @pytest.mark.parametrize("width", [0, 1, 3])
 def test_no_calibration_lines(width: int) -> None:
     mask = torch.zeros(32, 32, dtype=torch.bool)
@@ -198,7 +244,8 @@ def test_calibrate_uses_the_calibration_lines_alone_and_keeps_given_maps() -> No
     rows, columns = calibration_region(mask)
     maps = calibrate(scan)
     assert maps.shape == kspace.shape
-    assert torch.equal(maps, espirit(kspace[..., rows, columns], (48, 60)))
+    everything = espirit(kspace[..., rows, columns], (48, 60), lines=kspace[..., columns])
+    assert torch.equal(maps, everything)
     given = torch.zeros_like(kspace)
     assert calibrate(replace(scan, sensitivities=given)) is given
 

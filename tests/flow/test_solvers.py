@@ -91,11 +91,14 @@ def pulse_end(x1: Tensor) -> Tensor:
     ("tableau", "order"), [(EULER, 1), (MIDPOINT, 2), (HEUN, 2), (RALSTON, 2), (RK4, 4), (BOGACKI_SHAMPINE, 3)]
 )
 def test_order_of_convergence_on_a_mixture(tableau: Tableau, order: int) -> None:
-    def error(n_steps: int) -> float:
-        x0 = integrate(Mixture.velocity, SOURCE, uniform_schedule(n_steps), tableau).image
-        return float((x0 - Mixture.flow_map(SOURCE)).abs().max())
+    """The slope of log(error) between 128 and 256 steps on a one-dimensional mixture: 1, 2, 2, 2, 4, 3."""
 
-    assert math.log2(error(128) / error(256)) == pytest.approx(order, abs=0.1)
+    def error(n_steps: int) -> torch.Tensor:
+        x0 = integrate(Mixture.velocity, SOURCE, uniform_schedule(n_steps), tableau).image
+        return (x0 - Mixture.flow_map(SOURCE)).abs().max()
+
+    expected = torch.tensor(order, dtype=torch.float64)
+    torch.testing.assert_close(torch.log2(error(128) / error(256)), expected, rtol=0, atol=0.1)
 
 
 def test_order_of_dormand_prince_on_the_logistic_curve() -> None:
