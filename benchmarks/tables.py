@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import RESULTS
+from laminar.flow import ROWS
 
 ROOT = RESULTS.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "model-card.md"]
+DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "model-card.md", ROOT / "docs" / "theory.md"]
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -90,11 +91,70 @@ def varnet() -> str:
     return markdown(["network", "parameters", "seconds", "memory (MB)", "time ratio", "memory ratio"], rows)
 
 
+def cascades() -> str:
+    """The closed form of every data step, from where the network looks it up."""
+    rows = [[f"`{name}`", f"${row.update}$", f"${row.formula}$", row.reading] for name, row in ROWS.items()]
+    return markdown(["data step", "one cascade", "coefficient", "reading"], rows)
+
+
+def gaussian_world() -> str:
+    rows: dict[int, list[str]] = {}
+    for row in result("gaussian_world")["results"]:
+        scaled = row["deviation"] * row["samples"] ** 0.5
+        rows.setdefault(row["samples"], [f"{row['samples']:,}"]).extend([f"{row['deviation']:.4f}", f"{scaled:.2f}"])
+    header = ["samples", "no alignment", "times √samples", "alignment 1.0", "times √samples"]
+    return markdown(header, rows.values())
+
+
+def alignment() -> str:
+    rows = [
+        [
+            name,
+            " ".join(f"{value:.2f}" for value in row["psnr by seed"]),
+            "" if name == "flow" else gain(row["minus flow (dB)"]),
+            f"{row['shifted psnr']:.2f}",
+            "" if name == "flow" else gain(row["shifted minus flow (dB)"]),
+            " ".join(f"{value:.1f}" for value in row["psnr per cascade"]),
+            " ".join(f"{value:.2f}" for value in row["line deviation"][1:]),
+        ]
+        for name, row in result("alignment")["results"].items()
+    ]
+    header = [
+        "arm",
+        "PSNR by seed (dB)",
+        "minus *flow* [95 %]",
+        "shifted (dB)",
+        "minus *flow* [95 %]",
+        "source, then each cascade",
+        "off the line",
+    ]
+    return markdown(header, rows)
+
+
+def theory() -> str:
+    rows = []
+    for name, row in result("theory")["tests"].items():
+        path, test = name.split("::")
+        rows.append(
+            [
+                f"[{path.removeprefix('tests/')}](../{path})",
+                f"`{test}`",
+                f"{row['tolerance']:.0e}",
+                f"{row['error']:.0e}",
+            ]
+        )
+    return markdown(["file", "test", "tolerance", "worst error"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "measured_rss": lambda: measured("rss"),
     "measured_combined": lambda: measured("combined"),
     "presets": presets,
     "varnet": varnet,
+    "cascades": cascades,
+    "gaussian_world": gaussian_world,
+    "alignment": alignment,
+    "theory": theory,
 }
 
 

@@ -30,7 +30,7 @@ def test_python_of_the_readme_runs(block: str, tmp_path: Path) -> None:
 
 
 def test_commands_of_the_readme_parse() -> None:
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     assert len(COMMANDS) >= 10
     for command in COMMANDS:
         arguments = [part.strip("'") for part in command.split()]
@@ -41,5 +41,18 @@ def test_commands_of_the_readme_parse() -> None:
 def test_tables_are_those_of_the_results() -> None:
     for document in tables.DOCUMENTS:
         text = document.read_text(encoding="utf-8")
-        assert "<!-- table: measured_rss -->" in text
+        assert "<!-- table: " in text
         assert tables.filled(text) == text, f"{document.name}: run python -m benchmarks.tables"
+
+
+def test_tests_named_in_the_theory_exist() -> None:
+    root = Path(__file__).resolve().parent
+    text = (root.parent / "docs" / "theory.md").read_text(encoding="utf-8")
+    there = {
+        name
+        for path in root.rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert len(named) > 20
+    assert named <= there, sorted(named - there)

@@ -33,7 +33,7 @@ WEIGHT, BART_STEP = 0.02, 0.95
 OPTIONS = {
     "total variation": ["-R", f"T:3:0:{WEIGHT}", "-i", "1000"],
     "haar": ["-R", f"W:3:0:{WEIGHT}", "--wavelet", "haar", "-n", "-i", "500"],
-    "shifted": ["-R", f"W:3:0:{WEIGHT}", "-i", "300"],
+    "shifted": ["-R", f"W:3:0:{WEIGHT}", "-i", "100"],
 }
 
 

@@ -49,7 +49,9 @@ def test_scales_with_the_data_and_slices_do_not_know_each_other() -> None:
     y = torch.stack([full, full.flip(0) * 1j]) * mask
     both = grappa(y, mask, torch.tensor([0.02, 0.1], dtype=torch.float64))
     torch.testing.assert_close(grappa(y[1:], mask, 0.1), both[1:], rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(grappa(1e4 * y, mask, torch.tensor([2e2, 1e3], dtype=torch.float64)), 1e4 * both, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(
+        grappa(1e4 * y, mask, torch.tensor([2e2, 1e3], dtype=torch.float64)), 1e4 * both, rtol=1e-8, atol=1e-8
+    )
     assert not torch.allclose(grappa(y[1:], mask, 0.0), both[1:], rtol=1e-3)
 
 

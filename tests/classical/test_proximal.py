@@ -104,8 +104,8 @@ def test_both_methods_agree_with_each_other_and_with_scipy_on_a_wavelet_problem(
     start = torch.zeros(1, 4, 4, dtype=torch.complex128)
     prox = lambda z, step: wavelet.adjoint(soft_threshold(wavelet.forward(z), step * weight))  # noqa: E731
     project = lambda u, _: u - soft_threshold(u, weight)  # noqa: E731
-    first = settle(fista(gradient, prox, start, 1 / curvature), start, 3000, 1e-12).x
-    second = settle(pdhg(gradient, wavelet, project, start, 1 / curvature, curvature / 2), start, 3000, 1e-12).x
+    first = settle(fista(gradient, prox, start, 1 / curvature), start, 1500, 1e-12).x
+    second = settle(pdhg(gradient, wavelet, project, start, 1 / curvature, curvature / 2), start, 1500, 1e-12).x
     torch.testing.assert_close(first, second, rtol=0, atol=1e-9)
 
     def smoothed(parts: np.ndarray) -> tuple[float, np.ndarray]:
@@ -114,7 +114,7 @@ def test_both_methods_agree_with_each_other_and_with_scipy_on_a_wavelet_problem(
         (slope,) = torch.autograd.grad(value, x)
         return float(value.detach()), torch.view_as_real(slope).flatten().numpy()
 
-    best = minimize(smoothed, np.zeros(32), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-15})
+    best = minimize(smoothed, np.zeros(32), jac=True, method="L-BFGS-B", options={"maxiter": 1000, "ftol": 1e-15})
     assert float(cost(first)) == pytest.approx(best.fun, rel=1e-3)
     assert float(cost(first)) <= best.fun
 

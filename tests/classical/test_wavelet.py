@@ -61,7 +61,9 @@ def test_polynomials_have_no_fine_coefficients(filter: str, degree: int) -> None
 
     def fine(power: int) -> Tensor:
         ramp = (torch.arange(32, dtype=torch.float64) / 32) ** power
-        return Wavelet((32, 32), filter, 1).forward(ramp.expand(1, 32, 32).to(torch.complex128))[..., :16, 16:][..., inside]
+        return Wavelet((32, 32), filter, 1).forward(ramp.expand(1, 32, 32).to(torch.complex128))[..., :16, 16:][
+            ..., inside
+        ]
 
     assert float(fine(degree).abs().max()) < 1e-11
     assert float(fine(degree + 1).abs().max()) > 1e-6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from laminar.errors import ConfigError, LaminarError
 
 if TYPE_CHECKING:
-    from laminar.acquisition import Acquisition
+    from torch import Tensor
+
+    from laminar.data.formats import LazyScan
     from laminar.models import UnrolledNetwork
-    from laminar.reconstruction import Reconstruction
 
 MASKS = ("random", "equispaced", "equispaced-fraction", "magic", "magic-fraction", "poisson")
 
@@ -58,11 +60,12 @@ _AXIS = "the axis to undersample; auto is the one that is not the readout, and x
 
 @dataclass(frozen=True)
 class _Done:
-    """A scan that was reconstructed; `metrics` if there was a reference."""
+    """A scan that was reconstructed into `shape` (slice, coil, y, x); `metrics` if there was a reference."""
 
     name: str
-    scan: Acquisition
-    reconstruction: Reconstruction
+    shape: tuple[int, ...]
+    acceleration: float
+    seconds: float
     metrics: dict[str, float] | None
 
 
@@ -120,35 +123,72 @@ def check_device(name: str) -> str:
 
 
 def _one(path: Path, name: str, network: UnrolledNetwork, device: str, args: argparse.Namespace) -> _Done:
-    from laminar.data.formats import read
+    """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
+    from laminar.data.formats import stream
     from laminar.files import replacing
-    from laminar.reconstruction import reconstruct, reference_image
-    from laminar.report import comparison_figure, reconstruction_png
-    from laminar.store import write_reconstruction
 
-    full = read(path, variable=args.variable, axes=args.axes)
+    full = stream(path, variable=args.variable, axes=args.axes)
     scan = full if args.acceleration is None else _undersample(full, args)
-    with _progress(name, scan.n_slices) as report:
-        result = reconstruct(scan, network, keep_trajectory=args.trajectory, device=device, report=report)
-    for line in result.log:
-        print(f"{name}: {line}")
-    metrics, reference = None, None
-    if args.acceleration is not None:
-        from laminar.metrics import fastmri_metrics
-
-        reference = reference_image(full)
-        metrics = fastmri_metrics(result.magnitude, reference)
     with replacing(args.out / f"{name}.h5") as file, replacing(args.out / f"{name}.png") as picture:
-        if metrics is None or reference is None:
-            reconstruction_png(result.magnitude, picture)
-        else:
-            title = f"{name}, R = {scan.measured_acceleration:.1f}"
-            comparison_figure({args.model: result.magnitude}, reference, {args.model: metrics}, picture, title)
-        write_reconstruction(file, result, _attributes(scan, args), trajectory=args.trajectory)
-    return _Done(name, scan, result, metrics)
+        started = time.perf_counter()
+        _write_slices(file, name, scan, network, device, args)
+        seconds = time.perf_counter() - started
+        magnitude = _magnitude(file)
+        metrics = _draw(picture, name, magnitude, None if args.acceleration is None else full, scan, args)
+    shape = (scan.n_slices, scan.n_coils, *magnitude.shape[-2:])
+    return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
 
 
-def _undersample(full: Acquisition, args: argparse.Namespace) -> Acquisition:
+def _write_slices(
+    file: Path, name: str, scan: LazyScan, network: UnrolledNetwork, device: str, args: argparse.Namespace
+) -> None:
+    from laminar.reconstruction import reconstruct_slices
+    from laminar.store import writing_reconstruction
+
+    slices = reconstruct_slices(scan, network, keep_trajectory=args.trajectory, device=device)
+    attributes = _attributes(scan, args)
+    log: list[str] = []
+    with (
+        writing_reconstruction(file, scan.n_slices, attributes, trajectory=args.trajectory) as write,
+        _progress(name, scan.n_slices) as report,
+    ):
+        for done, result in enumerate(slices, start=1):
+            write(result)
+            log += result.log
+            report(done)
+    for line in log:
+        print(f"{name}: {line}")
+
+
+def _magnitude(file: Path) -> Tensor:
+    import h5py
+    import torch
+
+    with h5py.File(file, "r") as written:
+        return torch.from_numpy(written["reconstruction"][()])
+
+
+def _draw(
+    picture: Path, name: str, magnitude: Tensor, full: LazyScan | None, scan: LazyScan, args: argparse.Namespace
+) -> dict[str, float] | None:
+    """Draw the picture of a scan; where all samples are known, with the errors, and return the metrics."""
+    import torch
+
+    from laminar.metrics import fastmri_metrics
+    from laminar.reconstruction import reference_image
+    from laminar.report import comparison_figure, reconstruction_png
+
+    if full is None:
+        reconstruction_png(magnitude, picture)
+        return None
+    reference = torch.cat([reference_image(full.slice(index)) for index in range(full.n_slices)])
+    metrics = fastmri_metrics(magnitude, reference)
+    title = f"{name}, R = {scan.measured_acceleration:.1f}"
+    comparison_figure({args.model: magnitude}, reference, {args.model: metrics}, picture, title)
+    return metrics
+
+
+def _undersample(full: LazyScan, args: argparse.Namespace) -> LazyScan:
     from laminar.data.masks import make_mask
     from laminar.data.stream import MOST_ACCELERATED
 
@@ -163,11 +203,11 @@ def _undersample(full: Acquisition, args: argparse.Namespace) -> Acquisition:
     )
 
 
-def _mask_axis(scan: Acquisition, args: argparse.Namespace) -> int:
+def _mask_axis(scan: LazyScan, args: argparse.Namespace) -> int:
     return {"x": -1, "y": -2, "auto": scan.phase_axis}[args.mask_axis]
 
 
-def _attributes(scan: Acquisition, args: argparse.Namespace) -> dict[str, Any]:
+def _attributes(scan: LazyScan, args: argparse.Namespace) -> dict[str, Any]:
     from laminar import __version__
 
     attributes = {
@@ -204,9 +244,7 @@ def _summarize(done: list[_Done], out: Path) -> None:
     for column in ("slice,coil,y,x", "R", "seconds", *(("PSNR", "SSIM", "NMSE") * scored)):
         table.add_column(column, justify="right", no_wrap=True)
     for d in done:
-        y, x = d.reconstruction.image.shape[-2:]
-        cells = [d.name, f"{d.scan.n_slices}x{d.scan.n_coils}x{y}x{x}"]
-        cells += [f"{d.scan.measured_acceleration:.2f}", f"{d.reconstruction.seconds:.2f}"]
+        cells = [d.name, "x".join(map(str, d.shape)), f"{d.acceleration:.2f}", f"{d.seconds:.2f}"]
         if d.metrics:
             cells += [f"{d.metrics['psnr']:.2f}", f"{d.metrics['ssim']:.4f}", f"{d.metrics['nmse']:.4f}"]
         table.add_row(*cells)

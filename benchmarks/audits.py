@@ -1,0 +1,118 @@
+"""Train three presets and a `fastmri` VarNet on the same simulated brains, and audit each of them.
+
+    python -m benchmarks.audits --train          600 steps each, seed 0, the setting of benchmarks.presets
+    python -m benchmarks.audits                  audit what was trained, and the model that ships
+
+The record of each audit goes to results/audits/, its page to docs/audits/. The VarNet of the `fastmri` package has 5
+cascades, 9 channels and 3 pools, so that it is of the size of the others; it learns its own sensitivities and is
+trained on the magnitude that it returns, with L1 + 0.05 (1 - SSIM) like the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from benchmarks.presets import NETWORKS, base_config
+from benchmarks.record import RESULTS
+from laminar.data.stream import Batch
+from laminar.files import replacing
+from laminar.metrics import ssim
+from laminar.models import UnrolledNetwork
+from laminar.runtime import keep_freed_memory
+from laminar.training.data import make_data
+from laminar.training.loop import learning_rate, make_fabric, train
+from laminar.training.objectives import ObjectiveConfig
+from laminar.training.state import RunFolder
+
+RUNS, PAGES = Path("runs/audits"), RESULTS.parent / "docs" / "audits"
+NAMES = {"e2e-varnet": "E2E-VarNet", "modl": "MoDL, unshared", "flat": "FLAT"}
+VARNET: dict[str, int] = {"num_cascades": 5, "chans": 9, "pools": 3, "sens_chans": 4, "sens_pools": 3}
+CALIBRATION_LINES = 14
+
+
+def train_presets(steps: int) -> None:
+    config = base_config(0, steps)
+    stream, validation = make_data(config)
+    for folder, name in NAMES.items():
+        model, alignment = NETWORKS[name]
+        torch.manual_seed(0)
+        run = replace(config, model=model, objective=ObjectiveConfig(alignment=alignment))
+        network = UnrolledNetwork(config=model)
+        outcome = train(make_fabric(run), network, stream, validation, run, RunFolder(RUNS / folder / "run"))
+        final = RUNS / folder / folder
+        shutil.rmtree(final, ignore_errors=True)
+        shutil.copytree(RUNS / folder / "run" / "last", final)
+        print(f"{name}: {outcome.validation['psnr']:.2f} dB", flush=True)
+
+
+def train_varnet(steps: int) -> None:
+    from fastmri.models import VarNet
+
+    config = base_config(0, steps)
+    stream, _ = make_data(config)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    network = VarNet(**VARNET)
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.optimizer.learning_rate)
+    for step in range(1, steps + 1):
+        batch = stream.batch(step - 1)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, config.optimizer)
+        loss = varnet_loss(network, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimizer.clip)
+        optimizer.step()
+        if step % 100 == 0:
+            print(f"fastmri VarNet: step {step}, loss {loss.item():.4f}", flush=True)
+    with replacing(RUNS / "fastmri-varnet.safetensors") as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, temporary)
+
+
+def varnet_loss(network: Any, batch: Batch) -> Tensor:
+    problem, target = batch.problem, batch.target.abs()
+    kspace = torch.view_as_real(problem.kspace.resolve_conj()).contiguous()
+    mask = problem.mask[:, None, :1, :, None]
+    image = network(kspace, mask, CALIBRATION_LINES)
+    similarity = ssim(image, target, target.flatten(1).amax(1))
+    return (image - target).abs().mean() + 0.05 * (1 - similarity)
+
+
+def audit(name: str, *arguments: str) -> None:
+    out = RUNS / "pages" / name
+    command = [sys.executable, "-m", "laminar", "audit", *arguments, "--out", str(out), "--acceleration", "5"]
+    print(f"laminar {' '.join(command[3:])}", flush=True)
+    subprocess.run(command, check=True)
+    for folder, suffix in ((RESULTS / "audits", "json"), (PAGES, "html")):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(out / f"audit.{suffix}", folder / f"{name}.{suffix}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--steps", type=int, default=600)
+    args = parser.parse_args()
+    keep_freed_memory()
+    if args.train:
+        train_varnet(args.steps)
+        train_presets(args.steps)
+        return
+    for name in NAMES:
+        audit(name, str(RUNS / name / name))
+    audit("fastmri-varnet", str(RUNS / "fastmri-varnet.safetensors"), "--fastmri")
+    audit("default", "default")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""What is measured on one slice: the trajectory itself, then what happens when it is disturbed.
+
+Image quality is that of magnitudes against the magnitude of the case's image, data range = its maximum. States are
+numbered 0 ... N from the source to the result; a value that does not exist is NaN, never a substitute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from laminar.audit.scenario import Case
+from laminar.audit.subject import Coefficients, Subject
+from laminar.data.preparation import Problem
+from laminar.errors import ConfigError
+from laminar.flow import Trajectory
+from laminar.flow.geometry import implied_endpoint, implied_time, line_deviation, straightness
+from laminar.metrics import psnr, ssim
+
+PERTURBATION = 1e-3
+"""Size of an injected perturbation relative to the state that it disturbs."""
+NOISE_CONDITIONS = ((1.0, 1.0), (0.5, 1.0), (2.0, 1.0), (2.0, 2.0), (1.0, 2.0))
+"""Noise level that the subject is told, and that the data have, both relative to that of the slice."""
+NEAREST_TO_SOURCE = 0.01
+"""An implied endpoint divides by 1 - t: closer to t = 1 than this it is not formed."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of one slice.
+
+    `curves`: name to (N + 1,), one value a state; `reference`: the data residuals of the target itself (1,);
+    `gains`: kind of perturbation to (N,), by the cascade whose input was
+    disturbed; `noise`: PSNR for each of `NOISE_CONDITIONS`; `depths`: number of cascades to PSNR; `times`: the
+    subject's own times (N + 1,). What the subject does not offer is None. `states` float32 (N + 1, y, x) and `target`
+    (y, x) are magnitudes for pictures.
+    """
+
+    name: str
+    curves: dict[str, Tensor]
+    reference: dict[str, Tensor]
+    straightness: float
+    gains: dict[str, Tensor] | None
+    noise: Tensor
+    depths: dict[int, float] | None
+    times: Tensor | None
+    coefficients: Coefficients | None
+    states: Tensor
+    target: Tensor
+
+
+def audited_depths(n_cascades: int) -> list[int]:
+    """The numbers of cascades that are tried: every one below the trained depth, it, and three past it."""
+    return sorted({*range(1, n_cascades + 1), n_cascades + 1, n_cascades + 2, 2 * n_cascades})
+
+
+@torch.no_grad()
+def measure(subject: Subject, case: Case, seed: int) -> Measured:
+    """Everything about one slice. Same subject, case and seed: same numbers."""
+    trajectory = subject.trajectory(case.problem)
+    view = _View(case, trajectory)
+    generator = torch.Generator().manual_seed(seed)
+    return Measured(
+        name=case.name,
+        curves=view.curves(),
+        reference=view.residuals(case.image),
+        straightness=float(straightness(trajectory.states)),
+        gains=_gains(subject, case, trajectory, generator) if "edit" in subject.keywords else None,
+        noise=_noise(subject, case, generator),
+        depths=_depths(subject, case, len(trajectory.states) - 1) if "n_cascades" in subject.keywords else None,
+        times=None if trajectory.times is None else trajectory.times.detach().double(),
+        coefficients=subject.coefficients_for(case.problem),
+        states=torch.cat(trajectory.states).abs().float(),
+        target=case.image[0].abs().float(),
+    )
+
+
+@dataclass(frozen=True)
+class _View:
+    """A trajectory beside the image that it should reach."""
+
+    case: Case
+    trajectory: Trajectory
+
+    @cached_property
+    def states(self) -> Tensor:
+        return torch.cat(self.trajectory.states)
+
+    def curves(self) -> dict[str, Tensor]:
+        image, source = self.case.image.expand(self.states.shape), self.states[:1].expand(self.states.shape)
+        times = implied_time(self.states, image, source).double()
+        own, implied = self._own_endpoints(), self._implied_endpoints(times)
+        return {
+            "psnr": quality(self.states, self.case.image),
+            "ssim": similarity(self.states, self.case.image),
+            "endpoint_psnr": quality(implied, self.case.image),
+            "endpoint_ssim": similarity(implied, self.case.image),
+            "own_endpoint_psnr": quality(own, self.case.image),
+            "own_endpoint_ssim": similarity(own, self.case.image),
+            "implied_time": times,
+            "line_deviation": line_deviation(self.states, image, source).double(),
+            **self.residuals(self.states),
+        }
+
+    def _own_endpoints(self) -> Tensor:
+        """The endpoints that the cascades aimed at, NaN for the source and where the subject has none."""
+        missing = torch.full_like(self.states, torch.nan)
+        if len(self.trajectory.endpoints) != len(self.states) - 1:
+            return missing
+        return torch.cat([missing[:1], *self.trajectory.endpoints])
+
+    def _implied_endpoints(self, measured: Tensor) -> Tensor:
+        """`(x^(k) - t_k x1) / (1 - t_k)`, with the subject's own times where it has them, else the measured ones."""
+        own = self.trajectory.times
+        times = (measured if own is None else own).to(self.states.real)
+        formed = 1 - times > NEAREST_TO_SOURCE
+        endpoints = implied_endpoint(self.states, self.states[:1], torch.where(formed, times, 0))
+        return torch.where(formed[:, None, None], endpoints, torch.nan)
+
+    def residuals(self, images: Tensor) -> dict[str, Tensor]:
+        """`||A x - y|| / ||y||`, and the same norm over the `sigma sqrt(samples)` that noise alone would leave."""
+        problem = self.case.problem
+        residual = torch.stack([_norm(problem.operator(state[None]) - problem.kspace) for state in images])
+        samples = problem.mask.sum() * problem.kspace.shape[1]
+        expected = problem.noise_level.double() * samples.double().sqrt()
+        multiple = torch.where(expected > 0, residual / expected, torch.nan)
+        return {"data_residual": residual / _norm(problem.kspace), "data_residual_noise": multiple}
+
+
+def quality(images: Tensor, target: Tensor) -> Tensor:
+    """PSNR in dB (image,) of complex images against one complex target (1, y, x)."""
+    a, b = _magnitudes(images, target)
+    return psnr(a, b, b.amax((1, 2)), per_slice=True)
+
+
+def similarity(images: Tensor, target: Tensor) -> Tensor:
+    """SSIM (image,), as `quality`."""
+    a, b = _magnitudes(images, target)
+    return ssim(a, b, b.amax((1, 2)), per_slice=True)
+
+
+def _magnitudes(images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    return images.abs().double(), target.abs().double().expand(images.shape)
+
+
+def _norm(x: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(x)
+    return norm.double()
+
+
+def _gains(subject: Subject, case: Case, trajectory: Trajectory, generator: torch.Generator) -> dict[str, Tensor]:
+    """Size at the result over size injected, for a perturbation of the input of each cascade."""
+    count = len(trajectory.states) - 1
+    shape = case.image.shape
+    patterns: dict[str, Callable[[], Tensor]] = {
+        "white": lambda: torch.randn(shape, dtype=torch.complex128, generator=generator),
+        "smooth": lambda: _blob(shape).to(torch.complex128),
+    }
+    if _gain(subject, case, trajectory, count, patterns["white"]()) == 0:
+        raise ConfigError(f"{subject.name}: edit(k, image) must be applied to state k = 0 ... {count}; it is not")
+    return {
+        kind: torch.tensor([_gain(subject, case, trajectory, k, draw()) for k in range(count)], dtype=torch.float64)
+        for kind, draw in patterns.items()
+    }
+
+
+def _gain(subject: Subject, case: Case, trajectory: Trajectory, k: int, pattern: Tensor) -> float:
+    state = trajectory.states[k]
+    bump = (pattern / _norm(pattern) * PERTURBATION * _norm(state)).to(state)
+    moved = subject.trajectory(case.problem, edit=lambda j, image: image + bump if j == k else image).image
+    return float(_norm(moved - trajectory.image) / _norm(bump))
+
+
+def _blob(shape: torch.Size) -> Tensor:
+    """A Gaussian bump in the middle of the field of view, a twentieth of it wide: (1, y, x)."""
+    y, x = (torch.linspace(-0.5, 0.5, size, dtype=torch.float64) for size in shape[-2:])
+    return torch.exp(-(y[:, None].square() + x.square()) / (2 * 0.05**2))[None]
+
+
+def _noise(subject: Subject, case: Case, generator: torch.Generator) -> Tensor:
+    problem = case.problem
+    draw = torch.randn(problem.kspace.shape, dtype=torch.complex64, generator=generator)
+    images = []
+    for told, actual in NOISE_CONDITIONS:
+        extra = (actual**2 - 1) ** 0.5 * problem.noise_level[:, None, None, None] * draw * problem.mask[:, None]
+        changed: Problem = replace(problem, kspace=problem.kspace + extra, noise_level=told * problem.noise_level)
+        images.append(subject.trajectory(changed).image)
+    return quality(torch.cat(images), case.image)
+
+
+def _depths(subject: Subject, case: Case, n_cascades: int) -> dict[int, float]:
+    def at(depth: int) -> float:
+        return float(quality(subject.trajectory(case.problem, n_cascades=depth).image, case.image))
+
+    return {depth: at(depth) for depth in audited_depths(n_cascades)}

@@ -1,0 +1,59 @@
+"""What the coefficients of a network say about the flow that it discretizes, if it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from laminar.audit.subject import Coefficients
+from laminar.flow.cascade import Discretization, discretization
+
+
+def recovered(stated: Sequence[Coefficients]) -> dict[str, Any] | None:
+    """What the coefficients stated for each slice imply, means over slices, as plain values; None for none."""
+    if not stated:
+        return None
+    steps, data = (torch.stack([getattr(c, name) for c in stated]).mean(0) for name in ("steps", "data"))
+    found = discretization(stated[0].data_step, steps, data)  # type: ignore[arg-type]
+    level, reading = _noise_level(stated)
+    return {
+        "data_step": stated[0].data_step,
+        "steps": steps.tolist(),
+        "relative_steps": found.steps.tolist(),
+        "data": data.tolist(),
+        "times": found.times.tolist(),
+        "noise_ratios": found.ratio.tolist(),
+        "last_step_error": found.last_step_error,
+        "margin": found.margin,
+        "is_discretization": found.holds(),
+        "implied_noise_level": level,
+        "implied_noise_levels": _levels(stated).tolist(),
+        "implied_noise_reading": reading,
+    }
+
+
+def _ratios(c: Coefficients) -> Tensor:
+    found: Discretization = discretization(c.data_step, c.steps, c.data)  # type: ignore[arg-type]
+    return found.ratio
+
+
+def _levels(stated: Sequence[Coefficients]) -> Tensor:
+    """The sigma that each cascade's coefficient implies, in the units of the problem; NaN where it implies none."""
+    level = torch.stack([_ratios(c) for c in stated]).mean(0).clamp_min(0).sqrt()
+    if stated[0].prior_std is not None:
+        level = level * torch.stack([c.prior_std for c in stated if c.prior_std is not None]).mean(0)
+    elif stated[0].data_step not in ("gradient", "paper"):
+        level = torch.full_like(level, torch.nan)
+    return torch.where(level > 0, level, torch.nan)
+
+
+def _noise_level(stated: Sequence[Coefficients]) -> tuple[float | None, str | None]:
+    """The mean over cascades, and how it was read: with the stated prior widths, or as the paper's `lam / eta`."""
+    levels = _levels(stated)
+    levels = levels[levels.isfinite()]
+    if len(levels) == 0:
+        return None, None
+    return float(levels.mean()), "paper" if stated[0].prior_std is None else "prior_std"

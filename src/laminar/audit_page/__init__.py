@@ -1,0 +1,34 @@
+"""The page of an audit: one self-contained HTML file, for who made the network and for who must judge it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from laminar.audit import Audit
+from laminar.audit_page.markup import Markup, tag
+from laminar.audit_page.pictures import check_pictures
+from laminar.audit_page.sections import SECTIONS
+from laminar.audit_page.style import CSS
+from laminar.files import replacing
+
+__all__ = ["check_pictures", "page", "write_page"]
+
+
+def page(audit: Audit) -> str:
+    """The audit as one HTML document without a script or a link to anything. Equal audits give equal pages."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", f"Audit of {audit.record['subject']['name']}"),
+        Markup(f"<style>{CSS}</style>"),
+    )
+    body = tag("body", tag("main", [section(audit) for section in SECTIONS]))
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def write_page(path: Path, audit: Audit) -> None:
+    """Write `page` to `path`, whole or not at all. Raises LaminarError, and MissingExtraError without matplotlib."""
+    check_pictures()
+    with replacing(path) as temporary:
+        temporary.write_text(page(audit), encoding="utf-8")

@@ -1,0 +1,160 @@
+"""`laminar audit`: any unrolled network, cascade by cascade, as a table, as JSON and as a page."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from laminar.cli.reconstruct import MASKS
+from laminar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_EPILOG = """examples:
+  laminar audit default
+  laminar audit runs/mine/best --data scans/ --acceleration 6 --out audit-mine
+  laminar audit mypackage.networks:make_subject
+  laminar audit varnet.safetensors --fastmri
+
+The protocol of a callable, the keys of audit.json and what each number means: docs/audit.md"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "audit",
+        help="look into an unrolled network cascade by cascade",
+        description="Measure what an unrolled network does from cascade to cascade: quality, distance from the "
+        "straight path, data residual, gain of perturbations, other noise levels and depths. Writes audit.json and "
+        "audit.html.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help=_MODEL)
+    parser.add_argument("--fastmri", action="store_true", help="MODEL is a state dict of the fastmri package's VarNet")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: audit-NAME")
+    parser.add_argument("--json-only", action="store_true", help="write no page")
+    group = parser.add_argument_group("on what")
+    group.add_argument("--data", nargs="+", type=Path, default=[], metavar="PATH", help=_DATA)
+    group.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
+    group.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    group.add_argument("--slices", type=int, default=12, metavar="N", help="number of slices (default: 12)")
+    group.add_argument("--acceleration", type=float, default=4.0, metavar="R", help="nominal acceleration (default: 4)")
+    group.add_argument("--calibration-lines", type=int, default=14, metavar="N", help="default: 14")
+    group.add_argument("--mask", choices=MASKS, default="equispaced-fraction", help="default: equispaced-fraction")
+    group.add_argument("--noise-std", type=float, metavar="S", help=_NOISE)
+    group.add_argument("--seed", type=int, default=0, help="of scans, masks and perturbations (default: 0)")
+    parser.set_defaults(run=run)
+
+
+_MODEL = "a checkpoint folder, a model that ships, package.module:name of a callable, or a .safetensors file"
+_DATA = "files or folders of fully sampled scans (default: simulated slices)"
+_NOISE = "noise of the simulated slices, relative to a magnetization of about one (default: 0.01)"
+
+
+def run(args: argparse.Namespace) -> int:
+    import time
+
+    from rich.console import Console
+
+    from laminar.audit import ScenarioConfig, audit, make_cases, open_subject
+    from laminar.audit_page import check_pictures, write_page
+    from laminar.files import write_json
+    from laminar.runtime import keep_freed_memory
+
+    if args.data and args.noise_std is not None:
+        raise ConfigError("--noise-std is for simulated slices; scans from --data bring their own noise")
+    if not args.json_only:
+        check_pictures()
+    keep_freed_memory()
+    started = time.perf_counter()
+    subject = open_subject(args.model, fastmri=args.fastmri)
+    config = ScenarioConfig(
+        data=tuple(args.data),
+        slices=args.slices,
+        acceleration=args.acceleration,
+        calibration_lines=args.calibration_lines,
+        mask=args.mask,
+        seed=args.seed,
+        noise_std=0.01 if args.noise_std is None else args.noise_std,
+        variable=args.variable,
+        axes=args.axes,
+    )
+    cases, data = make_cases(config)
+    with _progress(f"auditing {subject.name}", len(cases)) as report:
+        result = audit(subject, cases, data, seed=args.seed, report=report)
+    out = args.out or Path(f"audit-{subject.name}")
+    if not args.json_only:
+        write_page(out / "audit.html", result)
+    write_json(out / "audit.json", result.record)
+    console = Console()
+    for part in _summary(result.record):
+        console.print(part)
+    written = "audit.json" if args.json_only else "audit.json and audit.html"
+    print(f"{len(cases)} slices in {time.perf_counter() - started:.0f} s; written to {out}/: {written}")
+    return 0
+
+
+@contextmanager
+def _progress(name: str, n_slices: int) -> Iterator[Callable[[int], None]]:
+    from rich.progress import Progress
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task(name, total=n_slices)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _summary(record: dict[str, Any]) -> Iterator[Table]:
+    from rich.markup import escape
+    from rich.table import Table
+
+    yield _table(record)
+    marks = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "[dim]-[/dim]"}
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(max_width=94)
+    for finding in record["findings"]:
+        text = f"[bold]{escape(finding['question'])}[/bold] {escape(finding['text'])}"
+        grid.add_row(marks[finding["holds"]], text)
+    yield grid
+
+
+def _table(record: dict[str, Any]) -> Table:
+    """One row a state, the source first, in 80 columns."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    data = record["data"]
+    of = f"{'simulated ' * bool(data['simulated'])}slice{'s' * (data['n_slices'] > 1)}"
+    caption = (
+        f"mean over {data['n_slices']} {of}, R = {data['measured_acceleration']:.1f}; implied endpoint; line "
+        "deviation; data residual over expected noise; gain of white noise before the cascade; measured t and h"
+    )
+    title = f"Audit of {escape(record['subject']['name'])}, cascade by cascade"
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True)
+    for column in ("", "PSNR", "95 % CI", "SSIM", "endpoint", "line", "resid.", "gain", "t", "h"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    first = record["source"] | {"line_deviation": 0.0, "implied_time": 1.0}
+    for label, row in [("source", first), *((str(c["cascade"]), c) for c in record["cascades"])]:
+        interval = row["intervals"]["psnr"]
+        table.add_row(
+            label,
+            _cell(row["psnr"], 2),
+            "-" if interval is None else f"{interval[0]:.1f}-{interval[1]:.1f}",
+            _cell(row["ssim"], 3),
+            _cell(row.get("endpoint_psnr"), 2),
+            _cell(row["line_deviation"], 2),
+            _cell(row["data_residual_noise"], 2),
+            _cell(row.get("perturbation_gain"), 2),
+            _cell(row["implied_time"], 2),
+            _cell(row.get("implied_step"), 2),
+        )
+    return table
+
+
+def _cell(value: float | None, places: int) -> str:
+    return "-" if value is None else f"{value:.{places}f}"
