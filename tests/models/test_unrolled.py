@@ -232,3 +232,19 @@ def test_presets_and_wrong_settings() -> None:
         UnrolledNetwork(n_cascades=0)
     with pytest.raises(ConfigError, match="did you mean 'kind'"):
         UnrolledConfig.from_dict({"regularizer": {"kin": "unet"}})
+
+
+def test_recomputing_the_cascades_changes_no_gradient() -> None:
+    y, operator = problem()
+    network = UnrolledNetwork(config=UnrolledConfig(n_cascades=3, regularizer=TINY, coefficients="learned")).double()
+    for parameter in network.regularizers.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    gradients = []
+    for network.recompute in (False, True):
+        network.zero_grad()
+        trajectory = network.trajectory(y, operator, torch.tensor([0.1, 0.2]))
+        sum(state.abs().sum() for state in trajectory.states).backward()
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    assert len(gradients[0]) > 10
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(again, plain, rtol=1e-12, atol=1e-12)

@@ -11,6 +11,7 @@ from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from laminar.errors import ConfigError
 from laminar.flow import (
@@ -45,7 +46,12 @@ class UnrolledNetwork(nn.Module):
     `regularizer` is any `nn.Module` with the signature `R(x, t)`: complex (batch, y, x) and (batch,) to complex
     (batch, y, x); it is copied for every cascade unless `shared=True`. Without it, `config.regularizer` is built.
     The other settings are those of `UnrolledConfig`. Raises ConfigError for settings that do not exist or fit.
+
+    With `recompute` set, training keeps the states alone and computes each cascade again in the backward pass: the same
+    gradient with the memory of one cascade, for a third more time.
     """
+
+    recompute = False
 
     def __init__(
         self, regularizer: nn.Module | None = None, config: UnrolledConfig | None = None, **settings: Any
@@ -129,21 +135,28 @@ class UnrolledNetwork(nn.Module):
         )
 
     def _unroll(self, scan: Measurement, source: Tensor, edit: Edit, n_cascades: int) -> Trajectory:
-        values, data_step = self.coefficients(scan.noise_level), self.config.data_step
+        values = self.coefficients(scan.noise_level)
         states, endpoints = [edit(0, source)], list[Tensor]()
         for cascade in range(n_cascades):
-            x, k = states[-1], min(cascade, self.config.n_cascades - 1)
-            step, data = values.steps[k], _per_image(values.data[k], x)
-            denoise = partial(self._denoise, k, values.conditioning[k])
-            if data_step in ENDPOINT_STEPS:
-                endpoints.append(endpoint(data_step, x, denoise, data, scan))
-                after = (1 - step) * x + step * endpoints[-1]
+            k = min(cascade, self.config.n_cascades - 1)
+            if self.recompute and torch.is_grad_enabled():
+                after, aim = checkpoint(self._cascade, k, states[-1], values, scan, use_reentrant=False)
             else:
-                after = advance(data_step, x, denoise, step, data, scan, last=k == self.config.n_cascades - 1)
-                endpoints.append(x + (after - x) / _relative(values, k))
+                after, aim = self._cascade(k, states[-1], values, scan)
             states.append(edit(cascade + 1, after))
+            endpoints.append(aim)
         times = values.times if n_cascades == self.config.n_cascades else None
         return Trajectory(states, endpoints, times, n_cascades)
+
+    def _cascade(self, k: int, x: Tensor, values: CoefficientValues, scan: Measurement) -> tuple[Tensor, Tensor]:
+        """The state after cascade k, and the endpoint that it aimed at."""
+        data_step, step, data = self.config.data_step, values.steps[k], _per_image(values.data[k], x)
+        denoise = partial(self._denoise, k, values.conditioning[k])
+        if data_step in ENDPOINT_STEPS:
+            aim = endpoint(data_step, x, denoise, data, scan)
+            return (1 - step) * x + step * aim, aim
+        after = advance(data_step, x, denoise, step, data, scan, last=k == self.config.n_cascades - 1)
+        return after, x + (after - x) / _relative(values, k)
 
     def _denoise(self, k: int, time: Tensor, x: Tensor) -> Tensor:
         residual: Tensor = self.regularizers[0 if self.config.shared else k](x, time.expand(len(x)))

@@ -101,6 +101,7 @@ class TrainConfig:
         accelerator: cpu | cuda | auto.
         devices: number of processes (one for each device).
         precision: 32-true | bf16-mixed, of the regularizers.
+        recompute: keep the states alone and compute each cascade again in the backward pass: less memory, more time.
         threads: CPU threads of each process; 0 leaves it to torch.
     """
 
@@ -115,6 +116,7 @@ class TrainConfig:
     accelerator: Literal["cpu", "cuda", "auto"] = "auto"
     devices: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    recompute: bool = False
     threads: int = 0
 
     def __post_init__(self) -> None:

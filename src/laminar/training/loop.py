@@ -136,6 +136,7 @@ def train(
     Batch `(step - 1) * world_size + rank` is all the randomness there is, so a run that is interrupted and resumed
     ends in the same bits as one that was not. Raises TrainingError if the loss or a gradient is not finite.
     """
+    network.recompute = config.recompute
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=config.optimizer.learning_rate)
     learner, optimizer = fabric.setup(Learner(network, config.objective), optimizer)
