@@ -31,7 +31,7 @@ from laminar.data.simulation import simulate_slice
 GOLDEN = Path(__file__).parent / "golden" / "pics_bart.npz"
 WEIGHT, BART_STEP = 0.02, 0.95
 OPTIONS = {
-    "total variation": ["-R", f"T:3:0:{WEIGHT}", "-i", "1000"],
+    "total variation": ["-R", f"T:3:0:{WEIGHT}", "-i", "500"],
     "haar": ["-R", f"W:3:0:{WEIGHT}", "--wavelet", "haar", "-n", "-i", "500"],
     "shifted": ["-R", f"W:3:0:{WEIGHT}", "-i", "100"],
 }

@@ -1,11 +1,9 @@
-"""Classical reconstructions, as functions of the measurement and any `LinearOperator`."""
+"""Reconstructions that are linear in the measurement."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from laminar.data.preparation import Problem
-from laminar.flow import Trajectory
 from laminar.operators import LinearOperator, conjugate_gradient
 
 
@@ -24,13 +22,3 @@ def cg_sense(
         iterations=iterations,
         tolerance=tolerance,
     )
-
-
-def zero_filled_method(problem: Problem) -> Trajectory:
-    """`zero_filled` as a method of `laminar.reconstruct`."""
-    return Trajectory([zero_filled(problem.kspace, problem.operator)], [], None, nfe=0)
-
-
-def cg_sense_method(problem: Problem, weight: float = 0.01) -> Trajectory:
-    """`cg_sense` as a method of `laminar.reconstruct`."""
-    return Trajectory([cg_sense(problem.kspace, problem.operator, weight)], [], None, nfe=0)

@@ -1,0 +1,25 @@
+"""Reconstructions without a network: linear, sparse, and by kernels in k-space."""
+
+from laminar.classical.grappa import grappa
+from laminar.classical.linear import cg_sense, zero_filled
+from laminar.classical.methods import (
+    cg_sense_method,
+    grappa_method,
+    l1_wavelet_method,
+    total_variation_method,
+    zero_filled_method,
+)
+from laminar.classical.sparsity import l1_wavelet, total_variation
+
+__all__ = [
+    "cg_sense",
+    "cg_sense_method",
+    "grappa",
+    "grappa_method",
+    "l1_wavelet",
+    "l1_wavelet_method",
+    "total_variation",
+    "total_variation_method",
+    "zero_filled",
+    "zero_filled_method",
+]

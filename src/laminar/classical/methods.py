@@ -1,0 +1,69 @@
+"""The classical reconstructions as methods of `laminar.reconstruct`: from a Problem to a Trajectory.
+
+The states are the back-projection, the iterates after 1, 2, 4, ... iterations where the method is iterative (the last
+one again where it stopped before), and the result. `nfe`, the evaluations of a network, is 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from laminar.classical.grappa import grappa
+from laminar.classical.linear import cg_sense, zero_filled
+from laminar.classical.proximal import Solution
+from laminar.classical.sparsity import l1_wavelet, total_variation
+from laminar.data.preparation import Problem
+from laminar.flow import Trajectory
+from laminar.operators import Encoding
+
+_NORM = 1.0  # of the encoding operator of a Problem, whose sensitivities have unit power
+_ALIASING = 0.005  # in units of the image: what a penalty has to suppress is not only noise
+
+
+def zero_filled_method(problem: Problem) -> Trajectory:
+    """`zero_filled` as a method of `laminar.reconstruct`."""
+    return Trajectory([zero_filled(problem.kspace, problem.operator)], [], None, nfe=0)
+
+
+def cg_sense_method(problem: Problem, weight: float = 0.01) -> Trajectory:
+    """`cg_sense` as a method of `laminar.reconstruct`."""
+    return _trajectory(problem, [cg_sense(problem.kspace, problem.operator, weight)])
+
+
+def l1_wavelet_method(problem: Problem, weight: float = 0.15, seed: int | None = 0) -> Trajectory:
+    """`l1_wavelet` with random shifts from `seed`, or none, as a method of `laminar.reconstruct`.
+
+    `weight` is in units of `sqrt(sigma^2 + 0.005^2)`, sigma the noise level: one number for all scans.
+    """
+    shifts = None if seed is None else torch.Generator().manual_seed(seed)
+    return _sparse(
+        problem, l1_wavelet(problem.kspace, problem.operator, weight, scale=_scale(problem), norm=_NORM, shifts=shifts)
+    )
+
+
+def total_variation_method(problem: Problem, weight: float = 0.2) -> Trajectory:
+    """`total_variation` as a method of `laminar.reconstruct`; the unit of `weight` is that of `l1_wavelet_method`."""
+    return _sparse(
+        problem, total_variation(problem.kspace, problem.operator, weight, scale=_scale(problem), norm=_NORM)
+    )
+
+
+def grappa_method(problem: Problem) -> Trajectory:
+    """`grappa`, its coils combined by the sensitivities, as a method of `laminar.reconstruct`; line masks only."""
+    parts = zip(problem.kspace.unsqueeze(1), problem.mask, problem.noise_level, strict=True)
+    filled = torch.cat([grappa(kspace, mask, noise) for kspace, mask, noise in parts])
+    everywhere = Encoding(torch.ones_like(problem.mask), problem.sensitivities)
+    return _trajectory(problem, [everywhere.adjoint(filled)])
+
+
+def _scale(problem: Problem) -> Tensor:
+    return (problem.noise_level.square() + _ALIASING**2).sqrt()
+
+
+def _sparse(problem: Problem, found: Solution) -> Trajectory:
+    return _trajectory(problem, [*found.checkpoints, found.x])
+
+
+def _trajectory(problem: Problem, states: list[Tensor]) -> Trajectory:
+    return Trajectory([zero_filled(problem.kspace, problem.operator), *states], states, None, nfe=0)
