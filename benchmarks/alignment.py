@@ -175,13 +175,11 @@ def deviation(network: UnrolledNetwork, batches: list[Batch]) -> list[float]:
 
 def overhead(rounds: int) -> None:
     """Seconds of one training step of the shipped configuration, the forms in turn, step by step."""
-    torch.set_num_threads(torch.get_num_threads())
     network = UnrolledNetwork(config=preset("flat"))
     network.load_state_dict(UnrolledNetwork(config=load().config).state_dict())
     config = replace(base_config(0, 1), model=network.config)
     stream, _ = make_data(config)
     batch = stream.batch(0)
-    source = network.source(network.measure(batch.problem.kspace, batch.problem.operator, batch.problem.noise_level))
     forms = {
         "none": ObjectiveConfig(alignment=0),
         **{
@@ -196,7 +194,6 @@ def overhead(rounds: int) -> None:
             start = time.perf_counter()
             learner(*learner_inputs(batch), seed=0)["loss"].backward()
             seconds[name].append(time.perf_counter() - start)
-    del source
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratios = {name: [a / b for a, b in zip(values, seconds["none"], strict=True)] for name, values in seconds.items()}
     for name, value in medians.items():

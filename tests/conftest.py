@@ -50,7 +50,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _errors_are_recorded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """With `--record-errors`: the worst error of each test, in units in which its largest tolerance is the limit."""
+    """With `--record-errors`: the comparison of each test that came nearest to its tolerance."""
     if not request.config.getoption("--record-errors"):
         yield
         return
@@ -59,13 +59,14 @@ def _errors_are_recorded(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 
     def recorded(actual: torch.Tensor, expected: torch.Tensor, **options: Any) -> None:
         compare(actual, expected, **options)
-        tolerance = max(options.get("atol", 0.0), options.get("rtol", 0.0))
-        if tolerance and actual.numel():
+        if any(options.values()) and actual.numel():
+            size = max(1.0, float(expected.detach().abs().max()))
             allowed = options.get("atol", 0.0) + options.get("rtol", 0.0) * expected.detach().abs()
-            share = float(torch.nan_to_num((actual - expected).detach().abs() / allowed).max())
-            known = ERRORS.setdefault(name, {"statement": _first_sentence(test), "tolerance": 0.0, "error": 0.0})
-            known["tolerance"] = max(known["tolerance"], tolerance)
-            known["error"] = max(known["error"], share * tolerance)
+            share = torch.nan_to_num((actual - expected).detach().abs() / allowed)
+            worst, tolerance = float(share.max()), float(allowed.expand(share.shape).flatten()[share.argmax()]) / size
+            known = ERRORS.setdefault(name, {"statement": _first_sentence(test), "tolerance": tolerance, "share": -1.0})
+            if worst > known["share"]:
+                known |= {"tolerance": tolerance, "share": worst, "error": worst * tolerance}
 
     monkeypatch.setattr(torch.testing, "assert_close", recorded)
     yield

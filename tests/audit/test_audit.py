@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,6 +137,28 @@ def test_a_trajectory_that_gets_worse_is_seen() -> None:
     assert f"cascade 2, by {drop:.2f} dB" in said["monotone"]["text"]
     assert said["times"]["holds"] is False
     assert record["cascades"][1]["implied_step"] == pytest.approx(1 - 0.7 / 0.5)
+
+
+@pytest.mark.parametrize("broken", range(4))
+def test_a_slice_that_diverges_is_the_worst_wherever_it_stands(broken: int) -> None:
+    cases = [replace(known_case(seed)[0], name=f"slice {seed}") for seed in range(4)]
+
+    def subject(problem: Problem) -> list[Tensor]:
+        case = next(case for case in cases if torch.equal(case.problem.sensitivities, problem.sensitivities))
+        source = known_case(cases.index(case))[1]
+        return [source, source * (math.nan if case is cases[broken] else 0.9)]
+
+    record = audit(subject, cases).record
+    assert record["worst"]["lowest_psnr"][0] == f"slice {broken}"
+    json.dumps(record["worst"], allow_nan=False)
+
+
+def test_without_noise_nothing_is_said_of_the_noise_level() -> None:
+    case, source = known_case()
+    quiet = replace(case, problem=replace(case.problem, noise_level=torch.zeros(1, dtype=torch.float64)))
+    record = audit(Relaxation(case, source, (0.5, 1.0), (0.3, 0.2)), [quiet]).record
+    assert record["noise"] is None
+    assert "zero" in next(finding["text"] for finding in record["findings"] if finding["id"] == "noise")
 
 
 def test_what_is_not_offered_is_null_and_never_guessed() -> None:
@@ -339,6 +362,15 @@ def test_what_is_no_trajectory_is_refused(returned: Callable[[Case], Any], said:
     case, _ = known_case()
     with pytest.raises(ConfigError, match=said):
         audit(lambda problem: returned(case), [case])
+
+
+@pytest.mark.parametrize("wrong", [{"steps": [1.0], "data": [0.1]}, {"prior_std": [0.3]}])
+def test_coefficients_of_another_depth_are_refused(wrong: dict[str, Any]) -> None:
+    case, source = known_case()
+    subject = Relaxation(case, source, (0.5, 0.5, 1.0), (0.3, 0.2, 0.1))
+    subject.coefficients = {k: v for k, v in subject.coefficients.items() if k != "prior_std"} | wrong
+    with pytest.raises(ConfigError, match="its trajectory has 3"):
+        audit(subject, [case])
 
 
 def test_broken_promises_are_refused() -> None:

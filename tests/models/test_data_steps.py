@@ -223,5 +223,9 @@ def test_widths_between_the_cascades() -> None:
     assert values.times is not None
     for k, time in enumerate(values.times[:-1]):
         torch.testing.assert_close(network.coefficients.ratio_at(time.expand(2), noise), values.data[k])
+    fresh = UnrolledNetwork(shared=True, n_cascades=4, schedule_alpha=1.0, prior_std=0.3, noise_floor=0.0)
+    time = torch.tensor([0.01, 0.42])
+    expected = (noise / (0.3 * time)) ** 2  # the model nu = prior_std t holds at every time
+    torch.testing.assert_close(fresh.coefficients.ratio_at(time, noise), expected)
     with pytest.raises(ConfigError, match="velocity at every time"):
         UnrolledNetwork(n_cascades=2).velocity(None)  # type: ignore[arg-type]

@@ -239,12 +239,44 @@ def test_recomputing_the_cascades_changes_no_gradient() -> None:
     network = UnrolledNetwork(config=UnrolledConfig(n_cascades=3, regularizer=TINY, coefficients="learned")).double()
     for parameter in network.regularizers.parameters():
         nn.init.normal_(parameter, std=0.1)
+    calls: list[int] = []
+    for index, regularizer in enumerate(network.regularizers):
+        regularizer.register_forward_hook(lambda *_, index=index: calls.append(index))
     gradients = []
     for network.recompute in (False, True):
         network.zero_grad()
         trajectory = network.trajectory(y, operator, torch.tensor([0.1, 0.2]))
         sum(state.abs().sum() for state in trajectory.states).backward()
         gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    assert calls == [0, 1, 2, 0, 1, 2, 2, 1, 0]
     assert len(gradients[0]) > 10
     for plain, again in zip(*gradients, strict=True):
         torch.testing.assert_close(again, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_the_trained_number_of_cascades_is_the_network_itself() -> None:
+    """Asked for as many cascades as it has, a continuous network keeps its schedule; for another number, uniform."""
+    y, operator = problem()
+    config = UnrolledConfig(n_cascades=3, regularizer=TINY, shared=True, schedule_alpha=2.0)
+    network = UnrolledNetwork(config=config).double()
+    for parameter in network.regularizers.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    with torch.no_grad():
+        own, asked = network.trajectory(y, operator), network.trajectory(y, operator, n_cascades=3)
+        finer = network.trajectory(y, operator, n_cascades=6)
+    assert torch.equal(own.image, asked.image)
+    assert finer.times is not None
+    torch.testing.assert_close(finer.times, torch.linspace(1, 0, 7).double())
+
+
+def test_gradient_endpoint_is_one_gradient_step() -> None:
+    """x0_hat = D(x) - g A^H (A D(x) - y), g = 1 / (1 + w), then the Euler step."""
+    y, operator = problem()
+    network = UnrolledNetwork(Shrink(0.2), n_cascades=2, data_step="gradient_endpoint", source="zero-filled").double()
+    sigma = torch.tensor([0.1, 0.3], dtype=torch.float64)
+    x = operator.adjoint(y)
+    for h, log_width in zip((0.5, 1.0), network.coefficients.log_prior_std.detach(), strict=True):
+        w = ((sigma**2 + network.config.noise_floor**2) / (2 * log_width).exp())[:, None, None]
+        endpoint = 0.8 * x - operator.adjoint(operator.forward(0.8 * x) - y) / (1 + w)
+        x = (1 - h) * x + h * endpoint
+    torch.testing.assert_close(network(y, operator, sigma), x, rtol=0, atol=1e-12)

@@ -14,8 +14,8 @@ from laminar.flow import Trajectory, Velocity, uniform_schedule
 from laminar.flow.oracles import Gaussian, matrix_of
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, save
 from laminar.operators import Encoding
-from laminar.training.config import ReferenceConfig, TrainConfig
-from laminar.training.data import Repeated
+from laminar.training.config import DataConfig, ReferenceConfig, TrainConfig
+from laminar.training.data import Repeated, with_reference
 from laminar.training.objectives import ObjectiveConfig, alignment
 from laminar.training.reference import NetworkTeacher, ReferenceStream, conditional_flow
 
@@ -78,7 +78,7 @@ class One:
 def test_the_reference_is_the_exact_conditional_flow(tmp_path: Path) -> None:
     """It ends where the closed-form map mu + C^(1/2) (x1 - source) / tau says, and its endpoints are E[x0 | x_t, y]."""
     teacher = OracleTeacher()
-    times = uniform_schedule(4)
+    times = uniform_schedule(3)
     reference = ReferenceStream(One(), teacher, times, TAU, tmp_path, tolerance=1e-10).batch(0).reference
     assert reference is not None
     problem = one_problem()
@@ -172,7 +172,22 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         ReferenceConfig(kind="ode")
     with pytest.raises(ConfigError, match="velocity at every time"):
         TrainConfig(objective=ObjectiveConfig(flow_matching=1.0))
-    with pytest.raises(ConfigError, match="cannot be learned"):
-        TrainConfig(
-            model=UnrolledConfig(coefficients="learned"), reference=ReferenceConfig(kind="ode", teacher="somewhere")
-        )
+    with pytest.raises(ConfigError, match="source_noise > 0"):
+        TrainConfig(model=UnrolledConfig(shared=True), objective=ObjectiveConfig(flow_matching=1.0))
+    ode, repeated = ReferenceConfig(kind="ode", teacher="somewhere"), DataConfig(distinct_batches=3)
+    with pytest.raises(ConfigError, match="at fixed times"):
+        TrainConfig(model=UnrolledConfig(coefficients="learned"), reference=ode, data=repeated)
+    with pytest.raises(ConfigError, match="distinct_batches > 0"):
+        TrainConfig(reference=ode)
+    with pytest.raises(ConfigError, match="alignment_norm"):
+        ObjectiveConfig(alignment_norm="l3")  # type: ignore[arg-type]
+
+
+def test_student_and_teacher_start_alike(tmp_path: Path) -> None:
+    config = UnrolledConfig(n_cascades=2, shared=True, source_noise=0.2, regularizer=RegularizerConfig(channels=[4]))
+    save(UnrolledNetwork(config=config), tmp_path / "teacher")
+    reference = ReferenceConfig(kind="ode", teacher=str(tmp_path / "teacher"), cache=str(tmp_path / "cache"))
+    data = DataConfig(distinct_batches=1)
+    assert isinstance(with_reference(One(), TrainConfig(model=config, data=data, reference=reference)), ReferenceStream)
+    with pytest.raises(ConfigError, match=r"source_noise is 0\.1"):
+        with_reference(One(), TrainConfig(model=config.changed(source_noise=0.1), data=data, reference=reference))

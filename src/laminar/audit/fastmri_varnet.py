@@ -98,7 +98,7 @@ def line_mask(problem: Problem) -> Tensor:
         raise ConfigError(
             "the VarNet of the fastmri package needs low-frequency lines; this mask lacks the central one"
         )
-    return lines[:, :, None, :, None].transpose(1, 2)
+    return lines[:, :, None, :, None]
 
 
 def load_varnet(path: str | Path) -> Subject:

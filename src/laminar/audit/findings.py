@@ -137,6 +137,8 @@ def _perturbation(record: Record) -> Finding:
 
 
 def _noise(record: Record) -> Finding:
+    if record["noise"] is None:
+        return None, "Not measured: the noise level of these slices is zero."
     told = {(row["told"], row["actual"]): row["change"] for row in record["noise"]}
     half, double, real = told[0.5, 1.0], told[2.0, 1.0], told[2.0, 2.0]
     if half == 0 and double == 0:
@@ -155,9 +157,7 @@ def _depth(record: Record) -> Finding:
     change = {row["n_cascades"]: row["change"] for row in record["depths"]}
     beyond = [change[n] for n in change if n > trained]
     safe = all(value is not None and value >= -DEPTH_TOLERANCE_DB for value in beyond)
-    fewer = (
-        f"Stopping one cascade early changes the PSNR by {_db(change[trained - 1], sign=True)}. " if trained > 1 else ""
-    )
+    fewer = f"One cascade fewer changes the PSNR by {_db(change[trained - 1], sign=True)}. " if trained > 1 else ""
     return safe, (
         f"{fewer}One cascade more: {_db(change[trained + 1], sign=True)}; twice as many: "
         f"{_db(change[2 * trained], sign=True)}. "

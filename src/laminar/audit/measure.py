@@ -45,7 +45,7 @@ class Measured:
     reference: dict[str, Tensor]
     straightness: float
     gains: dict[str, Tensor] | None
-    noise: Tensor
+    noise: Tensor | None
     depths: dict[int, float] | None
     times: Tensor | None
     coefficients: Coefficients | None
@@ -62,6 +62,8 @@ def audited_depths(n_cascades: int) -> list[int]:
 def measure(subject: Subject, case: Case, seed: int) -> Measured:
     """Everything about one slice. Same subject, case and seed: same numbers."""
     trajectory = subject.trajectory(case.problem)
+    coefficients = subject.coefficients_for(case.problem)
+    _check_lengths(subject.name, trajectory, coefficients)
     view = _View(case, trajectory)
     generator = torch.Generator().manual_seed(seed)
     return Measured(
@@ -70,13 +72,27 @@ def measure(subject: Subject, case: Case, seed: int) -> Measured:
         reference=view.residuals(case.image),
         straightness=float(straightness(trajectory.states)),
         gains=_gains(subject, case, trajectory, generator) if "edit" in subject.keywords else None,
-        noise=_noise(subject, case, generator),
+        noise=_noise(subject, case, generator) if bool((case.problem.noise_level > 0).all()) else None,
         depths=_depths(subject, case, len(trajectory.states) - 1) if "n_cascades" in subject.keywords else None,
         times=None if trajectory.times is None else trajectory.times.detach().double(),
-        coefficients=subject.coefficients_for(case.problem),
+        coefficients=coefficients,
         states=torch.cat(trajectory.states).abs().float(),
         target=case.image[0].abs().float(),
     )
+
+
+def _check_lengths(name: str, trajectory: Trajectory, stated: Coefficients | None) -> None:
+    """Raise ConfigError unless there are a step a cascade and a time a state, where there are any."""
+    count = len(trajectory.states) - 1
+    lengths = {"times": None if trajectory.times is None else len(trajectory.times) - 1}
+    if stated is not None:
+        lengths |= {
+            "steps": len(stated.steps),
+            "prior_std": None if stated.prior_std is None else len(stated.prior_std),
+        }
+    for what, length in lengths.items():
+        if length not in (None, count):
+            raise ConfigError(f"{name}: {what} are those of {length} cascades; its trajectory has {count}")
 
 
 @dataclass(frozen=True)

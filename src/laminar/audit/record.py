@@ -136,8 +136,10 @@ def _subject(subject: Subject, first: Measured) -> dict[str, Any]:
     }
 
 
-def _noise(slices: Sequence[Measured]) -> list[dict[str, Any]]:
-    values = np.stack([s.noise.numpy() for s in slices])
+def _noise(slices: Sequence[Measured]) -> list[dict[str, Any]] | None:
+    if any(s.noise is None for s in slices):
+        return None
+    values = np.stack([s.noise.numpy() for s in slices if s.noise is not None])
     return [
         {"told": told, "actual": actual, "psnr": float(values[:, i].mean())}
         | {"change": float((values[:, i] - values[:, 0]).mean()), "interval": _interval(values[:, i] - values[:, 0])}
@@ -175,13 +177,18 @@ def _worst(slices: Sequence[Measured]) -> dict[str, Any]:
     rows = [_slice(s) for s in slices]
     drops = sorted((row for row in rows if row["largest_drop"] > TOLERANCE_DB), key=lambda row: -row["largest_drop"])
     return {
-        "lowest_psnr": [row["name"] for row in sorted(rows, key=lambda row: row["final_psnr"])[:N_WORST]],
+        "lowest_psnr": [row["name"] for row in sorted(rows, key=_quality)[:N_WORST]],
         "largest_drop": [row["name"] for row in drops[:N_WORST]],
     }
 
 
+def _quality(row: dict[str, Any]) -> float:
+    """The final PSNR for sorting: a slice that diverged is the worst of all."""
+    return -math.inf if math.isnan(row["final_psnr"]) else float(row["final_psnr"])
+
+
 METHOD = {
-    "image": "S^H F^-1 of all samples with the sensitivities of the problem; quality is that of magnitudes",
+    "image": "quality is that of magnitudes, against the reference image of each slice",
     "data_range": "maximum of the magnitude of the image, slice by slice",
     "interval": f"95 % percentile bootstrap of the mean over slices, {DRAWS} draws, seed {BOOTSTRAP_SEED}",
     "monotone_tolerance_db": TOLERANCE_DB,

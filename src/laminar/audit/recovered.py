@@ -18,7 +18,9 @@ def recovered(stated: Sequence[Coefficients]) -> dict[str, Any] | None:
         return None
     steps, data = (torch.stack([getattr(c, name) for c in stated]).mean(0) for name in ("steps", "data"))
     found = discretization(stated[0].data_step, steps, data)  # type: ignore[arg-type]
-    level, reading = _noise_level(stated)
+    levels = _levels(stated)
+    level = float(levels.mean()) if bool(levels.isfinite().all()) else None
+    reading = None if level is None else "paper" if stated[0].prior_std is None else "prior_std"
     return {
         "data_step": stated[0].data_step,
         "steps": steps.tolist(),
@@ -30,7 +32,7 @@ def recovered(stated: Sequence[Coefficients]) -> dict[str, Any] | None:
         "margin": found.margin,
         "is_discretization": found.holds(),
         "implied_noise_level": level,
-        "implied_noise_levels": _levels(stated).tolist(),
+        "implied_noise_levels": levels.tolist(),
         "implied_noise_reading": reading,
     }
 
@@ -41,19 +43,13 @@ def _ratios(c: Coefficients) -> Tensor:
 
 
 def _levels(stated: Sequence[Coefficients]) -> Tensor:
-    """The sigma that each cascade's coefficient implies, in the units of the problem; NaN where it implies none."""
+    """The sigma that each cascade's coefficient implies, in the units of the problem; NaN where it implies none.
+
+    A coefficient implies `sigma^2 / nu^2`, so only a stated prior width gives sigma; the paper's form has no nu.
+    """
     level = torch.stack([_ratios(c) for c in stated]).mean(0).clamp_min(0).sqrt()
     if stated[0].prior_std is not None:
         level = level * torch.stack([c.prior_std for c in stated if c.prior_std is not None]).mean(0)
-    elif stated[0].data_step not in ("gradient", "paper"):
+    elif stated[0].data_step != "paper":
         level = torch.full_like(level, torch.nan)
     return torch.where(level > 0, level, torch.nan)
-
-
-def _noise_level(stated: Sequence[Coefficients]) -> tuple[float | None, str | None]:
-    """The mean over cascades, and how it was read: with the stated prior widths, or as the paper's `lam / eta`."""
-    levels = _levels(stated)
-    levels = levels[levels.isfinite()]
-    if len(levels) == 0:
-        return None, None
-    return float(levels.mean()), "paper" if stated[0].prior_std is None else "prior_std"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from laminar.audit import Audit, Measured
@@ -137,7 +138,7 @@ def disturbances(audit: Audit) -> Markup:
                     number(row["change"], sign=True),
                     interval(row["interval"]),
                 ]
-                for row in record["noise"]
+                for row in record["noise"] or ()
             ],
             words=2,
         ),
@@ -275,4 +276,5 @@ def _bands(record: dict[str, Any], name: str) -> list[list[float] | None]:
 
 
 def _median_slice(slices: list[Measured]) -> Measured:
-    return sorted(slices, key=lambda s: float(s.curves["psnr"][-1]))[len(slices) // 2]
+    ranked = sorted(slices, key=lambda s: float(s.curves["psnr"][-1].nan_to_num(nan=-math.inf)))
+    return ranked[len(ranked) // 2]

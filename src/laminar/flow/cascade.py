@@ -60,8 +60,8 @@ ROWS: dict[str, Row] = {
         lambda h, c: c,
         r"\hat x_0 = (A^HA + c)^{-1}(A^Hy + c\,D(x)),\quad x \leftarrow (1-h)x + h \hat x_0",
         r"c = w",
-        "exact conditional mean for a Gaussian image of scalar variance, then explicit Euler; MoDL is h = 1, DDS "
-        "follows with a DDIM step",
+        "if the source does not depend on y: the exact conditional mean for a Gaussian image of scalar variance; then "
+        "explicit Euler. MoDL is h = 1, DDS follows with a DDIM step",
     ),
     "imex": Row(
         lambda h, w: w / h,
@@ -172,23 +172,20 @@ class Discretization:
 
     `times` (N + 1,) that the steps imply, from 1; `steps` (N,) the relative steps; `ratio` (N, ...) the
     `w_k = sigma^2 / nu_k^2` of the data steps (`sigma^2` in the paper's form); `margin`: the least distance of
-    the steps before the last from 0 and from 1, negative outside (0.5 if there are none).
+    the steps before the last from 0 and from 1, negative outside (0.5 if there are none); `last_step_error`:
+    `|1 - lam_0|`, for the last step must land on the image; in the paper's form `|1 - sum |delta_k||`.
     """
 
     times: Tensor
     steps: Tensor
     ratio: Tensor
     margin: float
+    last_step_error: float
 
     @property
     def final_time(self) -> float:
         """The time at which the network ends, 0 for a discretization. By itself that proves nothing."""
         return float(self.times[-1])
-
-    @property
-    def last_step_error(self) -> float:
-        """`|1 - lam_0|`: the last step must land on the image."""
-        return float((1 - self.steps[-1]).abs())
 
     def holds(self, tolerance: float = 1e-6) -> bool:
         """Whether the network is a discretization: the last step 1, every other strictly between 0 and 1."""
@@ -208,10 +205,10 @@ def discretization(data_step: DataStep, steps: Tensor, data: Tensor) -> Discreti
         )
     if data_step == "paper":
         times = torch.cat([torch.ones_like(steps[:1]), 1 - steps.cumsum(0)])
-        relative = steps / times[:-1]
+        relative, missed = steps / times[:-1], times[-1]
     else:
-        times, relative = implied_times(steps), steps
+        times, relative, missed = implied_times(steps), steps, 1 - steps[-1]
     ratio = noise_ratios(data_step, steps, data)
     inner = relative[:-1]
     margin = float(torch.minimum(inner, 1 - inner).min()) if len(inner) else 0.5
-    return Discretization(times, relative, ratio, margin)
+    return Discretization(times, relative, ratio, margin, float(missed.abs()))

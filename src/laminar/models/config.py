@@ -56,7 +56,7 @@ class UnrolledConfig:
         source_iterations: its conjugate-gradient iterations, and those of the pseudo-inverse.
         schedule: power | cosine | list, the times of the cascades.
         schedule_alpha: exponent of the power schedule, 0 is uniform.
-        schedule_dense_at: image | start, where the power or cosine schedule is dense.
+        schedule_dense_at: image | start, where the power or cosine schedule is dense; the cosine one also at both.
         schedule_times: the times of a list schedule, from 1 to 0.
         prior_std: model of the prior width, nu_k = prior_std * t (flow, learned); in units of the image.
         learn_prior_std: let every nu_k be learned.
@@ -80,7 +80,7 @@ class UnrolledConfig:
     source_iterations: int = 15
     schedule: Literal["power", "cosine", "list"] = "power"
     schedule_alpha: float = 0.0
-    schedule_dense_at: Literal["image", "start"] = "image"
+    schedule_dense_at: Literal["image", "start", "both"] = "image"
     schedule_times: list[float] = field(default_factory=list)
     prior_std: float = 0.06
     learn_prior_std: bool = True
@@ -107,10 +107,10 @@ class UnrolledConfig:
             raise ConfigError("data_step 'paper' is a closed form: with free coefficients it is 'gradient'")
         if self.solver != "euler" and not self.continuous:
             raise ConfigError(
-                f"solver {self.solver!r} evaluates the flow between the cascades: it needs shared=True, coefficients "
-                f"flow or learned, and data_step {' or '.join(ENDPOINT_STEPS)}; got shared={self.shared}, "
-                f"{self.coefficients}, {self.data_step}"
+                f"solver {self.solver!r} evaluates the flow between the cascades: {self.needs_continuous()}"
             )
+        if self.solver_tolerance and self.coefficients == "learned":
+            raise ConfigError("adaptive steps have no gradient to the times: solver_tolerance needs coefficients flow")
         if self.solver_tolerance and TABLEAUX[self.solver].embedded is None:
             adaptive = [name for name, tableau in TABLEAUX.items() if tableau.embedded is not None]
             raise ConfigError(f"solver_tolerance needs a solver with an embedded estimate: {', '.join(adaptive)}")
@@ -126,6 +126,13 @@ class UnrolledConfig:
     def continuous(self) -> bool:
         """Whether the network has a velocity at every time, and not at those of its cascades alone."""
         return self.shared and self.coefficients != "free" and self.data_step in ENDPOINT_STEPS
+
+    def needs_continuous(self) -> str:
+        """What a velocity at every time needs, and what these settings are, for an error message."""
+        return (
+            f"it needs shared=True, coefficients flow or learned, and data_step {' or '.join(ENDPOINT_STEPS)}; "
+            f"got shared={self.shared}, {self.coefficients} and {self.data_step}"
+        )
 
     def changed(self, **settings: Any) -> UnrolledConfig:
         """These settings with some replaced; an unknown name is a ConfigError that names the nearest valid one."""

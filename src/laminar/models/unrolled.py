@@ -120,8 +120,9 @@ class UnrolledNetwork(nn.Module):
             if self.config.source_noise:
                 source = noisy(source, self.config.source_noise, generator or _seeded(source))
         edit = edit or (lambda k, x: x)
-        if self.config.continuous and (self.config.solver != "euler" or n_cascades):
-            return self._integrate(scan, source, edit, n_cascades)
+        other = n_cascades not in (None, self.config.n_cascades)
+        if self.config.continuous and (self.config.solver != "euler" or other):
+            return self._integrate(scan, source, edit, n_cascades if other else None)
         return self._unroll(scan, source, edit, n_cascades or self.config.n_cascades)
 
     def measure(self, y: Tensor, operator: LinearOperator, noise_level: Tensor | None = None) -> Measurement:
@@ -169,10 +170,7 @@ class UnrolledNetwork(nn.Module):
         data steps `ENDPOINT_STEPS`.
         """
         if not self.config.continuous:
-            raise ConfigError(
-                "a velocity at every time needs shared=True, coefficients flow or learned, and data_step "
-                f"{' or '.join(ENDPOINT_STEPS)}"
-            )
+            raise ConfigError(f"no velocity at every time: {self.config.needs_continuous()}")
         return lambda x, time: (x - self.endpoint(x, time.to(x.real).expand(len(x)), scan)) / time
 
     def endpoint(self, x: Tensor, time: Tensor, scan: Measurement) -> Tensor:
@@ -188,7 +186,7 @@ class UnrolledNetwork(nn.Module):
         velocity, tableau = self.velocity(scan), TABLEAUX[self.config.solver]
         times = self.coefficients.times()
         if n_steps:
-            times = torch.tensor(uniform_schedule(n_steps)).to(times)
+            times = torch.tensor(uniform_schedule(n_steps), dtype=times.dtype, device=times.device)
         states, endpoints, nfe = [edit(0, source)], list[Tensor](), 0
         for k, leg in enumerate(pairwise(times), 1):
             if self.config.solver_tolerance and leg[1] > 0:
@@ -247,7 +245,7 @@ def _coefficients(config: UnrolledConfig) -> FreeCoefficients | FlowCoefficients
         config.data_step,
         prior_std=config.prior_std,
         floor=config.noise_floor,
-        learn_prior_std=config.learn_prior_std or config.coefficients == "learned",
+        learn_prior_std=config.learn_prior_std,
         learn_schedule=config.coefficients == "learned",
     )
 

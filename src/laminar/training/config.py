@@ -123,11 +123,17 @@ class TrainConfig:
         check_least("", self, steps=1, seed=0, validate_every=1, devices=1, threads=0)
         if self.objective.flow_matching and not self.model.continuous:
             raise ConfigError(
-                "objective.flow_matching trains a velocity at every time: it needs model.shared, model.coefficients "
-                "flow or learned, and an endpoint data step (proximal, gradient_endpoint, none)"
+                f"objective.flow_matching trains a velocity at every time: {self.model.needs_continuous()} (model)"
             )
-        if self.reference.kind == "ode" and self.model.coefficients == "learned":
-            raise ConfigError("reference.kind ode is solved once, at fixed times: model.coefficients cannot be learned")
+        if self.objective.flow_matching and not self.model.source_noise:
+            raise ConfigError("objective.flow_matching needs model.source_noise > 0: without it there is no flow")
+        if self.reference.kind == "ode" and (self.model.coefficients != "flow" or not self.data.distinct_batches):
+            raise ConfigError(
+                "reference.kind ode is solved once a batch, at fixed times: it needs data.distinct_batches > 0 and "
+                f"model.coefficients flow; got {self.data.distinct_batches} and {self.model.coefficients}"
+            )
+        if self.recompute and self.model.solver != "euler":
+            raise ConfigError(f"recompute works cascade by cascade: it needs solver euler; got {self.model.solver}")
 
 
 def check_least(group: str, config: object, **least: float) -> None:

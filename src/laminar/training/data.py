@@ -45,9 +45,18 @@ def with_reference(stream: Stream, config: TrainConfig) -> ReferenceStream:
     """`stream` with the trajectories of the configured teacher's flow, at the times of the configured network."""
     reference = config.reference
     teacher = NetworkTeacher.load(str(reference.teacher))
-    tau = teacher.network.config.source_noise
+    for name in ("source", "source_noise", "source_std", "source_iterations", "noise_floor"):
+        ours, theirs = getattr(config.model, name), getattr(teacher.network.config, name)
+        if ours != theirs:
+            raise ConfigError(f"model.{name} is {ours!r} and that of the teacher {theirs!r}: their flows start apart")
     return ReferenceStream(
-        stream, teacher, config.model.times, tau, Path(reference.cache), reference.tolerance, config.seed
+        stream,
+        teacher,
+        config.model.times,
+        config.model.source_noise,
+        Path(reference.cache),
+        reference.tolerance,
+        config.seed,
     )
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,22 +67,11 @@ class Learner(nn.Module):
             start = ideal.source if ideal else None
             trajectory = self.network.trajectory(kspace, operator, noise_level, source=start, generator=generator)
             terms |= objective(trajectory, target, self.config, ideal)
-        measured = self.network.measure(kspace, operator, noise_level)
-        return _with_flow_matching(terms, self.network, measured, target, self.config, generator)
-
-
-def _with_flow_matching(
-    terms: dict[str, Tensor],
-    network: UnrolledNetwork,
-    scan: Measurement,
-    target: Tensor,
-    config: ObjectiveConfig,
-    generator: torch.Generator,
-) -> dict[str, Tensor]:
-    if not config.flow_matching:
+        if self.config.flow_matching:
+            scan = self.network.measure(kspace, operator, noise_level)
+            term = flow_matching(self.network, scan, target, self.config.flow_matching_norm, generator)
+            terms |= {"flow_matching": term, "loss": terms["loss"] + self.config.flow_matching * term}
         return terms
-    term = flow_matching(network, scan, target, config.flow_matching_norm, generator)
-    return terms | {"flow_matching": term, "loss": terms["loss"] + config.flow_matching * term}
 
 
 def flow_matching(
@@ -231,21 +220,22 @@ def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
 def evaluate(network: UnrolledNetwork, validation: list[Batch], config: TrainConfig) -> dict[str, Any]:
     """Mean loss, PSNR and SSIM of the magnitude, and the PSNR after each cascade, over fixed batches.
 
-    The data range is the maximum of each target; the mean is over images.
+    The data range is the maximum of each target; the mean is over images. The alignment in the loss is that with the
+    line, whatever the training is aligned with.
     """
     losses: list[float] = []
     psnrs: list[Tensor] = []
     ssims: list[Tensor] = []
     device = next(network.parameters()).device
     network.eval()
+    flow_only = replace(config.objective, image=0, ssim=0, alignment=0) if config.objective.flow_matching else None
+    learner = Learner(network, flow_only or config.objective)
     for index, batch in enumerate(b.to(device) for b in validation):
-        measured = batch.problem.kspace, batch.problem.operator, batch.problem.noise_level
-        trajectory = network.trajectory(*measured)
-        terms = objective(trajectory, batch.target, config.objective)
-        generator = torch.Generator(device).manual_seed(index)
-        scan = network.measure(*measured)
-        terms = _with_flow_matching(terms, network, scan, batch.target, config.objective, generator)
-        losses.append(float(terms["loss"]))
+        trajectory = network.trajectory(batch.problem.kspace, batch.problem.operator, batch.problem.noise_level)
+        loss = objective(trajectory, batch.target, config.objective)["loss"]
+        if flow_only:
+            loss = loss + learner(*learner_inputs(batch), seed=index)["loss"]
+        losses.append(float(loss))
         target = batch.target.abs()
         data_range = target.flatten(1).amax(1)
         states = trajectory.stacked().abs()

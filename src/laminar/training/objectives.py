@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from laminar.errors import ConfigError
 from laminar.flow import Trajectory, interpolate, uniform_schedule
 from laminar.metrics import ssim
 
 Norm = Literal["l1", "l2"]
+Form = Literal["state", "velocity", "endpoint"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,22 @@ class ObjectiveConfig:
     image: float = 1.0
     ssim: float = 0.05
     alignment: float = 0.1
-    alignment_form: Literal["state", "velocity", "endpoint"] = "state"
+    alignment_form: Form = "state"
     alignment_norm: Norm = "l1"
     flow_matching: float = 0.0
     flow_matching_norm: Norm = "l2"
+
+    def __post_init__(self) -> None:
+        for name in ("image_norm", "alignment_norm", "flow_matching_norm"):
+            if getattr(self, name) not in get_args(Norm):
+                raise ConfigError(f"objective.{name} must be l1 or l2; got {getattr(self, name)!r}")
+        if self.alignment_form not in get_args(Form):
+            raise ConfigError(
+                f"objective.alignment_form must be {' or '.join(get_args(Form))}; got {self.alignment_form!r}"
+            )
+        for name in ("image", "ssim", "alignment", "flow_matching"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"objective.{name} must be zero or positive; got {getattr(self, name)!r}")
 
     @property
     def needs_trajectory(self) -> bool:
@@ -83,7 +97,7 @@ def magnitude_ssim(image: Tensor, target: Tensor) -> Tensor:
 def alignment(
     trajectory: Trajectory,
     target: Tensor,
-    form: Literal["state", "velocity", "endpoint"] = "state",
+    form: Form = "state",
     norm: Norm = "l1",
     reference: Trajectory | None = None,
 ) -> Tensor:
@@ -102,7 +116,8 @@ def alignment(
         return torch.stack([distance(endpoint, goal, norm) for endpoint, goal in pairs]).mean()
     times = trajectory.times
     if times is None:
-        times = torch.tensor(uniform_schedule(len(trajectory.endpoints)), device=target.device)
+        uniform = uniform_schedule(len(trajectory.endpoints))
+        times = torch.tensor(uniform, dtype=target.real.dtype, device=target.device)
     source = trajectory.source.detach()
     states = reference.states if reference else [interpolate(target, source, time) for time in times]
     terms = []

@@ -74,7 +74,7 @@ class NetworkTeacher:
         network = load(model)
         iterations, tolerance = max(12, network.config.cg_iterations), min(1e-4, network.config.cg_tolerance)
         network.config = network.config.changed(cg_iterations=iterations, cg_tolerance=tolerance)
-        return cls(network, str(read_settings(find(model))["sha256"]))
+        return cls(network, f"{read_settings(find(model))['sha256']} {iterations} {tolerance}")
 
     def source(self, problem: Problem) -> Tensor:
         return self.network.source(self._scan(problem))
@@ -119,7 +119,7 @@ class ReferenceStream:
 
     @cached_property
     def _times(self) -> Tensor:
-        return torch.tensor(self.times)
+        return torch.tensor(self.times, dtype=torch.float64)
 
     def _key(self, batch: Batch) -> str:
         settings = (FORMAT, self.teacher.key, tuple(self.times), self.tau, self.tolerance, self.seed, SMALLEST_TIME)
@@ -157,6 +157,6 @@ def conditional_flow(velocity: Velocity, source: Tensor, times: Sequence[float],
     if fine[-2] <= SMALLEST_TIME:
         raise ConfigError(f"a reference needs times above {SMALLEST_TIME} before the last; got {list(times)}")
     states = integrate_reference(velocity, source, fine, rtol=tolerance, atol=tolerance)
-    clocks = torch.tensor(fine).to(source.real)
+    clocks = torch.tensor(fine, dtype=source.real.dtype, device=source.device)
     endpoints = [x - time * velocity(x, time) for x, time in zip(states, clocks, strict=True)]
-    return Trajectory([*states[:-1], endpoints[-1]], endpoints[:-1], torch.tensor(times), 0)
+    return Trajectory([*states[:-1], endpoints[-1]], endpoints[:-1], torch.tensor(times, dtype=torch.float64), 0)
