@@ -3,7 +3,7 @@
     python -m benchmarks.audits --train          600 steps each, seed 0, the setting of benchmarks.presets
     python -m benchmarks.audits                  audit what was trained, and the model that ships
 
-The record of each audit goes to results/audits/, its page to docs/audits/. The VarNet of the `fastmri` package has 5
+The record of each audit goes to results/audits/, its page stays under runs/audits/pages/. The VarNet of the `fastmri` package has 5
 cascades, 9 channels and 3 pools, so that it is of the size of the others; it learns its own sensitivities and is
 trained on the magnitude that it returns, with L1 + 0.05 (1 - SSIM) like the others.
 """
@@ -34,7 +34,7 @@ from laminar.training.loop import learning_rate, make_fabric, train
 from laminar.training.objectives import ObjectiveConfig
 from laminar.training.state import RunFolder
 
-RUNS, PAGES = Path("runs/audits"), RESULTS.parent / "docs" / "audits"
+RUNS = Path("runs/audits")
 NAMES = {"e2e-varnet": "E2E-VarNet", "modl": "MoDL, unshared", "flat": "FLAT"}
 VARNET: dict[str, int] = {"num_cascades": 5, "chans": 9, "pools": 3, "sens_chans": 4, "sens_pools": 3}
 CALIBRATION_LINES = 14
@@ -93,9 +93,8 @@ def audit(name: str, *arguments: str) -> None:
     command = [sys.executable, "-m", "laminar", "audit", *arguments, "--out", str(out), "--acceleration", "5"]
     print(f"laminar {' '.join(command[3:])}", flush=True)
     subprocess.run(command, check=True)
-    for folder, suffix in ((RESULTS / "audits", "json"), (PAGES, "html")):
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(out / f"audit.{suffix}", folder / f"{name}.{suffix}")
+    (RESULTS / "audits").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(out / "audit.json", RESULTS / "audits" / f"{name}.json")
 
 
 def main() -> None:

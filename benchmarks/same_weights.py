@@ -5,8 +5,9 @@
 One simulated slice, 15 coils, 320 x 320; 12 cascades of 18 channels, 4 pools, sensitivity network of 8 channels.
 Each measurement is a process of its own, and they take turns; a ratio compares two of the same round. A step is
 forward, backward and Adam. Memory is the peak over what the process held with network and data in place (resident
-set, or what torch allocated on a CUDA device). "kept" is `laminar.runtime.keep_freed_memory`, which either package
-may ask for; the ratios are between processes that both do.
+set, or what torch allocated on a CUDA device). Beside the seconds of the clock stand those of the processor, summed
+over threads: on a machine with other work, run with OMP_NUM_THREADS=1 and believe those. "kept" is
+`laminar.runtime.keep_freed_memory`, which either package may ask for; the ratios are to fastmri with it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from laminar.runtime import keep_freed_memory
 
 VARIANTS = {
     "inference": ["fastmri", "fastmri, kept", "Laminar", "Laminar, kept"],
-    "training": ["fastmri", "fastmri, kept", "Laminar", "Laminar, kept", "Laminar, kept, checkpoint"],
+    "training": ["fastmri", "fastmri, kept", "Laminar, kept", "Laminar, kept, checkpoint"],
 }
 BASE = "fastmri, kept"
 REPEATS = {"inference": 3, "training": 2}
@@ -78,14 +79,15 @@ def measure(name: str, variant: str, device: str) -> dict[str, float]:
     run = task(name, *network_and_data(variant, device))
     peak = start_peak(device)
     run()
-    seconds = []
+    clock, processor = [], []
     for _ in range(REPEATS[name]):
         wait(device)
-        start = time.perf_counter()
+        start, start_processor = time.perf_counter(), time.process_time()
         run()
         wait(device)
-        seconds.append(time.perf_counter() - start)
-    return {"seconds": min(seconds), "memory_mb": peak()}
+        clock.append(time.perf_counter() - start)
+        processor.append(time.process_time() - start_processor)
+    return {"seconds": min(clock), "processor_seconds": min(processor), "memory_mb": peak()}
 
 
 def wait(device: str) -> None:
@@ -146,16 +148,19 @@ def summary(rounds: dict[str, list[dict[str, float]]], name: str, key: str) -> d
     return {k: [statistics.median(v), min(v), max(v)] for k, v in ((key, values), (f"{key}_ratio", ratios))}
 
 
+QUANTITIES = {"seconds": 2, "processor_seconds": 2, "memory_mb": 0}
+
+
 def show(name: str, table: dict[str, dict[str, list[float]]], device: str) -> None:
     where = f"{torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name()
-    view = Table("network", "seconds", "ratio", "memory (MB)", "ratio", title=f"{name}, {COILS} coils, {where}")
+    columns = [column for quantity in QUANTITIES for column in (quantity.replace("_", " "), "ratio")]
+    view = Table(
+        "network", *columns, title=f"{name}, {COILS} coils, {SIZE} x {SIZE}, {where}: median (least to greatest)"
+    )
     for variant, row in table.items():
-        cells = [row[key] for key in ("seconds", "seconds_ratio", "memory_mb", "memory_mb_ratio")]
-        digits = (2, 2, 0, 2)
-        view.add_row(
-            variant, *(f"{m:.{d}f} ({a:.{d}f} to {b:.{d}f})" for (m, a, b), d in zip(cells, digits, strict=True))
-        )
-    Console(width=130).print(view)
+        cells = [(row[q], d) for q, digits in QUANTITIES.items() for q, d in ((q, digits), (f"{q}_ratio", 2))]
+        view.add_row(variant, *(f"{m:.{d}f} ({a:.{d}f} to {b:.{d}f})" for (m, a, b), d in cells))
+    Console(width=160).print(view)
 
 
 def main() -> None:
@@ -175,7 +180,7 @@ def main() -> None:
         for _ in range(args.rounds):
             for variant, found in rounds.items():
                 found.append(child(args.device, name, variant))
-        table = {v: summary(rounds, v, "seconds") | summary(rounds, v, "memory_mb") for v in rounds}
+        table = {v: {k: x for q in QUANTITIES for k, x in summary(rounds, v, q).items()} for v in rounds}
         show(name, table, args.device)
         results[name] = {"summary": table, "rounds": rounds}
     print(write_record("same_weights" if args.device == "cpu" else "same_weights_cuda", results))

@@ -1,0 +1,243 @@
+"""The end-to-end variational network: cascades in k-space, carried out on two images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import torch
+import torch.utils.checkpoint as recompute
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from laminar.errors import CheckpointError, ConfigError
+from laminar.flow import Trajectory
+from laminar.networks.normunet import NormUnet
+from laminar.operators import ifft2c
+
+CACHE_BYTES, DEVICE_BYTES = 2**22, 2**24
+
+
+class VarNet(nn.Module):
+    """The E2E-VarNet of Sriram et al., arXiv 2004.06688, with learned sensitivities S, `sum_coil |S|^2 = 1`.
+
+    Its cascade is `k <- k - w_j M (k - y) - F S R_j(S^H F^-1 k)`, from `k = y`, with a `NormUnet` `R_j` and a learned
+    number `w_j`. By induction `k_j = y - F S r_j + M F S e_j` with two *images*: `r`, what was removed so far, and
+    `e`, what the data put back of it. Only these are carried from cascade to cascade:
+
+        x = x_0 - r + S^H F^-1 M F S e,    e <- e + w_j (r - e),    r <- r + R_j(x),    x_0 = S^H F^-1 y
+
+    and the image is the root sum of squares of `F^-1 k_N`. A mask of lines needs transforms along x alone.
+
+    `checkpoint=True` computes every `NormUnet` again in the backward pass instead of keeping its activations. The
+    sensitivity network sees as many coils at once as have a full-size activation of at most `chunk_bytes` (default:
+    4 MiB, which stays in a processor's cache; 16 MiB on other devices). Raises ConfigError for sizes below 1.
+    """
+
+    def __init__(
+        self,
+        n_cascades: int = 12,
+        channels: int = 18,
+        pools: int = 4,
+        sensitivity_channels: int = 8,
+        sensitivity_pools: int = 4,
+        *,
+        checkpoint: bool = False,
+        chunk_bytes: int | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = (n_cascades, channels, pools, sensitivity_channels, sensitivity_pools)
+        if min(sizes) < 1:
+            raise ConfigError(f"VarNet needs cascades, channels and pools of at least 1; got {sizes}")
+        self.checkpoint, self.chunk_bytes = checkpoint, chunk_bytes
+        self.sensitivity = NormUnet(sensitivity_channels, sensitivity_pools)
+        self.cascades = nn.ModuleList(NormUnet(channels, pools) for _ in range(n_cascades))
+        self.data_weights = nn.ParameterList(torch.ones(1) for _ in range(n_cascades))
+
+    def forward(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None) -> Tensor:
+        """The root-sum-of-squares image (batch, y, x) of `kspace`, complex (batch, coil, y, x), 0 where not sampled.
+
+        `mask` bool (batch or 1, y, x) holds lines along y. `calibration_lines` is the number of central lines that
+        the sensitivities come from; None takes the sampled ones about the center. Raises ConfigError for others.
+        """
+        coils, maps, lines = self._prepare(kspace, mask, calibration_lines)
+        removed, returned = self._unroll(coils, maps, lines)
+        return _rss(coils - maps * removed.unsqueeze(1) + _sample(maps * returned.unsqueeze(1), lines))
+
+    def trajectory(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None) -> Trajectory:
+        """The coil-combined complex images `x_j = S^H F^-1 k_j`; arguments as for `forward`.
+
+        The endpoints are the denoised images `x_j - R_j(x_j)`. The network is no discretization of time: `times` is
+        None. Its k-space leaves the range of `F S`, so that `|x_N|` is not quite the image of `forward`.
+        """
+        coils, maps, lines = self._prepare(kspace, mask, calibration_lines)
+        seen: list[tuple[Tensor, Tensor]] = []
+        removed, returned = self._unroll(coils, maps, lines, lambda x, update: seen.append((x, x - update)))
+        states, endpoints = (list(images) for images in zip(*seen, strict=True))
+        last = states[0] - removed + _gram(returned, maps, lines)
+        return Trajectory([*states, last], endpoints, None, len(endpoints))
+
+    def _prepare(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Coil images of the data, sensitivities, and the mask over x in the order of the plain transform."""
+        _check(kspace, mask, calibration_lines)
+        maps = self.sensitivities(kspace, mask, calibration_lines)
+        lines = torch.fft.ifftshift(mask[:, None, :1], dim=-1).to(maps.real.dtype)
+        return ifft2c(kspace), maps, lines
+
+    def _unroll(
+        self, coils: Tensor, maps: Tensor, lines: Tensor, visit: Callable[[Tensor, Tensor], None] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`r` and `e` after the last cascade; `visit` sees `x` and `R(x)` of each."""
+        start = (maps.conj() * coils).sum(1)
+        removed = returned = torch.zeros_like(start)
+        for k, (regularizer, weight) in enumerate(zip(self.cascades, self.data_weights, strict=True)):
+            x = start - removed
+            if k > 1:  # nothing is returned before
+                x = x + _gram(returned, maps, lines)
+            update = self._run(regularizer, x)
+            if visit is not None:
+                visit(x, update)
+            returned = returned + weight * (removed - returned)
+            removed = removed + update
+        return removed, returned
+
+    def sensitivities(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None) -> Tensor:
+        """The learned maps (batch, coil, y, x) from the central lines, a chunk of coils at a time."""
+        band = _calibration_band(mask, calibration_lines)[:, None, None]
+        rows = (kspace * band).flatten(0, 1)
+        coil_bytes = rows[0].numel() * rows.element_size() // 2 * self.sensitivity.last.in_channels
+        chunk_bytes = self.chunk_bytes or (CACHE_BYTES if rows.device.type == "cpu" else DEVICE_BYTES)
+        chunks = torch.split(rows, max(1, chunk_bytes // coil_bytes))
+        maps = torch.cat([self._run(self._coil_maps, chunk) for chunk in chunks]).view(kspace.shape)
+        return maps / _rss(maps).unsqueeze(1)
+
+    def _coil_maps(self, kspace: Tensor) -> Tensor:
+        maps: Tensor = self.sensitivity(ifft2c(kspace))
+        return maps
+
+    def _run(self, function: Callable[[Tensor], Tensor], argument: Tensor) -> Tensor:
+        if not (self.checkpoint and torch.is_grad_enabled()):
+            return function(argument)
+        result: Tensor = recompute.checkpoint(function, argument, use_reentrant=False, preserve_rng_state=False)
+        return result
+
+    @classmethod
+    def from_fastmri(cls, state: Mapping[str, Tensor], **options: Any) -> Self:
+        """The network with the weights of a `fastmri.models.VarNet`; its sizes follow from their shapes, its
+        precision is theirs.
+
+        `options`: `checkpoint` and `chunk_bytes`. Raises CheckpointError unless every weight has its place.
+        """
+        cascade, sensitivity = (
+            _unet_sizes(state, "cascades.0.model.unet"),
+            _unet_sizes(state, "sens_net.norm_unet.unet"),
+        )
+        network = cls(sum(name.endswith(".dc_weight") for name in state), *cascade, *sensitivity, **options)
+        names = _fastmri_names(len(network.cascades), cascade[1], sensitivity[1])
+        strange = sorted(set(names.values()) ^ set(state))
+        if strange:
+            raise CheckpointError(f"not the weights of a fastmri VarNet: {strange[0]!r} is missing or unexpected")
+        for name, weight in network.state_dict().items():
+            if weight.shape != (given := state[names[name]]).shape:
+                raise CheckpointError(f"{names[name]!r} should be {tuple(weight.shape)}; got {tuple(given.shape)}")
+        network.to(next(iter(state.values())).dtype)
+        network.load_state_dict({ours: state[theirs] for ours, theirs in names.items()})
+        return network
+
+
+def _rss(coils: Tensor) -> Tensor:
+    return torch.view_as_real(coils).square().sum(1).sum(-1).sqrt()
+
+
+def _sample(coils: Tensor, lines: Tensor) -> Tensor:
+    """`F^-1 M F` of coil images: a circulant product, so that the shifts cancel; lines leave y alone."""
+    sampled: Tensor = torch.fft.ifft(torch.fft.fft(coils) * lines)
+    return sampled
+
+
+def _gram(x: Tensor, maps: Tensor, lines: Tensor) -> Tensor:
+    result: Tensor = _Gram.apply(x, maps, lines)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Gram(torch.autograd.Function):
+    """`G x = S^H F^-1 M F S x`, which keeps no coil images for its gradient but the maps, which all cascades share.
+
+    `dL/dx = G g` and `dL/dS = conj(g) H(S x) + conj(x) H(S g)`, with `H = F^-1 M F` and the gradient g.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, maps: Tensor, lines: Tensor) -> Tensor:
+        ctx.save_for_backward(x, maps, lines)
+        return (maps.conj() * _sample(maps * x.unsqueeze(1), lines)).sum(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, maps, lines = ctx.saved_tensors
+        mapped = _sample(maps * gradient.unsqueeze(1), lines)
+        to_x = (maps.conj() * mapped).sum(1)
+        to_maps = mapped.mul_(x.conj().unsqueeze(1))
+        to_maps += _sample(maps * x.unsqueeze(1), lines).mul_(gradient.conj().unsqueeze(1))
+        return to_x, to_maps, None
+
+
+def _check(kspace: Tensor, mask: Tensor, calibration_lines: int | None) -> None:
+    shape, size = tuple(kspace.shape), kspace.shape[-2:]
+    if kspace.ndim != 4 or not kspace.is_complex():
+        raise ConfigError(f"VarNet needs complex k-space (batch, coil, y, x); got {kspace.dtype} {shape}")
+    if mask.dtype != torch.bool or mask.ndim != 3 or mask.shape[1:] != size or len(mask) not in (1, len(kspace)):
+        raise ConfigError(
+            f"VarNet needs a bool mask (batch or 1, y, x) for {shape}; got {mask.dtype} {tuple(mask.shape)}"
+        )
+    if not bool((mask == mask[:, :1]).all()):
+        raise ConfigError("VarNet needs a mask of lines along y, the same in every row; got one that varies along y")
+    if calibration_lines is not None and not 1 <= calibration_lines <= size[1]:
+        raise ConfigError(f"VarNet needs 1 to {size[1]} calibration lines or None; got {calibration_lines}")
+
+
+def _calibration_band(mask: Tensor, calibration_lines: int | None) -> Tensor:
+    """The lines (batch or 1, x) about the center that are used for calibration.
+
+    Without a number it is twice the shorter of the sampled runs on both sides of the center, and at least 1. Equal
+    to the published code also in that a side without any gap counts as a run of 0.
+    """
+    row, n = mask[:, 0].to(torch.int8), mask.shape[-1]
+    if calibration_lines is None:
+        left, right = row[:, : n // 2].flip(1).argmin(1), row[:, n // 2 :].argmin(1)
+        count = (2 * torch.minimum(left, right)).clamp_min(1)
+    else:
+        count = torch.full((len(mask),), calibration_lines, device=mask.device)
+    index, first = torch.arange(n, device=mask.device), (n - count + 1)[:, None] // 2
+    return (index >= first) & (index < first + count[:, None])
+
+
+def _unet_sizes(state: Mapping[str, Tensor], unet: str) -> tuple[int, int]:
+    """Channels and pools."""
+    first, level = f"{unet}.down_sample_layers.0.layers.0.weight", f"{unet}.down_sample_layers."
+    if first not in state:
+        raise CheckpointError(f"not the weights of a fastmri VarNet: {first!r} is missing")
+    return len(state[first]), len({name.removeprefix(level).split(".")[0] for name in state if name.startswith(level)})
+
+
+def _fastmri_names(n_cascades: int, pools: int, sensitivity_pools: int) -> dict[str, str]:
+    """Our name of every weight to its name in `fastmri.models.VarNet`."""
+    names = _unet_names("sensitivity", "sens_net.norm_unet.unet", sensitivity_pools)
+    for k in range(n_cascades):
+        names[f"data_weights.{k}"] = f"cascades.{k}.dc_weight"
+        names |= _unet_names(f"cascades.{k}", f"cascades.{k}.model.unet", pools)
+    return names
+
+
+def _unet_names(ours: str, theirs: str, pools: int) -> dict[str, str]:
+    """Levels are counted from the finest; the source counts those of the way up from the coarsest."""
+    names = {f"{ours}.last.{kind}": f"{theirs}.up_conv.{pools - 1}.1.{kind}" for kind in ("weight", "bias")}
+    blocks = {f"{ours}.down.{level}": f"{theirs}.down_sample_layers.{level}" for level in range(pools)}
+    blocks[f"{ours}.down.{pools}"] = f"{theirs}.conv"
+    for level, step in enumerate(reversed(range(pools))):
+        names[f"{ours}.rise.{level}.weight"] = f"{theirs}.up_transpose_conv.{step}.layers.0.weight"
+        blocks[f"{ours}.up.{level}"] = f"{theirs}.up_conv.{step}" + (".0" if level == 0 else "")
+    for block, source in blocks.items():
+        names |= {f"{block}.first.weight": f"{source}.layers.0.weight"}
+        names |= {f"{block}.second.weight": f"{source}.layers.4.weight"}
+    return names
