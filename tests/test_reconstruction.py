@@ -11,15 +11,16 @@ import laminar
 from laminar.acquisition import Acquisition
 from laminar.classical import cg_sense, cg_sense_method, zero_filled, zero_filled_method
 from laminar.data.cropping import center_crop, crop_readout
+from laminar.data.formats import LazyScan, read, stream, write_fastmri
 from laminar.data.masks import make_mask
-from laminar.data.preparation import prepare
+from laminar.data.preparation import prepare, without_oversampling
 from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
 from laminar.flow import Trajectory
 from laminar.metrics import fastmri_metrics
 from laminar.models import UnrolledNetwork, load
 from laminar.operators import fft2c, ifft2c
-from laminar.reconstruction import reconstruct, reference_image
+from laminar.reconstruction import reconstruct, reconstruct_slices, reference_image
 
 
 def scan(matrix: tuple[int, int], coils: int = 4, slices: int = 1, acceleration: float = 3.0) -> Acquisition:
@@ -161,3 +162,52 @@ def test_the_gpu_gives_the_same_image(network: UnrolledNetwork) -> None:
     on_gpu = reconstruct(original, network, device="cuda").image
     network.to("cpu")
     torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-2, atol=1e-3)
+
+
+def test_a_streamed_file_gives_the_image_of_the_file_in_memory(network: UnrolledNetwork, tmp_path: Path) -> None:
+    """Five slices, so that the noise level comes from some of them; one is empty; the readout is oversampled."""
+    volume = scan((64, 48), slices=5)
+    kspace = volume.kspace.clone()
+    kspace[1] = 0
+    write_fastmri(tmp_path / "v.h5", replace(volume, kspace=kspace, noise_std=None, image_shape=(48, 48)))
+    whole, lazy = read(tmp_path / "v.h5"), stream(tmp_path / "v.h5")
+    for index in range(5):
+        one, other = lazy.slice(index), whole.slice(index)
+        assert torch.equal(one.kspace, other.kspace)
+        assert torch.equal(one.mask, other.mask)
+        assert (one.name, one.image_shape, one.header) == (other.name, other.image_shape, other.header)
+    assert (lazy.n_slices, lazy.n_coils, lazy.matrix) == (5, 4, (64, 48))
+    expected, streamed = reconstruct(whole, network), reconstruct(lazy, network)
+    assert torch.equal(streamed.image, expected.image)
+    assert streamed.log == expected.log != ()
+    known = without_oversampling(whole).noise_std
+    assert known is not None
+    assert torch.equal(reconstruct(replace(whole, noise_std=known), network).image, expected.image)
+
+
+def test_no_more_than_one_slice_is_read_ahead(network: UnrolledNetwork) -> None:
+    volume = scan((64, 48), slices=4)
+    read_so_far: list[int] = []
+
+    def load(index: int) -> Acquisition:
+        read_so_far.append(index)
+        return volume.slice(index)
+
+    slices = reconstruct_slices(replace(LazyScan.of(volume), load=load), network)
+    assert read_so_far == []
+    for index, _ in enumerate(slices):
+        assert max(read_so_far) <= index + 1
+
+
+def test_a_slice_that_cannot_be_read_stops_the_reconstruction(network: UnrolledNetwork) -> None:
+    volume = scan((64, 48), slices=3)
+
+    def load(index: int) -> Acquisition:
+        if index == 2:
+            raise DataFormatError("slice 2 is torn")
+        return volume.slice(index)
+
+    slices = reconstruct_slices(replace(LazyScan.of(volume), load=load), network)
+    assert len([next(slices), next(slices)]) == 2
+    with pytest.raises(DataFormatError, match="slice 2 is torn"):
+        next(slices)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from laminar.acquisition import Acquisition
 from laminar.data.cropping import center_crop, crop_readout
-from laminar.data.preparation import Problem, prepare, without_oversampling
+from laminar.data.formats import LazyScan
+from laminar.data.noise import estimate_noise_std
+from laminar.data.preparation import Problem, prepare
 from laminar.errors import DataFormatError
 from laminar.flow import Trajectory
 from laminar.models import UnrolledNetwork
 from laminar.operators import ifft2c
 
 Method = UnrolledNetwork | Callable[[Problem], Trajectory]
+Scan = Acquisition | LazyScan
+T = TypeVar("T")
+
+_NOISE_SLICES = 4  # as many as the estimate of a whole volume takes
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,26 @@ class Reconstruction:
         return self.image.abs()
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class SliceReconstruction:
+    """One slice: `states` complex64 (state, y, x), of which the last is the image; the rest as of a Reconstruction.
+
+    `is_empty` if it holds no signal: there is one state, zero.
+    """
+
+    states: Tensor
+    times: Tensor | None
+    nfe: int
+    log: tuple[str, ...] = ()
+    is_empty: bool = False
+
+    @property
+    def image(self) -> Tensor:
+        return self.states[-1]
+
+
 def reconstruct(
-    scan: Acquisition,
+    scan: Scan,
     method: Method,
     *,
     keep_trajectory: bool = True,
@@ -58,30 +84,69 @@ def reconstruct(
     is not finite.
     """
     started = time.perf_counter()
+    slices = []
+    for done in reconstruct_slices(scan, method, keep_trajectory=keep_trajectory, device=device):
+        slices.append(done)
+        report(len(slices))
+    depth = max(len(done.states) for done in slices)
+    states = torch.stack([done.states.expand(depth, -1, -1) for done in slices], 1)
+    times, nfe = next(((done.times, done.nfe) for done in reversed(slices) if not done.is_empty), (None, 0))
+    log = tuple(line for done in slices for line in done.log)
+    seconds = time.perf_counter() - started
+    return Reconstruction(states[-1], states if keep_trajectory else None, times, nfe, seconds, log)
+
+
+@torch.no_grad()
+def reconstruct_slices(
+    scan: Scan, method: Method, *, keep_trajectory: bool = True, device: str | torch.device | None = None
+) -> Iterator[SliceReconstruction]:
+    """The slices of `reconstruct` one after the other, in the memory of two: the next is read and calibrated meanwhile.
+
+    The noise level is one for the volume, from four of its slices. A slice without signal has a single state, zero.
+    """
     device = device or _device(method)
     solver = _as_callable(method, device)
-    log = []
-    scan = without_oversampling(scan)
-    states: list[Tensor] = []
-    times, nfe = None, 0
-    for index in range(scan.n_slices):
-        part = scan.slice(index)
-        if not bool(part.kspace.any()):
-            log.append(f"slice {index} holds no signal: its image is zero")
-            states.append(torch.zeros(1, 1, *scan.matrix, dtype=torch.complex64))
-        else:
-            problem = prepare(part)
-            trajectory = solver(problem.to(device))
-            kept = trajectory.states if keep_trajectory else trajectory.states[-1:]
-            states.append(torch.stack(kept).cpu() * problem.scale[:, None, None])
-            times, nfe = trajectory.times, trajectory.nfe
-        report(index + 1)
-    depth = max(len(state) for state in states)
-    stacked = center_crop(torch.cat([s.expand(depth, *s.shape[1:]) for s in states], 1), scan.image_shape)
-    if not bool(torch.isfinite(torch.view_as_real(stacked[-1])).all()):
-        raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
-    seconds = time.perf_counter() - started
-    return Reconstruction(stacked[-1], stacked if keep_trajectory else None, times, nfe, seconds, tuple(log))
+    noise = _noise_std(scan)
+
+    def problem(index: int) -> tuple[Acquisition, Problem | None]:
+        part = crop_readout(replace(scan.slice(index), noise_std=noise))
+        return part, prepare(part) if bool(part.kspace.any()) else None
+
+    for index, (part, ready) in enumerate(_made_ahead(problem, scan.n_slices)):
+        if ready is None:
+            zero = center_crop(torch.zeros(1, *part.matrix, dtype=torch.complex64), part.image_shape)
+            yield SliceReconstruction(
+                zero, None, 0, (f"slice {index} holds no signal: its image is zero",), is_empty=True
+            )
+            continue
+        trajectory = solver(ready.to(device))
+        kept = trajectory.states if keep_trajectory else trajectory.states[-1:]
+        states = torch.cat(list(kept)).cpu() * ready.scale[:, None, None]
+        states = center_crop(states, part.image_shape)
+        if not bool(torch.isfinite(torch.view_as_real(states[-1])).all()):
+            raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
+        yield SliceReconstruction(states, trajectory.times, trajectory.nfe)
+
+
+def _made_ahead(make: Callable[[int], T], count: int) -> Iterator[T]:
+    """make(0), make(1), ...: the next one is made in a thread while the last is used."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(make, 0)
+        for index in range(count):
+            made = following.result()
+            if index + 1 < count:
+                following = thread.submit(make, index + 1)
+            yield made
+
+
+def _noise_std(scan: Scan) -> float:
+    """The noise level that the scan brings, or that some of its slices show before the readout is cropped."""
+    known = scan.slice(0).noise_std
+    if known is not None:
+        return known
+    step = math.ceil(scan.n_slices / _NOISE_SLICES)
+    some = [scan.slice(index).kspace for index in range(step // 2, scan.n_slices, step)]
+    return estimate_noise_std(torch.cat(some), scan.mask)
 
 
 def _device(method: Method) -> torch.device:

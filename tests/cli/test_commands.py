@@ -117,6 +117,18 @@ def test_one_bad_file_does_not_stop_the_others(scans: Path, tmp_path: Path, tiny
     assert sum(line.startswith("laminar: error:") for line in error.splitlines()) == 2
 
 
+def test_a_scan_torn_in_its_last_slice_leaves_nothing(tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
+    scan = torch.stack([kspace((64, 48))] * 3)
+    scan[2, 0, 5, 5] = float("nan")
+    with h5py.File(tmp_path / "torn.h5", "w") as file:
+        file["kspace"] = scan.numpy()
+    out = tmp_path / "out"
+    code, _, error = laminar("reconstruct", tmp_path / "torn.h5", "--model", tiny_model, "--out", out)
+    assert code == 2
+    assert "torn.h5: k-space holds NaN or Inf" in error
+    assert files(out) == []
+
+
 def kspace(matrix: tuple[int, int] = (48, 40)) -> torch.Tensor:
     return simulate_slice("brain", matrix, 3, 0.01, torch.Generator().manual_seed(0)).kspace
 

@@ -9,7 +9,7 @@ from laminar.acquisition import Acquisition
 from laminar.data.espirit import espirit
 from laminar.errors import ConfigError, DataFormatError
 
-__all__ = ["calibrate", "calibration_region", "compress", "espirit", "whiten"]
+__all__ = ["calibrate", "calibration_region", "compress", "espirit", "whiten", "whole_lines"]
 
 _FEWEST_LINES = 4
 
@@ -29,9 +29,9 @@ def calibrate(
     """
     if acquisition.sensitivities is not None:
         return acquisition.sensitivities
-    rows, columns = calibration_region(acquisition.mask, limit=limit)
-    block = acquisition.kspace[..., rows, columns]
-    return espirit(block, acquisition.matrix, kernel_size=kernel_size, threshold=threshold, crop=crop)
+    region = calibration_region(acquisition.mask, limit=limit)
+    block, lines = (acquisition.kspace[..., *r] for r in (region, whole_lines(acquisition.mask, region)))
+    return espirit(block, acquisition.matrix, lines=lines, kernel_size=kernel_size, threshold=threshold, crop=crop)
 
 
 def calibration_region(mask: Tensor, *, limit: int = 24) -> tuple[slice, slice]:
@@ -59,6 +59,20 @@ def calibration_region(mask: Tensor, *, limit: int = 24) -> tuple[slice, slice]:
     best = (height * width * usable).argmax()
     first_y, end_y, first_x, end_x = (int(edge.flatten()[best]) for edge in (top, bottom, left, right))
     return slice(first_y, end_y), slice(first_x, end_x)
+
+
+def whole_lines(mask: Tensor, region: tuple[slice, slice]) -> tuple[slice, slice]:
+    """A fully sampled region, grown along y and then along x to where the samples end."""
+    rows, columns = region
+    rows = _run(mask[:, columns].all(1), rows)
+    return rows, _run(mask[rows].all(0), columns)
+
+
+def _run(sampled: Tensor, inner: slice) -> slice:
+    """The run of true (n,) around `inner`."""
+    gaps = (~sampled).nonzero()[:, 0]
+    before, after = gaps[gaps < inner.start], gaps[gaps >= inner.stop]
+    return slice(int(before.max()) + 1 if len(before) else 0, int(after.min()) if len(after) else len(sampled))
 
 
 def _blocks_around_dc(mask: Tensor, limit: int) -> tuple[Tensor, ...]:

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from laminar.errors import ConfigError, DataFormatError
 
-_CHUNK = 2**19  # entries of the pixel matrices that are held at once: small enough for the cache
-_SQUARINGS = 3  # the power iteration runs on G^8
+_CHUNK = 2**18  # entries of the pixel matrices that are held at once: small enough for the cache
+_POWER = 24  # n of the filter p
+_NODES = 64  # maps are as smooth as their kernels: so many points along an axis tell them
+_AMBIGUOUS = 0.8  # above it a second eigenvalue may be that of a second map
 
 
 @torch.no_grad()
@@ -18,6 +20,7 @@ def espirit(
     calibration: Tensor,
     matrix: tuple[int, int],
     *,
+    lines: Tensor | None = None,
     kernel_size: int = 6,
     threshold: float = 1e-3,
     crop: float = 0.8,
@@ -29,12 +32,21 @@ def espirit(
 
         G(r) = kernel_size^-2 sum_{k,k'} W[k, k'] exp(-2 pi i (k' - k) r),   G(r) S(r) = S(r)
 
+    Where the object reaches over the edge of the field of view, the maps of both its ends have the eigenvalue
+    one near that edge, and so has any mixture; the largest eigenvalue picks one that leaves holes in the image. So S
+    is the part of the coil images c of `lines` that a filter of the eigenvalues near one leaves:
+
+        S = p(G) c / |p(G) c|,   p(g) = g^n (n + 1 - n g): flat at p(1) = 1, and next to nothing below
+
+    Maps that are not ambiguous are smooth: they are computed on a coarse grid and interpolated.
+
     Args:
         calibration: complex (batch, coil, cy, cx), fully sampled, DC at n // 2.
         matrix: size (y, x) of the maps.
+        lines: complex (batch, coil, ly, lx), all that is sampled without gaps around DC; None: `calibration`.
         kernel_size: side of a patch; less along an axis of fewer than twice as many calibration lines.
         threshold: eigenvalues of the patch covariance above this fraction of the largest are signal.
-        crop: maps are zero in pixels whose largest eigenvalue of G is smaller.
+        crop: maps are zero in pixels where S^H G S is smaller.
 
     Returns:
         complex (batch, coil, y, x), sum over coils |S|^2 = 1 or 0. The phase is relative to a combination of
@@ -42,21 +54,26 @@ def espirit(
         object in the image. A single coil has S = 1 everywhere. Without any signal S = 0.
 
     Raises:
-        DataFormatError: calibration is not complex (batch, coil, cy, cx) or larger than the matrix.
+        DataFormatError: calibration is not complex (batch, coil, cy, cx) or larger than the matrix; so for lines.
         ConfigError: a parameter is out of range.
 
     Source: Uecker et al. 2014, doi:10.1002/mrm.24751.
     """
-    _check(calibration, matrix, kernel_size, threshold, crop)
-    return torch.stack([_maps(block, matrix, kernel_size, threshold, crop) for block in calibration])
+    lines = calibration if lines is None else lines
+    _check(calibration, lines, matrix, kernel_size, threshold, crop)
+    blocks = zip(calibration, lines, strict=True)
+    return torch.stack([_maps(*both, matrix, kernel_size, threshold, crop) for both in blocks])
 
 
-def _check(calibration: Tensor, matrix: tuple[int, int], kernel_size: int, threshold: float, crop: float) -> None:
-    shape = tuple(calibration.shape)
-    if calibration.ndim != 4 or not calibration.is_complex() or 0 in shape:
-        raise DataFormatError(f"calibration must be complex (batch, coil, cy, cx); got {calibration.dtype} {shape}")
-    if shape[2] > matrix[0] or shape[3] > matrix[1]:
-        raise DataFormatError(f"calibration {shape[2:]} is larger than the matrix {tuple(matrix)}")
+def _check(
+    calibration: Tensor, lines: Tensor, matrix: tuple[int, int], kernel_size: int, threshold: float, crop: float
+) -> None:
+    for name, block in (("calibration", calibration), ("lines", lines)):
+        shape = tuple(block.shape)
+        if block.ndim != 4 or not block.is_complex() or 0 in shape or shape[:2] != calibration.shape[:2]:
+            raise DataFormatError(f"{name} must be complex (batch, coil, cy, cx); got {block.dtype} {shape}")
+        if shape[2] > matrix[0] or shape[3] > matrix[1]:
+            raise DataFormatError(f"{name} {shape[2:]} is larger than the matrix {tuple(matrix)}")
     if kernel_size < 1 or not 0 < threshold < 1 or not 0 <= crop <= 1:
         raise ConfigError(
             "ESPIRiT needs kernel_size >= 1, 0 < threshold < 1 and 0 <= crop <= 1; "
@@ -64,7 +81,9 @@ def _check(calibration: Tensor, matrix: tuple[int, int], kernel_size: int, thres
         )
 
 
-def _maps(calibration: Tensor, matrix: tuple[int, int], kernel_size: int, threshold: float, crop: float) -> Tensor:
+def _maps(
+    calibration: Tensor, lines: Tensor, matrix: tuple[int, int], kernel_size: int, threshold: float, crop: float
+) -> Tensor:
     """Maps (coil, y, x) of one slice; calibration (coil, cy, cx)."""
     coils = calibration.shape[0]
     scale = calibration.abs().amax()
@@ -74,13 +93,17 @@ def _maps(calibration: Tensor, matrix: tuple[int, int], kernel_size: int, thresh
         return calibration.new_ones(1, *matrix)
     columns, kernel = patches(calibration / scale, kernel_size)
     lags = _lag_kernel(_signal_projector(columns, threshold), kernel)
-    vectors, values = _leading_eigenvectors(lags, matrix)
-    inside = values >= crop
-    if not bool(inside.any()):
+    lines = lines / scale
+    y, x = (_nodes(n) for n in matrix)
+    vectors, values, others = _eigenvectors(lags, lines, y, x)
+    if not bool((values >= crop).any()):
         return calibration.new_zeros(coils, *matrix)
-    phase = torch.sgn(vectors @ _reference(vectors, inside, calibration / scale).conj())
-    maps = vectors * phase.conj()[..., None] * inside[..., None]
-    return maps.permute(2, 0, 1).contiguous()
+    reference = _reference(vectors, _images(lines, y, x), values >= crop)
+    fine_y, fine_x = (_interpolation(at, n).to(values) for at, n in zip((y, x), matrix, strict=True))
+    values, others = (fine_y @ part @ fine_x.mT for part in (values, others))
+    maps = _interpolate(_referred(vectors, reference), fine_y, fine_x, values >= crop)
+    _settle(maps, (others >= _AMBIGUOUS) & (values >= crop), lags, lines, reference)
+    return maps
 
 
 def patches(calibration: Tensor, kernel_size: int) -> tuple[Tensor, tuple[int, int]]:
@@ -120,59 +143,112 @@ def _lag_kernel(projector: Tensor, kernel: tuple[int, int]) -> Tensor:
     return lags.reshape(2 * ky - 1, 2 * kx - 1, coils, coils) / (ky * kx)
 
 
-def _fourier_rows(n: int, lags: int, like: Tensor) -> Tensor:
-    """exp(-2 pi i lag r) for the n pixels r in [-1/2, 1/2) and lags around zero: (n, lags)."""
-    pixel = (torch.arange(n, dtype=torch.float64) - n // 2) / n
+def _pixels(n: int) -> Tensor:
+    """Positions of the pixels in [-1/2, 1/2)."""
+    return (torch.arange(n, dtype=torch.float64) - n // 2) / n
+
+
+def _nodes(n: int) -> Tensor:
+    """The positions where the maps of n pixels are computed: the pixels, if they are not many."""
+    return _pixels(n) if n <= 3 * _NODES // 2 else torch.linspace(-0.5, 0.5, _NODES, dtype=torch.float64)
+
+
+def _interpolation(nodes: Tensor, n: int) -> Tensor:
+    """Weights (n, nodes) of the cubic polynomial through the four nodes around a pixel."""
+    if len(nodes) == n:
+        return torch.eye(n)
+    place = (_pixels(n) - nodes[0]) / (nodes[1] - nodes[0])
+    first = (place.floor().long() - 1).clamp(0, len(nodes) - 4)
+    weights = torch.zeros(n, len(nodes), dtype=torch.float64)
+    for i in range(4):
+        factors = [(place - (first + j)) / (i - j) for j in range(4) if j != i]
+        weights[torch.arange(n), first + i] = torch.stack(factors).prod(0)
+    return weights
+
+
+def _interpolate(vectors: Tensor, y: Tensor, x: Tensor, inside: Tensor) -> Tensor:
+    """Maps (coil, y, x) of all pixels, unit vectors inside, from the vectors (y, x, coil) of the nodes."""
+    parts = y @ (torch.view_as_real(vectors).permute(2, 3, 0, 1) @ x.mT)
+    parts *= inside / parts.square().sum((0, 1)).sqrt().clamp_min(1e-30)
+    return torch.complex(*parts.unbind(1))
+
+
+def _waves(position: Tensor, lags: int, like: Tensor) -> Tensor:
+    """exp(-2 pi i lag r) for positions r and lags around zero: (position, lags)."""
     lag = torch.arange(lags, dtype=torch.float64) - lags // 2
-    angle = -2 * torch.pi * pixel[:, None] * lag
+    angle = -2 * torch.pi * position[:, None] * lag
     return torch.polar(torch.ones_like(angle), angle).to(like)
 
 
-def _leading_eigenvectors(lags: Tensor, matrix: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Unit eigenvector (y, x, coil) and value (y, x) of the largest eigenvalue of G in every pixel."""
+def _images(lines: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Coil images (y, x, coil) of a block of k-space (coil, ly, lx) at the positions."""
+    rows = _waves(y, lines.shape[1], lines).conj() @ lines
+    return (rows @ _waves(x, lines.shape[2], lines).mH).permute(1, 2, 0)
+
+
+def _eigenvectors(lags: Tensor, lines: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """At the positions: v = p(G) c of unit length (y, x, coil), v^H G v, and a bound of the other eigenvalues.
+
+    The bound is the Frobenius norm of G - v v^H G v v^H.
+    """
     ly, lx, coils, _ = lags.shape
-    along_y = _fourier_rows(matrix[0], ly, lags) @ lags.reshape(ly, -1)
-    along_x = _fourier_rows(matrix[1], lx, lags)
-    vectors, values = [], []
+    along_y = _waves(y, ly, lags) @ lags.reshape(ly, -1)
+    along_x = _waves(x, lx, lags)
+    images = _images(lines, y, x)
+    parts = []
     # G has coils^2 entries in every pixel, too many to hold at once: a few rows at a time.
-    for rows in torch.split(along_y, max(1, _CHUNK // (matrix[1] * coils**2))):
+    size = max(1, _CHUNK // (len(x) * coils**2))
+    for rows, image in zip(torch.split(along_y, size), torch.split(images, size), strict=True):
         g = (along_x @ rows.reshape(len(rows), lx, -1)).reshape(-1, coils, coils)
-        vector = _power_iteration(g)
-        vectors.append(vector)
-        values.append((vector.conj() * (g @ vector)).sum(dim=(-2, -1)).real)
-    return torch.cat(vectors).reshape(*matrix, coils), torch.cat(values).reshape(matrix)
+        vector = _filtered(g, image.reshape(-1, coils))
+        value = (vector * _product(g, vector).conj()).sum(-1).real
+        rest = torch.view_as_real(g).flatten(1).square().sum(1) - value.square()
+        shape = image.shape[:2]
+        parts.append((vector.reshape(image.shape), value.reshape(shape), rest.clamp_min(0).sqrt().reshape(shape)))
+    vectors, values, others = (torch.cat(part) for part in zip(*parts, strict=True))
+    return vectors, values, others
 
 
-def _power_iteration(g: Tensor) -> Tensor:
-    """Leading eigenvectors (pixel, coil, 1) of positive matrices (pixel, coil, coil), by powers of G^8."""
-    # With unit trace, no power that is taken here leaves the range of single precision.
-    g = g / g.diagonal(dim1=-2, dim2=-1).real.sum(-1).clamp_min(1e-30)[:, None, None]
-    for _ in range(_SQUARINGS):
-        g = g @ g
-    # The largest column of a positive matrix is never orthogonal to the leading eigenvector.
-    largest = g.diagonal(dim1=-2, dim2=-1).real.argmax(-1)
-    vector = _unit(g.take_along_dim(largest[:, None, None], dim=-1))
-    return _unit(g @ (g @ vector))
+def _filtered(g: Tensor, vector: Tensor) -> Tensor:
+    """p(G) v of unit length, for Hermitian matrices (pixel, coil, coil) and vectors (pixel, coil)."""
+    vector = (_POWER + 1) * vector - _POWER * _product(g, vector)
+    for _ in range(_POWER):
+        vector = _product(g, vector)
+    norm: Tensor = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    return vector / norm.clamp_min(1e-30)
 
 
-def _unit(vector: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(vector[..., 0], dim=-1)
-    return vector / norm.clamp_min(1e-30)[:, None, None]
+def _product(g: Tensor, vector: Tensor) -> Tensor:
+    """G v as (v^H G)^H, because a library multiplies a row faster than a column."""
+    return (vector[:, None].conj() @ g)[:, 0].conj()
 
 
-def _reference(vectors: Tensor, inside: Tensor, calibration: Tensor) -> Tensor:
+def _settle(maps: Tensor, where: Tensor, lags: Tensor, lines: Tensor, reference: Tensor) -> None:
+    """Compute the maps (coil, y, x) of ambiguous pixels one by one, in place."""
+    if not bool(where.any()):
+        return
+    y, x = (_pixels(n) for n in where.shape)
+    for rows in torch.split(where.any(1).nonzero()[:, 0], 16):
+        columns = where[rows].any(0).nonzero()[:, 0]
+        place = (rows[:, None], columns)
+        vectors = _referred(_eigenvectors(lags, lines, y[rows], x[columns])[0], reference)
+        maps[:, *place] = torch.where(where[place], vectors.permute(2, 0, 1), maps[:, *place])
+
+
+def _reference(vectors: Tensor, images: Tensor, inside: Tensor) -> Tensor:
     """The combination of coils u (coil,) whose phase the maps (y, x, coil) can be given without a pole.
 
     The phase of u^H S winds around every pixel with u^H S = 0, and the first principal combination has such
     pixels in many head coils. So u is the sensitivity of the pixel whose least |u^H S| is largest, on a grid
-    of pixels where the calibration image is not dark.
+    of pixels where the image is not dark.
     """
     step = max(1, math.isqrt(int(inside.sum()) // 512))
-    rows, columns = (
-        _fourier_rows(n, lines, vectors)[::step].conj()
-        for n, lines in zip(vectors.shape[:2], calibration.shape[1:], strict=True)
-    )
-    energy = (rows @ calibration @ columns.mT).abs().square().sum(0) * inside[::step, ::step]
+    energy = images[::step, ::step].abs().square().sum(-1) * inside[::step, ::step]
     sample = vectors[::step, ::step][energy >= 0.01 * energy.max()]
     vector = sample[(sample @ sample.mH).abs().amin(1).argmax()]
     return vector * torch.sgn(vector[vector.abs().argmax()]).conj()
+
+
+def _referred(vectors: Tensor, reference: Tensor) -> Tensor:
+    """The vectors (y, x, coil) with the phase at which u^H S is positive."""
+    return vectors * torch.sgn(vectors @ reference.conj()).conj()[..., None]

@@ -12,6 +12,7 @@ from laminar.acquisition import Acquisition
 from laminar.data.formats import bart, fastmri, hdf5, ismrmrd_, mat5, mat73, numpy_
 from laminar.data.formats.arrays import Variables, read_array
 from laminar.data.formats.guard import reading
+from laminar.data.formats.lazy import LazyScan
 from laminar.errors import DataFormatError
 
 ARRAYS = {
@@ -87,6 +88,15 @@ def read(path: str | Path, *, variable: str | None = None, axes: str | None = No
         if kind == "fastMRI" and axes is None and variable in (None, "kspace"):
             return fastmri.read(path)
         return read_array(path, ARRAYS[kind](path), variable, axes)
+
+
+def stream(path: str | Path, *, variable: str | None = None, axes: str | None = None) -> LazyScan:
+    """What `read` reads, slice by slice where the format allows it: fastMRI. Other formats are read at once."""
+    path = Path(path)
+    with reading(path):
+        if sniff(path) == "fastMRI" and axes is None and variable in (None, "kspace"):
+            return fastmri.stream(path)
+    return LazyScan.of(read(path, variable=variable, axes=axes))
 
 
 def read_target(path: str | Path) -> Tensor | None:

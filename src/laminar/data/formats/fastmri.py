@@ -19,8 +19,10 @@ from torch import Tensor
 from laminar.acquisition import Acquisition
 from laminar.data.formats.arrays import scan_name
 from laminar.data.formats.axes import Array, to_complex64
+from laminar.data.formats.guard import reading
 from laminar.data.formats.hdf5 import is_complex, load, load_text
 from laminar.data.formats.header import MrdHeader, parse_header
+from laminar.data.formats.lazy import LazyScan
 from laminar.data.formats.sampling import detect_mask
 from laminar.errors import DataFormatError
 from laminar.files import writing_hdf5
@@ -46,25 +48,52 @@ def read(path: Path) -> Acquisition:
     matrix.
     """
     with h5py.File(path, "r") as file:
-        kspace = to_complex64(load(file["kspace"]))
-        kspace = kspace if kspace.ndim == 4 else kspace.unsqueeze(1)
-        header = _header(file)
-        mask = detect_mask(kspace)
-        if "mask" in file:
-            mask = stored_mask(load(file["mask"]), kspace, header)
-            kspace = kspace * mask
-        shape, spacing = _geometry(file, header, kspace)
-        return Acquisition(
-            kspace,
-            mask,
-            sensitivities=to_complex64(load(file["sensitivities"])) if "sensitivities" in file else None,
-            noise_std=float(file.attrs["noise_std"]) if "noise_std" in file.attrs else None,
-            readout_axis=-2,
-            image_shape=shape,
-            spacing_mm=spacing,
-            name=scan_name(path),
-            header=_plain_attributes(file) | (dict(header.info) if header else {}),
-        )
+        kspace = _kspace(file)
+        said = _what_it_says(file, path, kspace)
+        maps = to_complex64(load(file["sensitivities"])) if "sensitivities" in file else None
+        return Acquisition(kspace * said["mask"] if "mask" in file else kspace, sensitivities=maps, **said)
+
+
+def stream(path: Path) -> LazyScan:
+    """The same scan, slice by slice. A first pass over all slices finds their common mask."""
+    with h5py.File(path, "r") as file:
+        slices = range(file["kspace"].shape[0])
+        sampled = torch.cat([(_kspace(file, slice(i, i + 1)) != 0).any(1, keepdim=True) for i in slices])
+        said = _what_it_says(file, path, sampled)
+        coils = file["kspace"].shape[1] if len(file["kspace"].shape) == 4 else 1
+
+    def one(index: int) -> Acquisition:
+        part = slice(index, index + 1)
+        with reading(path), h5py.File(path, "r") as file:
+            kspace = _kspace(file, part)
+            maps = to_complex64(load(file["sensitivities"], part)) if "sensitivities" in file else None
+            return Acquisition(kspace * said["mask"] if "mask" in file else kspace, sensitivities=maps, **said)
+
+    return LazyScan(len(slices), coils, said["mask"], one, phase_axis=-1, name=said["name"])
+
+
+def _kspace(file: h5py.File, part: Any = ()) -> Tensor:
+    """K-space (slice, coil, y, x) of a file or of a part of its slices."""
+    kspace = to_complex64(load(file["kspace"], part))
+    return kspace if kspace.ndim == 4 else kspace.unsqueeze(1)
+
+
+def _what_it_says(file: h5py.File, path: Path, kspace: Tensor) -> dict[str, Any]:
+    """All of an acquisition but its samples; of `kspace` only where it is zero counts."""
+    header = _header(file)
+    mask = detect_mask(kspace)
+    if "mask" in file:
+        mask = stored_mask(load(file["mask"]), kspace, header)
+    shape, spacing = _geometry(file, header, kspace)
+    return {
+        "mask": mask,
+        "noise_std": float(file.attrs["noise_std"]) if "noise_std" in file.attrs else None,
+        "readout_axis": -2,
+        "image_shape": shape,
+        "spacing_mm": spacing,
+        "name": scan_name(path),
+        "header": _plain_attributes(file) | (dict(header.info) if header else {}),
+    }
 
 
 def stored_mask(stored: Array, kspace: Tensor, header: MrdHeader | None) -> Tensor:

@@ -42,15 +42,15 @@ def is_numeric(dataset: h5py.Dataset) -> bool:
     return dataset.shape is not None and (dataset.dtype.kind in "biufc" or is_pair(dataset.dtype))
 
 
-def load(dataset: h5py.Dataset) -> Array:
-    """The values of a numeric dataset, compound pairs joined to complex numbers."""
+def load(dataset: h5py.Dataset, part: Any = ()) -> Array:
+    """The values of a numeric dataset, or of a part of it, compound pairs joined to complex numbers."""
     if not is_numeric(dataset):
         raise DataFormatError(f"'{dataset.name}' is not a numeric array but {dataset.dtype} {dataset.shape}")
     claimed = int(dataset.dtype.itemsize) * int(np.prod(dataset.shape, dtype=object))
     there = Path(dataset.file.filename).stat().st_size * (MAX_COMPRESSION if dataset.chunks else 1)
     if claimed > there:
         raise DataFormatError(f"'{dataset.name}' claims {claimed} bytes, more than the file can hold")
-    array: Array = dataset[()]
+    array: Array = dataset[part]
     if is_pair(array.dtype):
         real, imaginary = array.dtype.names or ()
         return np.asarray(array[real] + 1j * array[imaginary])
