@@ -2,10 +2,10 @@
 
     python -m benchmarks.samplers [--nfe 19 49 99 199] [--samples 4096]
 
-Images of 8 x 8 complex Gaussian pixels (the prior of `benchmarks.gaussian_world`), two coils, every third line, noise 0.1,
-and the exact denoiser: what is left is the error of the sampler itself. A sampler that is affine in y and its noise is
-computed exactly, step by step, by pushing the zero noise and all unit noises through it; the others by samples, whose
-own error stands in the row of exact posterior samples.
+Images of 8 x 8 complex Gaussian pixels (the prior of `benchmarks.gaussian_world`), two coils, every third line, noise
+0.1, and the exact denoiser: what is left is the error of the sampler. The law of a sampler that is affine in y and its
+noise is exact: the zero noise and all unit noises are pushed through it, step by step. The others are sampled;
+the error of that alone stands in the row of exact posterior samples.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ from laminar.flow.trajectory import Trajectory
 from laminar.operators import Encoding, LinearOperator
 from laminar.samplers import (
     RECTIFIED,
-    VE,
     VP,
-    WARM,
     Schedule,
     ddim,
     dds,
@@ -88,16 +86,14 @@ class Scan:
         mean, covariance, basis = self.posterior.mean, self.posterior.covariance, self.unseen
 
         def denoise(z: Tensor, level: Tensor) -> Tensor:
-            seen = basis.mH @ covariance @ basis + level**2 * torch.eye(basis.shape[1])
+            seen = basis.mH @ covariance @ basis + level**2 * torch.eye(basis.shape[1], dtype=basis.dtype)
             gain = covariance @ basis @ torch.linalg.inv(seen) @ basis.mH
             return (mean + (z.flatten(1) - mean) @ gain.T).view_as(z)
 
         return denoise
 
 
-def make_scan(
-    prior: Gaussian, size: int, *, coils: int, spacing: int, noise_std: float = 0.1, seed: int = 0
-) -> Scan:
+def make_scan(prior: Gaussian, size: int, *, coils: int, spacing: int, noise_std: float = 0.1, seed: int = 0) -> Scan:
     """Every `spacing`-th line, with zero frequency among them, of an image of the prior, by one or two smooth coils."""
     lines = (torch.arange(size) - size // 2) % spacing == 0
     angle = torch.linspace(0.2, 1.3, size, dtype=torch.float64)[:, None].expand(size, size)
@@ -202,7 +198,7 @@ def compare(law: Law, exact: Gaussian) -> Score:
 
 
 class Entry(NamedTuple):
-    """A row of the table: a sampler, evaluations a step and those that the last step spares; not affine: by samples."""
+    """A row of the table: a sampler, the schedule that it may be taken apart by (None: not), evaluations a step."""
 
     name: str
     sampler: Sampler
@@ -239,6 +235,9 @@ def entries(scan: Scan) -> list[Entry]:
         ),
         Entry("OT-ODE, Euler, from t = 0.8", partial(ot_ode, **guided), None),
         Entry("OT-ODE, Heun, from t = 0.8", partial(ot_ode, **guided, tableau=TABLEAUX["heun"]), None),
+        Entry(
+            "OT-ODE, Heun, from noise", partial(ot_ode, **guided, tableau=TABLEAUX["heun"], schedule=RECTIFIED), None
+        ),
         Entry("PnP-Flow", partial(pnp_flow, **on), RECTIFIED),
         Entry("Flower, drawn", partial(flower, **guided), RECTIFIED),
         Entry("Flower, mean", partial(flower, **guided, draw=False), RECTIFIED),
@@ -261,23 +260,31 @@ def main() -> None:
     args = parser.parse_args()
     world = GaussianWorld()
     scan = make_scan(world.prior, world.size, coils=2, spacing=3, noise_std=world.noise_std, seed=args.seed)
+    floor = compare(
+        moments(scan.posterior.sample(args.samples, torch.Generator().manual_seed(args.seed))), scan.posterior
+    )
     view, rows = Table(title="Error of the mean / of the covariance / ratio of the traces"), []
     for column in ("sampler", "computed", *(f"{nfe} NFE" for nfe in args.nfe)):
         view.add_column(column)
-    drawn = moments(scan.posterior.sample(args.samples, torch.Generator().manual_seed(args.seed)))
-    floor = compare(drawn, scan.posterior)
-    view.add_row("exact posterior samples", f"{args.samples} samples", *[" / ".join(f"{v:.3f}" for v in floor)] * len(args.nfe))
+    view.add_row("exact posterior samples", f"{args.samples} samples", *[shown(floor)] * len(args.nfe))
     for entry in entries(scan):
         scores = [compare(law_of(entry, scan, nfe, args.samples), scan.posterior) for nfe in args.nfe]
         computed = "exactly" if entry.affine else f"{args.samples} samples"
-        view.add_row(entry.name, computed, *(" / ".join(f"{value:.3f}" for value in score) for score in scores))
+        view.add_row(entry.name, computed, *map(shown, scores))
         rows += [
             {"sampler": entry.name, "computed": computed, "nfe": nfe} | score._asdict()
             for nfe, score in zip(args.nfe, scores, strict=True)
         ]
-        print(entry.name, *scores, flush=True)
+        print(entry.name, *map(shown, scores), sep="  ", flush=True)
     Console(width=150).print(view)
-    print(write_record("samplers", {"seed": args.seed, "samples": args.samples, "floor": floor._asdict(), "results": rows}))
+    scene = {"size": world.size, "coils": 2, "every_line": 3, "noise_std": world.noise_std, "seed": args.seed}
+    print(
+        write_record("samplers", {"world": scene, "samples": args.samples, "floor": floor._asdict(), "results": rows})
+    )
+
+
+def shown(score: Score) -> str:
+    return " / ".join(f"{value:.3f}" for value in score)
 
 
 if __name__ == "__main__":
