@@ -16,7 +16,19 @@ from benchmarks.record import RESULTS
 from laminar.flow import ROWS
 
 ROOT = RESULTS.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "model-card.md", ROOT / "docs" / "theory.md"]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "docs" / "model-card.md",
+    ROOT / "docs" / "theory.md",
+    ROOT / "docs" / "audit.md",
+]
+AUDITED = {
+    "e2e-varnet": "E2E-VarNet, image domain",
+    "modl": "MoDL, unshared",
+    "flat": "FLAT",
+    "fastmri-varnet": "`fastmri` VarNet",
+    "default": "FLAT, shipped",
+}
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -131,6 +143,41 @@ def alignment() -> str:
     return markdown(header, rows)
 
 
+def audits() -> str:
+    """What the audits of `benchmarks.audits` say, a row a network."""
+    rows = []
+    for name, title in AUDITED.items():
+        record = result(f"audits/{name}")
+        cascades, depths = record["cascades"], {row["n_cascades"]: row["change"] for row in record["depths"]}
+        count = len(cascades)
+        stated = record["coefficients"]
+        rows.append(
+            [
+                title,
+                f"{record['subject']['parameters'] / 1e6:.2f} M",
+                " ".join(f"{state['psnr']:.1f}" for state in (record["source"], *cascades)),
+                f"{100 * record['monotone_slices']:.0f} %",
+                "no coefficients" if stated is None else f"{record['product_constraint']:.2g}",
+                " ".join(f"{cascade['implied_time']:.2f}" for cascade in cascades),
+                f"{max(cascade['line_deviation'] for cascade in cascades):.2f}",
+                f"{max(cascade['perturbation_gain'] for cascade in cascades):.2f}",
+                f"{depths[count - 1]:+.1f} / {depths[count + 1]:+.1f}",
+            ]
+        )
+    header = [
+        "network",
+        "parameters",
+        "PSNR: source, each cascade",
+        "slices that never fall",
+        "implied t₀",
+        "measured times",
+        "largest deviation",
+        "largest gain",
+        "one cascade less / more (dB)",
+    ]
+    return markdown(header, rows)
+
+
 def theory() -> str:
     rows = []
     for name, row in result("theory")["tests"].items():
@@ -154,6 +201,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cascades": cascades,
     "gaussian_world": gaussian_world,
     "alignment": alignment,
+    "audits": audits,
     "theory": theory,
 }
 
