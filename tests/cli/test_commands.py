@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from laminar.classical import METHODS as classical
 from laminar.cli import simulate
-from laminar.cli.reconstruct import MASKS
+from laminar.cli.reconstruct import MASKS, METHODS
 from laminar.data.formats import write_fastmri
 from laminar.data.masks import KINDS, make_mask
 from laminar.data.simulation import simulate_slice
@@ -164,6 +165,7 @@ BAD_SCANS: dict[str, tuple[str, list[str], str]] = {
     "negative seed": ("good.npy", [*AXES, "--acceleration", "2", "--seed", "-1"], "seed"),
     "device": ("good.npy", [*AXES, "--device", "abacus"], "abacus"),
     "model": ("good.npy", [*AXES, "--model", "nowhere"], "nowhere"),
+    "method": ("good.npy", [*AXES, "--method", "cg-sense", "--model", "default"], "--model does nothing"),
     "zero coils": ("no_coils.npy", AXES, "empty"),
 }
 
@@ -207,6 +209,7 @@ def test_the_phase_axis_is_undersampled(tmp_path: Path, tiny_model: Path, lamina
 def test_the_parser_offers_every_mask_and_anatomy() -> None:
     """It lists them itself, so that --help need not import what they are made with."""
     assert tuple(KINDS) == MASKS
+    assert ("network", *classical) == METHODS
     assert (*ANATOMIES, "mixed") == simulate.ANATOMIES
 
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from laminar.data.formats import LazyScan
-    from laminar.models import UnrolledNetwork
+    from laminar.reconstruction import Method
 
+METHODS = ("network", "zero-filled", "cg-sense", "l1-wavelet", "total-variation", "grappa")
 MASKS = ("random", "equispaced", "equispaced-fraction", "magic", "magic-fraction", "poisson")
 
 _EPILOG = """examples:
@@ -40,7 +41,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="scan files")
-    parser.add_argument("--model", default="default", help="a checkpoint folder, or the one that ships: default")
+    parser.add_argument("--method", choices=METHODS, default="network", help="default: network, the one of --model")
+    parser.add_argument("--model", help="a checkpoint folder, or the one that ships: default")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
     parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
@@ -71,7 +73,6 @@ class _Done:
 
 def run(args: argparse.Namespace) -> int:
     from laminar.data.formats import scan_name
-    from laminar.models import load
     from laminar.runtime import keep_freed_memory
 
     _settle_undersampling(args)
@@ -81,12 +82,12 @@ def run(args: argparse.Namespace) -> int:
     if twice:
         raise ConfigError(f"two inputs would both be written to {args.out / twice[0]}.h5: reconstruct them apart")
     device = check_device(args.device)
-    network = load(args.model).to(device)
+    method = _method(args)
     done: list[_Done] = []
     failed: list[str] = []
     for path, name in zip(args.inputs, names, strict=True):
         try:
-            done.append(_one(path, name, network, device, args))
+            done.append(_one(path, name, method, device, args))
         except LaminarError as error:
             if args.verbose:
                 raise
@@ -97,6 +98,20 @@ def run(args: argparse.Namespace) -> int:
     if failed and len(args.inputs) > 1:
         print(f"laminar: {len(failed)} of {len(args.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _method(args: argparse.Namespace) -> Method:
+    """The network or the classical method; `args.label` names it in files and figures."""
+    from laminar.classical import METHODS as classical
+    from laminar.models import load
+
+    if args.method != "network":
+        if args.model is not None:
+            raise ConfigError(f"--model does nothing with --method {args.method}")
+        args.label = args.method
+        return classical[args.method]
+    args.label = args.model or "default"
+    return load(args.label)
 
 
 _UNDERSAMPLING = {"mask": "equispaced-fraction", "calibration_lines": 14, "seed": 0, "mask_axis": "auto"}
@@ -122,7 +137,7 @@ def check_device(name: str) -> str:
     return name
 
 
-def _one(path: Path, name: str, network: UnrolledNetwork, device: str, args: argparse.Namespace) -> _Done:
+def _one(path: Path, name: str, method: Method, device: str, args: argparse.Namespace) -> _Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
     from laminar.data.formats import stream
     from laminar.files import replacing
@@ -131,7 +146,7 @@ def _one(path: Path, name: str, network: UnrolledNetwork, device: str, args: arg
     scan = full if args.acceleration is None else _undersample(full, args)
     with replacing(args.out / f"{name}.h5") as file, replacing(args.out / f"{name}.png") as picture:
         started = time.perf_counter()
-        _write_slices(file, name, scan, network, device, args)
+        _write_slices(file, name, scan, method, device, args)
         seconds = time.perf_counter() - started
         magnitude = _magnitude(file)
         metrics = _draw(picture, name, magnitude, None if args.acceleration is None else full, scan, args)
@@ -139,13 +154,11 @@ def _one(path: Path, name: str, network: UnrolledNetwork, device: str, args: arg
     return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
 
 
-def _write_slices(
-    file: Path, name: str, scan: LazyScan, network: UnrolledNetwork, device: str, args: argparse.Namespace
-) -> None:
+def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device: str, args: argparse.Namespace) -> None:
     from laminar.reconstruction import reconstruct_slices
     from laminar.store import writing_reconstruction
 
-    slices = reconstruct_slices(scan, network, keep_trajectory=args.trajectory, device=device)
+    slices = reconstruct_slices(scan, method, keep_trajectory=args.trajectory, device=device)
     attributes = _attributes(scan, args)
     log: list[str] = []
     with (
@@ -184,7 +197,7 @@ def _draw(
     reference = torch.cat([reference_image(full.slice(index)) for index in range(full.n_slices)])
     metrics = fastmri_metrics(magnitude, reference)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
-    comparison_figure({args.model: magnitude}, reference, {args.model: metrics}, picture, title)
+    comparison_figure({args.label: magnitude}, reference, {args.label: metrics}, picture, title)
     return metrics
 
 
@@ -212,7 +225,7 @@ def _attributes(scan: LazyScan, args: argparse.Namespace) -> dict[str, Any]:
 
     attributes = {
         "laminar": __version__,
-        "model": str(args.model),
+        "model" if args.method == "network" else "method": args.label,
         "acceleration": scan.measured_acceleration,
     }
     if args.acceleration is not None:
