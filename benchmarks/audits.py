@@ -3,9 +3,9 @@
     python -m benchmarks.audits --train          600 steps each, seed 0, the setting of benchmarks.presets
     python -m benchmarks.audits                  audit what was trained, and the model that ships
 
-The record of each audit goes to results/audits/, its page stays under runs/audits/pages/. The VarNet of the `fastmri` package has 5
-cascades, 9 channels and 3 pools, so that it is of the size of the others; it learns its own sensitivities and is
-trained on the magnitude that it returns, with L1 + 0.05 (1 - SSIM) like the others.
+The record of each audit goes to results/audits/, its page stays under runs/audits/pages/. The VarNet of the `fastmri`
+package has 5 cascades, 9 channels and 3 pools, so that it is of the size of the others; it learns its own sensitivities
+and is trained on the magnitude that it returns, with L1 + 0.05 (1 - SSIM) like the others.
 """
 
 from __future__ import annotations

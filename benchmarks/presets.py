@@ -4,8 +4,8 @@
     python -m benchmarks.presets --collect                   the table over the seeds that were trained
 
 All are trained on the same simulated brains (R = 4 to 6, 6 coils, 128 lines), batch by batch, with the same
-objective: L1 + 0.05 (1 - SSIM), FLAT also with its alignment 0.1. Learning rate and batch size are those with which FLAT
-was developed; nothing was tuned for the others. What comes from which part of FLAT: benchmarks.alignment.
+objective: L1 + 0.05 (1 - SSIM), FLAT also with its alignment 0.1. Learning rate and batch size are those with which
+FLAT was developed; nothing was tuned for the others. What comes from which part of FLAT: benchmarks.alignment.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from laminar.flow import DataStep
-from laminar.operators import LinearOperator, solve
+from laminar.operators import LinearOperator
 
 Denoiser = Callable[[Tensor], Tensor]
 
@@ -33,10 +33,10 @@ class Measurement:
 
     def proximal(self, center: Tensor, weight: Tensor) -> Tensor:
         """`(A^H A + w I)^(-1) (A^H y + w center)`, by conjugate gradient from the center."""
-        return solve(
-            lambda x: self.operator.gram(x) + weight * x,
+        return self.operator.solve_regularized(
             self.back_projection + weight * center,
-            start=center,
+            weight,
+            center,
             iterations=self.cg_iterations,
             tolerance=self.cg_tolerance,
         )

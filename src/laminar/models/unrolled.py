@@ -31,7 +31,7 @@ from laminar.models.coefficients import CoefficientValues, FlowCoefficients, Fre
 from laminar.models.config import RegularizerConfig, UnrolledConfig
 from laminar.models.data_steps import Measurement, advance, endpoint
 from laminar.networks import CNN, UNet
-from laminar.operators import LinearOperator, solve
+from laminar.operators import LinearOperator
 
 Edit = Callable[[int, Tensor], Tensor]
 
@@ -219,8 +219,8 @@ class UnrolledNetwork(nn.Module):
         if self.config.source == "pseudo-inverse":
             return pseudo_inverse(scan.y, scan.operator, iterations)
         variance = scan.noise_level**2 + self.config.noise_floor**2
-        weight = _per_image(variance / self.config.source_std**2, scan.back_projection)
-        return solve(lambda x: scan.operator.gram(x) + weight * x, scan.back_projection, iterations=iterations)
+        weight = variance / self.config.source_std**2
+        return scan.operator.solve_regularized(scan.back_projection, weight, iterations=iterations)
 
 
 def _per_image(values: Tensor, x: Tensor) -> Tensor:
