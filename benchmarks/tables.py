@@ -206,6 +206,90 @@ def theory() -> str:
     return markdown(["file", "test", "tolerance", "worst error"], rows)
 
 
+def spread(values: list[float], digits: int = 2, unit: float = 1.0) -> str:
+    """Median, and in brackets the least and greatest."""
+    middle, low, high = (f"{value * unit:.{digits}f}" for value in values)
+    return f"{middle} ({low} to {high})"
+
+
+def same_weights(task: str) -> str:
+    rows = [
+        [
+            name,
+            spread(row["seconds"]),
+            spread(row["seconds_ratio"]),
+            spread(row["memory_mb"], 0),
+            spread(row["memory_mb_ratio"]),
+        ]
+        for name, row in result("same_weights")[task]["summary"].items()
+    ]
+    return markdown(["network", "seconds", "ratio", "memory (MB)", "ratio"], rows)
+
+
+def calibration() -> str:
+    rows = [
+        [
+            f"{row['coils']:.0f}",
+            f"{row['size']:.0f}",
+            f"{1e3 * row['laminar_s']:.0f}",
+            f"{1e3 * row['bart_s']:.0f}",
+            f"{row['ratio']:.2f}",
+            f"{row['error']:.0e}",
+        ]
+        for row in result("calibration")["rows"]
+    ]
+    return markdown(["coils", "matrix", "Laminar (ms)", "BART (ms)", "ratio", "difference of the maps"], rows)
+
+
+def operators() -> str:
+    rows = [
+        [
+            name,
+            who,
+            spread(row["seconds"], 1, 1e3),
+            spread(row["seconds_ratio"]),
+        ]
+        for name, table in result("operators")["operations"].items()
+        for who, row in table.items()
+    ]
+    return markdown(["operation", "by", "ms", "ratio"], rows)
+
+
+def growth() -> str:
+    found = result("growth")
+    names = ("A^H A", "solve", "network")
+    rows = []
+    for axis in ("coils", "matrix"):
+        for row in found[axis]["rows"]:
+            cells = [f"{1e3 * row[name]['seconds']:.1f} / {row[name]['memory_mb']:.0f}" for name in names]
+            rows.append([f"{row['coils']}", f"{row['size']}", *cells])
+    slopes = found["coils"]["exponents"]["coils"]
+    rows.append(["**exponent**", "", *(f"**{slopes[name]['seconds']:.2f}**" for name in names)])
+    return markdown(["coils", "matrix", *(f"{name} (ms / MB)" for name in names)], rows)
+
+
+def readers() -> str:
+    rows = [
+        [name, *(f"{row['megabytes_per_second'][who]:.0f}" for who in ("Laminar", "plain"))]
+        for name, row in result("readers")["formats"].items()
+    ]
+    return markdown(["format", "Laminar (MB/s)", "the same bytes by h5py or NumPy (MB/s)"], rows)
+
+
+def ceilings() -> str:
+    rows = [
+        [
+            name,
+            f"{1e3 * row['seconds']:.1f}",
+            f"{row['gflop_per_second']:.0f}",
+            f"{row['gb_per_second']:.1f}",
+            f"{100 * row['of_ceiling']:.0f} %" if "of_ceiling" in row else "",
+        ]
+        for name, row in result("ceilings")["rates"].items()
+    ]
+    return markdown(["operation", "ms", "GFLOP/s", "GB/s", "of its ceiling"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "measured_rss": lambda: measured("rss"),
     "measured_combined": lambda: measured("combined"),
@@ -216,6 +300,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "alignment": alignment,
     "audits": audits,
     "theory": theory,
+    "same_weights_inference": lambda: same_weights("inference"),
+    "same_weights_training": lambda: same_weights("training"),
+    "calibration": calibration,
+    "operators": operators,
+    "growth": growth,
+    "readers": readers,
+    "ceilings": ceilings,
 }
 
 
