@@ -5,45 +5,107 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from laminar.operators.fourier import IMAGE_AXES, fft2c, ifft2c
-from laminar.operators.linear import LinearOperator
+from laminar.operators.fourier import IMAGE_AXES, circulant, fft2c, ifft2c, real_spectrum
+from laminar.operators.linear import LinearOperator, squared_norm
+from laminar.operators.lines import LineSystems
+
+# Bytes of coil images in work at a time: what stays in a core's cache, or fills a GPU.
+_WORKSPACE = {"cpu": 2**20}
+_WORKSPACE_ELSEWHERE = 2**28
 
 
 class Encoding(LinearOperator):
     """`y = M F S x`: sensitivities, centered unitary Fourier transform, sampling.
 
     Shapes: image (batch, y, x); k-space (batch, coil, y, x); `sensitivities` (batch, coil, y, x) with
-    `sum_coil |S|^2 <= 1`, hence `||A|| <= 1`; `mask` bool (batch or 1, y, x), true = acquired.
+    `sum_coil |S|^2 <= 1`, hence `||A|| <= 1`; `mask` bool (batch or 1, y, x), true = acquired. `workspace` bounds the
+    bytes of coil images in work at a time (at least one coil, or one image line); results do not depend on it.
 
     `gram` uses that `F^H M F` is a circulant product: the shifts cancel, and an axis along which the mask is
-    constant needs no transform at all, which halves the work for line masks.
+    constant needs no transform at all. Then image lines along the other axis do not mix either: `gram` takes them
+    block by block, and `solve_regularized` solves them as small systems of their own (`laminar.operators.lines`).
     """
 
-    def __init__(self, mask: Tensor, sensitivities: Tensor) -> None:
+    def __init__(self, mask: Tensor, sensitivities: Tensor, workspace: int | None = None) -> None:
         if mask.ndim != 3 or mask.shape[-2:] != sensitivities.shape[-2:] or sensitivities.ndim != 4:
             raise ValueError(
                 "Encoding needs a mask (batch or 1, y, x) and sensitivities (batch, coil, y, x); "
                 f"got {tuple(mask.shape)} and {tuple(sensitivities.shape)}"
             )
         self.mask, self.sensitivities = mask, sensitivities
+        self.workspace = workspace or _WORKSPACE.get(sensitivities.device.type, _WORKSPACE_ELSEWHERE)
         self._conjugate = sensitivities.conj().resolve_conj()
         self._axes = tuple(axis for axis in IMAGE_AXES if not _constant_along(mask, axis))
-        spectrum = torch.fft.ifftshift(mask, dim=self._axes) if self._axes else mask
-        self._spectrum = spectrum.unsqueeze(1).to(sensitivities.real.dtype)
+        self._spectrum = real_spectrum(self._sampled().unsqueeze(1), sensitivities)
+        self._systems: LineSystems | None = None
+
+    @property
+    def _line_axis(self) -> int | None:
+        """The image axis, -2 or -1, along which the mask is constant."""
+        return next((axis for axis in IMAGE_AXES if axis not in self._axes), None)
+
+    def _sampled(self) -> Tensor:
+        """The mask, not centered, with one entry along an axis on which it is constant."""
+        mask = torch.fft.ifftshift(self.mask, dim=self._axes) if self._axes else self.mask
+        for axis in set(IMAGE_AXES) - set(self._axes):
+            mask = mask.narrow(axis, 0, 1)
+        return mask
 
     def forward(self, x: Tensor) -> Tensor:
-        return fft2c(self.sensitivities * x.unsqueeze(1)) * self.mask.unsqueeze(1)
+        image, mask = x.unsqueeze(1), self.mask.unsqueeze(1)
+        return torch.cat([fft2c(maps * image) * mask for maps in self._split(self.sensitivities, 1)], 1)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return (self._conjugate * ifft2c(y * self.mask.unsqueeze(1))).sum(1)
+        mask = self.mask.unsqueeze(1)
+        parts = zip(self._split(self._conjugate, 1), self._split(y, 1), strict=True)
+        return _total([(conjugate * ifft2c(kspace * mask)).sum(1) for conjugate, kspace in parts])
 
     def gram(self, x: Tensor) -> Tensor:
-        coils = self.sensitivities * x.unsqueeze(1)
-        if self._axes:
-            coils = torch.fft.ifftn(torch.fft.fftn(coils, dim=self._axes) * self._spectrum, dim=self._axes)
-        else:
-            coils = coils * self._spectrum
-        return (self._conjugate * coils).sum(1)
+        axis = self._line_axis or 1
+        maps, conjugates = self._split(self.sensitivities, axis), self._split(self._conjugate, axis)
+        if axis == 1:
+            return _total([self._gram(*part, x) for part in zip(maps, conjugates, strict=True)])
+        lines = self._split(x, axis)
+        return torch.cat([self._gram(*part) for part in zip(maps, conjugates, lines, strict=True)], axis)
+
+    def _gram(self, maps: Tensor, conjugate: Tensor, x: Tensor) -> Tensor:
+        return (conjugate * circulant(maps * x.unsqueeze(1), self._spectrum, self._axes)).sum(1)
+
+    def _split(self, tensor: Tensor, axis: int) -> tuple[Tensor, ...]:
+        """Blocks along `axis` whose coil images fit the workspace."""
+        each = self.sensitivities.nbytes // self.sensitivities.shape[axis]
+        blocks: tuple[Tensor, ...] = torch.split(tensor, max(1, self.workspace // each), axis)
+        return blocks
+
+    def invert_regularized(
+        self, rhs: Tensor, weight: Tensor, start: Tensor | None, iterations: int, tolerance: float
+    ) -> Tensor:
+        """Line by line where the mask allows it; then `A^H A` is kept up to `tolerance / 4` in norm."""
+        if len(self._axes) != 1:
+            return super().invert_regularized(rhs, weight, start, iterations, tolerance)
+        residual = rhs if start is None else rhs - self.gram(start) - weight * start
+        goal = tolerance**2 * squared_norm(rhs)
+        systems = self._lines(max(tolerance / 4, 8 * torch.finfo(rhs.dtype).eps))
+        correction = self._turned(systems.solve(self._turned(residual), weight, goal, iterations))
+        return correction if start is None else start + correction
+
+    def _lines(self, dropped: float) -> LineSystems:
+        """The systems of the lines, made once and then kept for every solve that is not stricter."""
+        if self._systems is None or self._systems.dropped > dropped:
+            maps, sampled = self._turned(self.sensitivities.detach()), self._turned(self._sampled())
+            self._systems = LineSystems(maps, sampled[:, 0], dropped, self.workspace)
+        return self._systems
+
+    def _turned(self, images: Tensor) -> Tensor:
+        """The lines along the last axis, or back."""
+        return images if self._line_axis == -2 else images.mT.contiguous()
+
+
+def _total(parts: list[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
 
 
 def _constant_along(mask: Tensor, axis: int) -> bool:

@@ -23,3 +23,21 @@ def ifft2c(kspace: Tensor, axes: tuple[int, ...] = IMAGE_AXES) -> Tensor:
     shifted = torch.fft.ifftshift(kspace, dim=axes)
     image: Tensor = torch.fft.fftshift(torch.fft.ifftn(shifted, dim=axes, norm="ortho"), dim=axes)
     return image
+
+
+def circulant(coils: Tensor, spectrum: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """`F^H diag(spectrum) F coils` along `axes`, both uncentered: the shifts of a centered transform cancel here.
+
+    `spectrum` as `real_spectrum` makes it.
+    """
+    if not axes:
+        return torch.view_as_complex(torch.view_as_real(coils) * spectrum)
+    transformed = torch.fft.fftn(coils, dim=axes)
+    torch.view_as_real(transformed).mul_(spectrum)
+    product: Tensor = torch.fft.ifftn(transformed, dim=axes)
+    return product
+
+
+def real_spectrum(mask: Tensor, like: Tensor) -> Tensor:
+    """`mask` with one value for the real and one for the imaginary part: a complex product with reals is slow."""
+    return mask.to(like.real.dtype).unsqueeze(-1).repeat(*[1] * mask.ndim, 2)

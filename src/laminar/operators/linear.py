@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from laminar.errors import ConfigError
 
 LinearMap = Callable[[Tensor], Tensor]
 
@@ -27,6 +30,39 @@ class LinearOperator(ABC):
     def gram(self, x: Tensor) -> Tensor:
         """`A^H A x`."""
         return self.adjoint(self.forward(x))
+
+    def solve_regularized(
+        self,
+        rhs: Tensor,
+        weight: Tensor | float,
+        start: Tensor | None = None,
+        *,
+        iterations: int,
+        tolerance: float = 0.0,
+    ) -> Tensor:
+        """`(A^H A + w I)^(-1) b` by at most so many iterations, with the exact implicit gradient (`implicit`).
+
+        Shapes: `rhs` and `start` (batch, ...); `weight` one number, or one an image: batch of them in any shape.
+        Stops when `||b - (A^H A + w I) x|| <= tolerance * ||b||` for every image; a subclass may take the tolerance
+        as one of backward error, `tolerance * (||b|| + ||x||)`. The gradient reaches `rhs`, `weight` and the
+        operator. Raises ConfigError for another number of weights.
+        """
+        weight = torch.as_tensor(weight, dtype=rhs.real.dtype, device=rhs.device)
+        if weight.numel() not in (1, len(rhs)):
+            raise ConfigError(f"expected one weight or one an image, {len(rhs)}; got {weight.numel()}")
+        weight = weight.reshape(-1, *[1] * (rhs.ndim - 1))
+
+        def invert(b: Tensor, x: Tensor | None = None) -> Tensor:
+            return self.invert_regularized(b, weight.detach(), x, iterations, tolerance)
+
+        return implicit(lambda x: self.gram(x) + weight * x, invert, rhs, start)
+
+    def invert_regularized(
+        self, rhs: Tensor, weight: Tensor, start: Tensor | None, iterations: int, tolerance: float
+    ) -> Tensor:
+        """What `solve_regularized` computes, without a gradient; a subclass may know a faster way."""
+        normal: LinearMap = lambda x: self.gram(x) + weight * x  # noqa: E731
+        return conjugate_gradient(normal, rhs, start, iterations=iterations, tolerance=tolerance)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.forward(x)
@@ -71,6 +107,11 @@ def wrap(operator: _HasAdjoint) -> LinearOperator:
         raise TypeError(f"an operator needs forward(x) and adjoint(y); {type(operator).__name__} has not")
     unpack: Callable[[Any], Tensor] = lambda out: out[0] if isinstance(out, tuple) else out  # noqa: E731
     return Wrapped(lambda x: unpack(operator.forward(x)), lambda y: unpack(adjoint(y)))
+
+
+def squared_norm(x: Tensor) -> Tensor:
+    """`||x||^2` of each batch entry, (batch,)."""
+    return _inner(x, x).flatten()
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -118,6 +159,7 @@ class _ImplicitGradient(torch.autograd.Function):
         return torch.zeros_like(residual)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return ctx.solver(grads[0]), None
 
@@ -125,23 +167,28 @@ class _ImplicitGradient(torch.autograd.Function):
 def solve(
     normal: LinearMap, rhs: Tensor, start: Tensor | None = None, *, iterations: int, tolerance: float = 0.0
 ) -> Tensor:
-    """`conjugate_gradient` with the exact implicit gradient, in memory that does not grow with the iterations.
+    """`conjugate_gradient` with the exact implicit gradient (`implicit`)."""
+
+    def invert(b: Tensor, x: Tensor | None = None) -> Tensor:
+        return conjugate_gradient(normal, b, x, iterations=iterations, tolerance=tolerance)
+
+    return implicit(normal, invert, rhs, start)
+
+
+def implicit(normal: LinearMap, invert: Callable[..., Tensor], rhs: Tensor, start: Tensor | None = None) -> Tensor:
+    """`x = invert(rhs, start)` that solves `normal(x) = rhs`, in memory that does not grow with the iterations.
 
     With `M x = b` the differential is `dx = M^(-1)(db - dM x)`: one more solve in the backward pass gives the
     gradient of everything that `normal` and `rhs` depend on. It is exact as far as both solves have converged.
     """
     with torch.no_grad():
-        x = conjugate_gradient(normal, rhs, start, iterations=iterations, tolerance=tolerance)
+        x = invert(rhs, start)
     if not torch.is_grad_enabled():
         return x
     residual = rhs - normal(x)
     if not residual.requires_grad:
         return x
-
-    def inverse(gradient: Tensor) -> Tensor:
-        return conjugate_gradient(normal, gradient, iterations=iterations, tolerance=tolerance)
-
-    correction: Tensor = _ImplicitGradient.apply(residual, inverse)  # type: ignore[no-untyped-call]
+    correction: Tensor = _ImplicitGradient.apply(residual, invert)  # type: ignore[no-untyped-call]
     return x + correction
 
 
