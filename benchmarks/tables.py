@@ -156,6 +156,15 @@ def alignment() -> str:
     return markdown(header, rows)
 
 
+def discretized(stated: dict[str, Any] | None) -> str:
+    if stated is None:
+        return "has none"
+    if stated["is_discretization"]:
+        return "yes"
+    steps = " ".join(f"{step:.2f}" for step in stated["relative_steps"])
+    return f"no: steps {steps}"
+
+
 def audits() -> str:
     """What the audits of `benchmarks.audits` say, a row a network."""
     rows = []
@@ -170,7 +179,7 @@ def audits() -> str:
                 f"{record['subject']['parameters'] / 1e6:.2f} M",
                 " ".join(f"{state['psnr']:.1f}" for state in (record["source"], *cascades)),
                 f"{100 * record['monotone_slices']:.0f} %",
-                "no coefficients" if stated is None else f"{record['product_constraint']:.2g}",
+                discretized(stated),
                 " ".join(f"{cascade['implied_time']:.2f}" for cascade in cascades),
                 f"{max(cascade['line_deviation'] for cascade in cascades):.2f}",
                 f"{max(cascade['perturbation_gain'] for cascade in cascades):.2f}",
@@ -182,7 +191,7 @@ def audits() -> str:
         "parameters",
         "PSNR: source, each cascade",
         "slices that never fall",
-        "implied t₀",
+        "coefficients of a flow?",
         "measured times",
         "largest deviation",
         "largest gain",

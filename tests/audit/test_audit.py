@@ -439,9 +439,14 @@ def test_same_seed_same_record(complete: Audit, small: Small) -> None:
     text = json.dumps(complete.record, allow_nan=False)
     assert text == json.dumps(again, allow_nan=False)
     assert text != json.dumps(other, allow_nan=False)
-    for row in complete.record["cascades"]:
-        low, high = row["intervals"]["psnr"]
-        assert low < row["psnr"] < high
+    assert complete.record["cascades"][0]["intervals"]["psnr"] is None  # two slices say nothing of a spread
+
+
+def test_intervals_hold_the_mean_once_there_are_five_slices() -> None:
+    cases = [known_case(seed)[0] for seed in range(5)]
+    record = audit(lambda problem: [0.5 * problem.operator.adjoint(problem.kspace)] * 2, cases).record
+    low, high = record["cascades"][0]["intervals"]["psnr"]
+    assert low < record["cascades"][0]["psnr"] < high
 
 
 def paths(value: Any, path: str = "") -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def subject_of(thing: Any, name: str | None = None) -> Subject:
 
 def _named(model: str) -> Subject:
     module_name, _, attribute = model.partition(":")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
     try:
         thing: Any = importlib.import_module(module_name)
         for part in attribute.split("."):

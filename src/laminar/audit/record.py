@@ -73,9 +73,12 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+FEWEST = 5
+
+
 def _interval(values: Array) -> list[float] | None:
-    """95 % percentile bootstrap of the mean over slices; None for fewer than two."""
-    if len(values) < 2 or not np.isfinite(values).all():
+    """95 % percentile bootstrap of the mean over slices; None for fewer than `FEWEST`, of which it says nothing."""
+    if len(values) < FEWEST or not np.isfinite(values).all():
         return None
     means = np.random.default_rng(BOOTSTRAP_SEED).choice(values, (DRAWS, len(values))).mean(1)
     low, high = np.percentile(means, (2.5, 97.5))

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,7 +143,7 @@ def _is_function(stated: Any) -> bool:
 
 
 def _as_trajectory(result: Any, problem: Problem, name: str) -> Trajectory:
-    if isinstance(result, Tensor):
+    if isinstance(result, Tensor | Iterator):
         result = list(result)
     if isinstance(result, Trajectory):
         trajectory = result

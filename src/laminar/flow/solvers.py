@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError, LaminarError
-from laminar.flow.tableaux import BOGACKI_SHAMPINE, EULER, Tableau
+from laminar.flow.tableaux import BOGACKI_SHAMPINE, EULER, Tableau, named
 from laminar.flow.trajectory import Trajectory
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -79,7 +79,7 @@ def integrate(
     velocity: Velocity,
     x1: Tensor,
     times: Sequence[float | Tensor] | Tensor,
-    tableau: Tableau = EULER,
+    tableau: Tableau | str = EULER,
     *,
     last_euler: bool = False,
 ) -> Trajectory:
@@ -95,7 +95,7 @@ def integrate(
     check_state(x1)
     states, endpoints, nfe, first = [x1], list[Tensor](), 0, None
     for k, (t, after) in enumerate(pairwise(times), 1):
-        method = EULER if last_euler and k == n_steps else tableau
+        method = EULER if last_euler and k == n_steps else named(tableau)
         taken = step(velocity, states[-1], t, after - t, method, first)
         nfe += method.stages - (first is not None)
         first = taken.last if method.first_same_as_last else None
@@ -110,7 +110,7 @@ def integrate_adaptive(
     *,
     start: float = 1.0,
     end: float = 0.0,
-    tableau: Tableau = BOGACKI_SHAMPINE,
+    tableau: Tableau | str = BOGACKI_SHAMPINE,
     rtol: float = 1e-3,
     atol: float = 1e-6,
     max_nfe: int = 1000,
@@ -120,11 +120,13 @@ def integrate_adaptive(
     A step is taken if the root mean square of `error / (atol + rtol max(|x|, |x_new|))` is at most 1 in **every**
     batch entry; otherwise it is tried again, smaller. Batch entries thus share their steps: the hardest one decides.
     The tolerance bounds the error of one step, not of the whole way. `states`, `endpoints` and `times` of the
-    trajectory are those of the accepted steps; `nfe` counts every evaluation. Differentiable with the steps held
-    fixed. Raises ConfigError for a tableau without embedded weights or impossible settings, SolverError (naming the
-    time reached) if the budget `max_nfe` is spent, the step vanishes, or the velocity is not finite.
+    trajectory are those of the accepted steps; `nfe` counts every evaluation. A quotient velocity is 0/0 at t = 0: give
+    it an `end` such as 1e-3, and take the last endpoint. Differentiable with the steps held fixed. Raises ConfigError
+    for a tableau without embedded weights or impossible settings, SolverError (naming the time reached) if the budget
+    `max_nfe` is spent, the step vanishes, or the velocity is not finite.
     """
     check_state(x1)
+    tableau = named(tableau)
     _check_settings(start, end, tableau, rtol, atol, max_nfe)
     states, endpoints, times = [x1], list[Tensor](), [start]
     v1 = _evaluate(velocity, x1, start)
@@ -205,6 +207,8 @@ def _trajectory(
 
 def check_times(times: Sequence[float | Tensor] | Tensor) -> list[float]:
     """`times` as numbers if there are two or more, finite and strictly falling; else ConfigError."""
+    if isinstance(times, int | float):
+        raise ConfigError(f"times to integrate over are a list such as uniform_schedule({times:g}); got {times}")
     grid = [float(t.detach() if isinstance(t, Tensor) else t) for t in times]
     if len(grid) < 2 or not all(math.isfinite(a) and math.isfinite(b) and a > b for a, b in pairwise(grid)):
         raise ConfigError(f"times to integrate over are two or more, finite and strictly falling; got {grid}")

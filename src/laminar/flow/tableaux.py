@@ -137,6 +137,17 @@ DORMAND_PRINCE = Tableau(
     embedded=(5179 / 57600, 0, 7571 / 16695, 393 / 640, -92097 / 339200, 187 / 2100, 1 / 40),
     order=5,
 )
+
+
+def named(method: Tableau | str) -> Tableau:
+    """A tableau, or the one of that name in `TABLEAUX`; ConfigError for another name."""
+    if isinstance(method, Tableau):
+        return method
+    if method not in TABLEAUX:
+        raise ConfigError(f"a solver is a Tableau or one of {', '.join(TABLEAUX)}; got {method!r}")
+    return TABLEAUX[method]
+
+
 TABLEAUX: dict[str, Tableau] = {
     "euler": EULER,
     "midpoint": MIDPOINT,

@@ -33,9 +33,6 @@ from laminar.models.data_steps import Measurement, advance, endpoint
 from laminar.networks import CNN, UNet
 from laminar.operators import LinearOperator
 
-# Of the CG-SENSE source: what is beyond it changes the image less than the truncation at `source_iterations`.
-SOURCE_TOLERANCE = 3e-4
-
 Edit = Callable[[int, Tensor], Tensor]
 
 
@@ -223,9 +220,7 @@ class UnrolledNetwork(nn.Module):
             return pseudo_inverse(scan.y, scan.operator, iterations)
         variance = scan.noise_level**2 + self.config.noise_floor**2
         weight = variance / self.config.source_std**2
-        return scan.operator.solve_regularized(
-            scan.back_projection, weight, iterations=iterations, tolerance=SOURCE_TOLERANCE
-        )
+        return scan.operator.solve_regularized(scan.back_projection, weight, iterations=iterations)
 
 
 def _per_image(values: Tensor, x: Tensor) -> Tensor:
