@@ -18,9 +18,7 @@ from laminar.flow import ROWS
 ROOT = RESULTS.parent
 DOCUMENTS = [
     ROOT / "README.md",
-    ROOT / "docs" / "model-card.md",
-    ROOT / "docs" / "theory.md",
-    ROOT / "docs" / "audit.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("model-card", "theory", "audit", "performance")),
 ]
 AUDITED = {
     "e2e-varnet": "E2E-VarNet, image domain",
