@@ -29,9 +29,9 @@ check: .venv/.installed-dev ## formatting, lint, types and the layers of the hou
 test: check ## all static checks and all tests
 	$(BIN)/pytest -W error
 
-bench: .venv/.installed-dev ## run the benchmarks
-	$(BIN)/python -m benchmarks.numerics
-	$(BIN)/python -m benchmarks.varnet
+bench: .venv/.installed-dev ## run the benchmarks of speed and memory against peers (a quarter of an hour)
+	for name in numerics varnet same_weights operators growth ceilings readers calibration; do \
+		$(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean: ## remove the environment, caches and the output of the demo
 	rm -rf .venv build dist src/*.egg-info laminar-demo

@@ -25,13 +25,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import presets
+from benchmarks.presets import Kept
 from benchmarks.record import RESULTS, mean_interval, write_record
-from laminar.data.stream import Batch, SamplingConfig, SimulationConfig
+from laminar.data.stream import Batch, SimulationConfig
 from laminar.files import write_json
 from laminar.flow.geometry import line_deviation
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, load, preset
 from laminar.runtime import keep_freed_memory
-from laminar.training.config import DataConfig, OptimizerConfig, TrainConfig
+from laminar.training.config import TrainConfig
 from laminar.training.data import Repeated, make_data
 from laminar.training.loop import Learner, evaluate, learner_inputs, make_fabric, train
 from laminar.training.objectives import ObjectiveConfig
@@ -76,30 +78,11 @@ ARMS = {
 def base_config(
     seed: int, steps: int, accelerations: tuple[float, float] = (4.0, 6.0), noise: float = 1.0
 ) -> TrainConfig:
-    usual = SimulationConfig().noise_std
-    simulation = SimulationConfig(
-        anatomy="brain", matrices=[(96, 96)], readout=40, coils=(6, 6), noise_std=(noise * usual[0], noise * usual[1])
-    )
-    sampling = SamplingConfig(["equispaced-fraction"], accelerations, (12, 12), both_axes=False)
-    return TrainConfig(
-        data=DataConfig(simulation=simulation, sampling=sampling, batch_size=4, validation_batches=10, workers=0),
-        optimizer=OptimizerConfig(learning_rate=1.5e-3, warmup=100),
-        steps=steps,
-        seed=seed,
-        validate_every=max(1, steps // 4),
-        accelerator="cpu",
-        threads=1,
-    )
-
-
-class Kept:
-    """A stream whose batches are made once and kept in memory."""
-
-    def __init__(self, batches: list[Batch]) -> None:
-        self.batches = batches
-
-    def batch(self, index: int) -> Batch:
-        return self.batches[index]
+    """The setting of `benchmarks.presets` on a smaller matrix, with `noise` times the usual noise."""
+    base, (low, high) = presets.base_config(seed, steps), SimulationConfig().noise_std
+    simulation = replace(base.data.simulation, matrices=[(96, 96)], readout=40, noise_std=(noise * low, noise * high))
+    sampling = replace(base.data.sampling, acceleration=accelerations, calibration_lines=(12, 12))
+    return replace(base, data=replace(base.data, simulation=simulation, sampling=sampling))
 
 
 def train_teacher(steps: int) -> None:
