@@ -175,7 +175,7 @@ def _depth(record: Record) -> Finding:
     return safe, (
         f"{fewer}One cascade more: {_db(change[trained + 1], sign=True)}; twice as many: "
         f"{_db(change[2 * trained], sign=True)}. "
-        f"Past its trained depth it loses {'no' if safe else ''} more than {DEPTH_TOLERANCE_DB} dB."
+        f"Past its trained depth it loses {'no ' if safe else ''}more than {DEPTH_TOLERANCE_DB} dB."
     )
 
 
