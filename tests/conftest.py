@@ -4,12 +4,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
 from benchmarks.record import write_errors
 from laminar.cli.main import main
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, save
+
+# No test asserts a wall-clock time: the first call of an operation may be slow, and so may the machine.
+hypothesis.settings.register_profile("laminar", deadline=None)
+hypothesis.settings.load_profile("laminar")
 
 
 @pytest.fixture(scope="session")

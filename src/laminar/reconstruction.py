@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from torch import Tensor
 from laminar.acquisition import Acquisition
 from laminar.data.cropping import center_crop, crop_readout
 from laminar.data.formats import LazyScan
-from laminar.data.noise import estimate_noise_std
+from laminar.data.noise import estimate_noise_std, telling_slices
 from laminar.data.preparation import Problem, prepare
 from laminar.errors import DataFormatError
 from laminar.flow import Trajectory
@@ -25,8 +24,6 @@ from laminar.operators import ifft2c
 Method = UnrolledNetwork | Callable[[Problem], Trajectory]
 Scan = Acquisition | LazyScan
 T = TypeVar("T")
-
-_NOISE_SLICES = 4  # as many as the estimate of a whole volume takes
 
 
 @dataclass(frozen=True)
@@ -148,8 +145,7 @@ def _noise_std(scan: Scan) -> float:
     known = scan.slice(0).noise_std
     if known is not None:
         return known
-    step = math.ceil(scan.n_slices / _NOISE_SLICES)
-    some = [scan.slice(index).kspace for index in range(step // 2, scan.n_slices, step)]
+    some = [scan.slice(index).kspace for index in telling_slices(scan.n_slices)]
     return estimate_noise_std(torch.cat(some), scan.mask)
 
 

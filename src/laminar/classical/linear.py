@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from laminar.flow import zero_filled
 from laminar.operators import LinearOperator, conjugate_gradient
 
-
-def zero_filled(y: Tensor, operator: LinearOperator) -> Tensor:
-    """The back-projection `A^H y`."""
-    return operator.adjoint(y)
+__all__ = ["cg_sense", "zero_filled"]
 
 
 def cg_sense(

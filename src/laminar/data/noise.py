@@ -34,12 +34,17 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
             f"noise needs k-space (slice, coil, y, x) and a mask of acquired samples (y, x); "
             f"got {tuple(kspace.shape)} and {tuple(mask.shape)}"
         )
-    step = math.ceil(len(kspace) / _SLICES)
-    kspace = kspace[step // 2 :: step].detach().to(torch.complex128)
+    kspace = kspace[list(telling_slices(len(kspace)))].detach().to(torch.complex128)
     scale = kspace.abs().amax().clamp_min(1e-300)
     kspace = kspace / scale
     variances = [_edge_of_kspace(kspace, mask), *_air(kspace, mask), *_unexplained(kspace, mask)]
     return float(scale) * math.sqrt(min(variances))
+
+
+def telling_slices(n_slices: int) -> range:
+    """Which slices of a volume tell its noise level: a few, evenly spread."""
+    step = math.ceil(n_slices / _SLICES)
+    return range(step // 2, n_slices, step)
 
 
 def _quietest_band(power: Tensor) -> float:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError
+from laminar.flow.path import relative_steps
 
 DataStep = Literal[
     "proximal",
@@ -157,8 +158,7 @@ def _by_cascade(data_step: str, steps: Tensor, values: Tensor, form: Callable[[R
 
 def cascade_steps(data_step: DataStep, times: Tensor) -> Tensor:
     """The steps (N,) between times (N + 1,): `h_k = |delta_k| / t_{k+1}`, in the paper's form `|delta_k|`."""
-    sizes = times[:-1] - times[1:]
-    return sizes if data_step == "paper" else sizes / times[:-1]
+    return times[:-1] - times[1:] if data_step == "paper" else relative_steps(times)
 
 
 def implied_times(steps: Tensor) -> Tensor:
