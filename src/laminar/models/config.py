@@ -171,22 +171,3 @@ def nearest(name: str, valid: list[str]) -> str:
     """`; did you mean 'x'?`, or nothing if no valid name is near."""
     close = difflib.get_close_matches(name, valid, 1, 0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(valid)}"
-
-
-PRESETS: dict[str, UnrolledConfig] = {
-    "flat": UnrolledConfig(),
-    "varnet": UnrolledConfig(data_step="gradient", coefficients="free", source="zero-filled", data_weight=1.0),
-    "modl": UnrolledConfig(coefficients="free", shared=True, source="zero-filled", data_weight=0.05, cg_iterations=10),
-}
-
-
-def preset(name: str, **changes: Any) -> UnrolledConfig:
-    """A named network; `changes` replace single settings.
-
-    `flat`: FLAT (arXiv 2512.03020) with the proximal endpoint and a CG-SENSE source in place of the paper's explicit
-    step; `varnet`: the form of E2E-VarNet in the image domain (arXiv 2004.06688, no learned sensitivities); `modl`: the
-    form of MoDL (arXiv 1712.02862), one regularizer for all cascades, told the time. Raises ConfigError.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}{nearest(name, list(PRESETS))}")
-    return PRESETS[name].changed(**changes)
