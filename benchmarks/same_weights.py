@@ -53,7 +53,8 @@ def network_and_data(variant: str, device: str) -> tuple[torch.nn.Module, tuple[
     kspace = kspace / kspace.abs().max()
     target = torch.zeros(1, SIZE, SIZE, device=device)
     if variant.startswith("Laminar"):
-        network = VarNet.from_fastmri(network.state_dict(), checkpoint="checkpoint" in variant)
+        network = VarNet.from_fastmri(network.state_dict())
+        network.recompute = "checkpoint" in variant
         return network.to(device), (kspace, lines.expand(1, SIZE, -1), CALIBRATION_LINES), target
     channels = torch.view_as_real(kspace).contiguous()
     return network.to(device), (channels, lines.view(1, 1, 1, SIZE, 1), CALIBRATION_LINES), target

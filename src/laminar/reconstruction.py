@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,12 +17,14 @@ from laminar.data.cropping import center_crop, crop_readout
 from laminar.data.formats import LazyScan
 from laminar.data.noise import estimate_noise_std, telling_slices
 from laminar.data.preparation import Problem, prepare
-from laminar.errors import DataFormatError
+from laminar.errors import ConfigError, DataFormatError
 from laminar.flow import Trajectory
-from laminar.models import UnrolledNetwork
+from laminar.methods import Method, Solver, of_network
+from laminar.models import UnrolledNetwork, VarNet
 from laminar.operators import ifft2c
+from laminar.uncertainty import Spread
 
-Method = UnrolledNetwork | Callable[[Problem], Trajectory]
+Solvable = Method | UnrolledNetwork | VarNet | Callable[[Problem], Trajectory]
 Scan = Acquisition | LazyScan
 T = TypeVar("T")
 
@@ -32,7 +35,8 @@ class Reconstruction:
 
     `image` complex64 (slice, y, x), in the units of the scan; `trajectory` the states (state, slice, y, x) from the
     source to the image, or None if it was not kept; `times` of the states, or None if the method has none; `nfe`
-    network evaluations a slice; `seconds` of computation; `log` what the reader of the image should know.
+    network evaluations a slice; `seconds` of computation; `log` what the reader of the image should know; `spread`
+    mean and standard deviation (slice, y, x) of the magnitude of the samples, if any were drawn.
     """
 
     image: Tensor
@@ -41,6 +45,7 @@ class Reconstruction:
     nfe: int
     seconds: float
     log: tuple[str, ...]
+    spread: Spread | None = None
 
     @property
     def magnitude(self) -> Tensor:
@@ -59,6 +64,7 @@ class SliceReconstruction:
     nfe: int
     log: tuple[str, ...] = ()
     is_empty: bool = False
+    spread: Spread | None = None
 
     @property
     def image(self) -> Tensor:
@@ -67,22 +73,32 @@ class SliceReconstruction:
 
 def reconstruct(
     scan: Scan,
-    method: Method,
+    method: Solvable,
     *,
     keep_trajectory: bool = True,
+    samples: int = 0,
+    seed: int = 0,
     device: str | torch.device | None = None,
     report: Callable[[int], None] = lambda slices_done: None,
 ) -> Reconstruction:
-    """Reconstruct every slice of a scan with a network, or any callable from a Problem to a Trajectory.
+    """Reconstruct every slice of a scan with a method, a network, or any callable from a Problem to a Trajectory.
 
     Readout oversampling is removed first, and the image is center-cropped to `scan.image_shape`. A slice
     without any signal is returned as zeros, and the log says so. `device` is where the work is done; None is where the
-    network is. Raises DataFormatError if the scan has neither sensitivities nor calibration lines, or if the image
-    is not finite.
+    network is.
+
+    With `samples` of two or more, that many posterior samples are drawn; the image is their mean, `spread` says how
+    far they differ, and the trajectory is that of the first. All randomness comes from `seed`, and sample i of
+    slice j is the same however many there are.
+
+    Raises DataFormatError if the scan has neither sensitivities nor calibration lines, or if the image is not finite,
+    and ConfigError if samples are asked of a method that has none.
     """
     started = time.perf_counter()
     slices = []
-    for done in reconstruct_slices(scan, method, keep_trajectory=keep_trajectory, device=device):
+    for done in reconstruct_slices(
+        scan, method, keep_trajectory=keep_trajectory, samples=samples, seed=seed, device=device
+    ):
         slices.append(done)
         report(len(slices))
     depth = max(len(done.states) for done in slices)
@@ -90,20 +106,29 @@ def reconstruct(
     times, nfe = next(((done.times, done.nfe) for done in reversed(slices) if not done.is_empty), (None, 0))
     log = tuple(line for done in slices for line in done.log)
     seconds = time.perf_counter() - started
-    return Reconstruction(states[-1], states if keep_trajectory else None, times, nfe, seconds, log)
+    spread = Spread.stack([done.spread for done in slices if done.spread is not None]) if samples else None
+    return Reconstruction(states[-1], states if keep_trajectory else None, times, nfe, seconds, log, spread)
 
 
 @torch.no_grad()
 def reconstruct_slices(
-    scan: Scan, method: Method, *, keep_trajectory: bool = True, device: str | torch.device | None = None
+    scan: Scan,
+    method: Solvable,
+    *,
+    keep_trajectory: bool = True,
+    samples: int = 0,
+    seed: int = 0,
+    device: str | torch.device | None = None,
 ) -> Iterator[SliceReconstruction]:
     """The slices of `reconstruct` one after the other, in the memory of one; of two where the device is no CPU.
 
     There the next slice is read and calibrated while the network runs. The noise level is one for the volume, from four
     of its slices. A slice without signal has a single state, zero.
     """
-    device = device or _device(method)
-    solver = _as_callable(method, device)
+    method = as_method(method)
+    solver = _drawn(method, samples) if samples else _single(method.estimate)
+    device = device or method.device
+    method.to(device)
     noise = _noise_std(scan)
 
     def problem(index: int) -> tuple[Acquisition, Problem | None]:
@@ -115,18 +140,55 @@ def reconstruct_slices(
     problems = map(problem, range(scan.n_slices)) if on_cpu else _made_ahead(problem, scan.n_slices)
     for index, (part, ready) in enumerate(problems):
         if ready is None:
-            zero = center_crop(torch.zeros(1, *part.matrix, dtype=torch.complex64), part.image_shape)
-            yield SliceReconstruction(
-                zero, None, 0, (f"slice {index} holds no signal: its image is zero",), is_empty=True
-            )
+            yield _empty(part, index, samples)
             continue
-        trajectory = solver(ready.to(device))
-        kept = trajectory.states if keep_trajectory else trajectory.states[-1:]
-        states = torch.cat(list(kept)).cpu() * ready.scale[:, None, None]
-        states = center_crop(states, part.image_shape)
+        draws = solver(ready.to(device), (seed, index))
+        trajectory = draws[0]
+        images = torch.stack([draw.image for draw in draws])
+        kept = [*(trajectory.states[:-1] if keep_trajectory else ()), images.mean(0)]
+        states = _in_units(torch.cat(kept), ready, part)
         if not bool(torch.isfinite(torch.view_as_real(states[-1])).all()):
             raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
-        yield SliceReconstruction(states, trajectory.times, trajectory.nfe)
+        spread = Spread.of(_in_units(images[:, 0].abs(), ready, part)) if samples else None
+        nfe = sum(draw.nfe for draw in draws)
+        yield SliceReconstruction(states, trajectory.times, nfe, spread=spread)
+
+
+Seeds = tuple[int, int]
+Draws = Callable[[Problem, Seeds], list[Trajectory]]
+
+
+def _single(solve: Solver) -> Draws:
+    return lambda problem, seeds: [solve(problem, _generator(problem, *seeds))]
+
+
+def _drawn(method: Method, samples: int) -> Draws:
+    """`samples` of a method; the generator of each is its own."""
+    if samples < 2:
+        raise ConfigError(f"the spread of samples needs at least 2 of them; got {samples}")
+    if method.draw is None:
+        raise ConfigError(
+            f"{method.name} draws no samples: it takes a sampler, or a network trained with model.source_noise"
+        )
+    draw = method.draw
+    return lambda problem, seeds: [draw(problem, _generator(problem, *seeds, i)) for i in range(samples)]
+
+
+def _generator(problem: Problem, *seeds: int) -> torch.Generator:
+    state = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
+    return torch.Generator(problem.kspace.device).manual_seed(int(state >> 1))
+
+
+def _in_units(images: Tensor, problem: Problem, part: Acquisition) -> Tensor:
+    """Images (..., y, x) of a problem of one slice in the units and the crop of the scan."""
+    return center_crop(images.cpu() * problem.scale.cpu(), part.image_shape)
+
+
+def _empty(part: Acquisition, index: int, samples: int) -> SliceReconstruction:
+    zero = center_crop(torch.zeros(1, *part.matrix, dtype=torch.complex64), part.image_shape)
+    spread = Spread(zero[0].abs(), zero[0].abs(), samples) if samples else None
+    log = (f"slice {index} holds no signal: its image is zero",)
+    return SliceReconstruction(zero, None, 0, log, is_empty=True, spread=spread)
 
 
 def _made_ahead(make: Callable[[int], T], count: int) -> Iterator[T]:
@@ -149,16 +211,14 @@ def _noise_std(scan: Scan) -> float:
     return estimate_noise_std(torch.cat(some), scan.mask)
 
 
-def _device(method: Method) -> torch.device:
-    parameters = method.parameters() if isinstance(method, UnrolledNetwork) else iter(())
-    return next((parameter.device for parameter in parameters), torch.device("cpu"))
-
-
-def _as_callable(method: Method, device: str | torch.device) -> Callable[[Problem], Trajectory]:
-    if not isinstance(method, UnrolledNetwork):
-        return method
-    network = method.to(device)
-    return lambda p: network.trajectory(p.kspace, p.operator, p.noise_level)
+def as_method(thing: Solvable) -> Method:
+    """A network or any callable of a Problem as a `Method`."""
+    if isinstance(thing, Method):
+        return thing
+    if isinstance(thing, UnrolledNetwork | VarNet):
+        return of_network(thing)
+    solve = thing
+    return Method(getattr(thing, "__name__", "callable"), lambda problem, generator: solve(problem))
 
 
 def reference_image(scan: Acquisition) -> Tensor:

@@ -130,7 +130,14 @@ def metrics_table(rows: Iterable[Mapping[str, Any]], title: str | None = None, c
 class _Sheet:
     """A dark page with a grid of image cells, laid out in whole screen pixels from the top left."""
 
-    def __init__(self, shape: Sequence[int], headers: Sequence[bool], columns: int, title: str | None = None) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        headers: Sequence[bool],
+        columns: int,
+        title: str | None = None,
+        footer: bool = False,
+    ) -> None:
         self.zoom = min(4, max(1, round(WIDTH_PIXELS / (columns * shape[1]))))
         self.cell = (self.zoom * shape[0], self.zoom * shape[1])
         self.gap = max(8, self.cell[1] // 45)
@@ -140,7 +147,8 @@ class _Sheet:
         header = round(1.8 * self.font)
         top = self.gap + (round(2.4 * self.font) if title else 0)
         heights = [self.cell[0] + self.gap + header * has for has in headers]
-        *starts, self.height = accumulate(heights, initial=top)
+        *starts, bottom = accumulate(heights, initial=top)
+        self.height = bottom + round(2.2 * self.font) * footer
         self.tops = [start + header * has for start, has in zip(starts, headers, strict=True)]
         self.figure = _new_figure(self.width, self.height)
         if title:
@@ -176,6 +184,21 @@ class _Sheet:
         below = middle + 1.3 * self.font
         self.text(left, below, ends[0], size=0.85, color=QUIET)
         self.text(left + width, below, ends[1], size=0.85, color=QUIET, horizontalalignment="right")
+
+    def scale_below(self, column: int, end: str) -> None:
+        """Draw the scale of the error maps below a column, from 0 to `end`."""
+        left, base = self._left(column), self.height - 0.9 * self.font
+        width = round(0.4 * self.cell[1])
+        ramp = np.tile(np.linspace(0, 1, width), (max(4, round(0.7 * self.font)), 1))
+        self.text(left, base, "0", size=0.85, color=QUIET)
+        self._pixels(ramp, left + round(1.1 * self.font), round(base), 1.0, "inferno")
+        self.text(left + width + 1.6 * self.font, base, end, size=0.85, color=QUIET)
+
+    def legend_below(self, column: int, colors: Mapping[str, tuple[float, float, float]]) -> None:
+        """Name colors below a column, each in itself."""
+        left, base = self._left(column), self.height - 0.9 * self.font
+        for place, (label, color) in enumerate(colors.items()):
+            self.text(left + place * self.cell[1] / len(colors), base, label, size=0.85, color=color)
 
     def text(self, x: float, y: float, text: str, size: float = 1.0, outline: bool = False, **style: Any) -> None:
         """Write `text` with its baseline at y pixels below the top, `size` times the font of the page."""

@@ -12,23 +12,41 @@ import numpy as np
 
 from laminar.files import writing_hdf5
 from laminar.reconstruction import SliceReconstruction
+from laminar.uncertainty import Calibration, Spread
 
 
 @contextmanager
 def writing_reconstruction(
-    path: Path, n_slices: int, attributes: Mapping[str, Any], *, trajectory: bool = False
+    path: Path,
+    n_slices: int,
+    attributes: Mapping[str, Any],
+    *,
+    trajectory: bool = False,
+    level: float = 0.9,
+    calibration: Calibration | None = None,
 ) -> Iterator[Callable[[SliceReconstruction], None]]:
     """A function that writes the next slice of a reconstruction into HDF5, which becomes `path` after the last.
 
     `reconstruction` (magnitude float32 (slice, y, x), as fastMRI's evaluation reads it), `reconstruction_complex`,
     and with `trajectory` the states (state, slice, y, x) and their times. No slice stays in memory.
 
-    The same reconstruction gives the same bytes. Raises LaminarError if the file cannot be written.
+    Slices that bring a spread add, float32 (slice, y, x) in the units of the scan, `uncertainty_std` and the ends
+    `interval_lower` and `interval_upper` of the intervals of `level`, widened by a `calibration` if there is one.
+
+    The same reconstruction gives the same bytes. Raises LaminarError if the file cannot be written, ConfigError for a
+    calibration of another level or number of samples.
     """
     with writing_hdf5(path) as file:
         file.attrs.update(dict(attributes))
         written = iter(range(n_slices))
-        yield lambda done: _write(file, next(written), n_slices, done, trajectory)
+
+        def write(done: SliceReconstruction) -> None:
+            index = next(written)
+            _write(file, index, n_slices, done, trajectory)
+            if done.spread is not None:
+                _write_spread(file, index, n_slices, done.spread, level, calibration)
+
+        yield write
 
 
 def _write(file: h5py.File, index: int, n_slices: int, done: SliceReconstruction, trajectory: bool) -> None:
@@ -40,3 +58,21 @@ def _write(file: h5py.File, index: int, n_slices: int, done: SliceReconstruction
         file.require_dataset("trajectory", states, np.complex64, exact=True)[:, index] = done.states.numpy()
         if done.times is not None and "times" not in file:
             file["times"] = done.times.cpu().numpy()
+
+
+def _write_spread(
+    file: h5py.File, index: int, n_slices: int, spread: Spread, level: float, calibration: Calibration | None
+) -> None:
+    lower, upper = spread.interval(level, calibration)
+    attributes = {
+        "level": level,
+        "samples": spread.n,
+        "calibration_factor": 1.0 if calibration is None else calibration.factor,
+        "calibration_kind": "none" if calibration is None else calibration.kind,
+    }
+    # No magnitude is negative, so an interval may end at zero and lose nothing.
+    images = {"uncertainty_std": spread.std, "interval_lower": lower.clamp_min(0), "interval_upper": upper}
+    for name, image in images.items():
+        dataset = file.require_dataset(name, (n_slices, *image.shape), np.float32, exact=True)
+        dataset[index] = image.numpy()
+        dataset.attrs.update(attributes)

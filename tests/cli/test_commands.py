@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from laminar.classical import METHODS as classical
-from laminar.cli import simulate
+from laminar.cli import simulate, train
 from laminar.cli.reconstruct import MASKS, METHODS
 from laminar.data.formats import write_fastmri
 from laminar.data.masks import KINDS, make_mask
 from laminar.data.simulation import simulate_slice
 from laminar.data.simulation.phantoms import ANATOMIES
+from laminar.models import PRESETS
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -261,6 +262,28 @@ def test_train_resume_and_use(scans: Path, tmp_path: Path, laminar: Run) -> None
         "--data.kind", "files", "--data.train", f"[{scans}]", "--data.validation", f"[{scans}]",
     )  # fmt: skip
     assert code == 0
+
+
+def test_train_and_resume_a_prior(tmp_path: Path, laminar: Run) -> None:
+    run, data = tmp_path / "run", TINY_RUN[TINY_RUN.index("--data.simulation.matrices") :]
+    model = ["--preset", "prior", "--model.channels", "[4,6]"]
+    code, text, _ = laminar("train", "--out", run, "--steps", 2, *model, *data)
+    assert code == 0
+    assert "validation: loss" in text
+    assert "dB at a noise level" in text
+    code, text, _ = laminar(
+        "train", "--out", run, "--resume", "--steps", 3
+    )  # no preset: the checkpoint says what it is
+    assert code == 0
+    assert "finished at step 3 of 3" in text
+    code, _, error = laminar("train", "--out", tmp_path / "other", *model, *data, "--objective.ssim", 0)
+    assert code == 2
+    assert "'objective.ssim' means nothing for a Prior" in error
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_help_of_train_names_every_preset() -> None:
+    assert tuple(PRESETS) == train.PRESETS
 
 
 @pytest.mark.parametrize(

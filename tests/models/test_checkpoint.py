@@ -8,9 +8,23 @@ import pytest
 import torch
 from torch import nn
 
-from laminar.errors import CheckpointError, LaminarError
-from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, load, save
-from laminar.models.checkpoint import SETTINGS, WEIGHTS, _checksum
+from laminar.errors import CheckpointError, ConfigError, LaminarError
+from laminar.models import (
+    Model,
+    Prior,
+    PriorConfig,
+    RegularizerConfig,
+    UnrolledConfig,
+    UnrolledNetwork,
+    VarNet,
+    VarNetConfig,
+    build,
+    load,
+    load_any,
+    load_prior,
+    save,
+)
+from laminar.models.checkpoint import SETTINGS, WEIGHTS, _checksum, find, read_settings
 
 
 @pytest.fixture
@@ -26,18 +40,47 @@ def network(**settings: object) -> UnrolledNetwork:
     )
 
 
-@pytest.mark.parametrize("settings", [{}, {"coefficients": "learned", "shared": True}, {"coefficients": "free"}])
-def test_round_trip_and_same_bytes(tmp_path: Path, settings: dict[str, object]) -> None:
-    net = network(**settings)
+MODELS: dict[str, Callable[[], Model]] = {
+    "flow": network,
+    "learned": lambda: network(coefficients="learned", shared=True),
+    "free": lambda: network(coefficients="free"),
+    "varnet": lambda: VarNet(VarNetConfig(2, 3, 1, 2, 1)),
+    "prior": lambda: Prior(PriorConfig(channels=[4, 6], embedding=8)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_round_trip_and_same_bytes(tmp_path: Path, name: str) -> None:
+    net = MODELS[name]()
     save(net, tmp_path / "a", {"note": 1})
     save(net, tmp_path / "b", {"note": 1})
-    again = load(tmp_path / "a")
+    again = load_any(tmp_path / "a")
+    assert type(again) is type(net)
     assert again.config == net.config
     assert not again.training
-    for name, tensor in net.state_dict().items():
-        assert torch.equal(again.state_dict()[name], tensor), name
+    for key, tensor in net.state_dict().items():
+        assert torch.equal(again.state_dict()[key], tensor), key
     for file in (WEIGHTS, SETTINGS):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_a_prior_is_no_network_and_a_network_no_prior(folder: Path, tmp_path: Path) -> None:
+    save(MODELS["prior"](), tmp_path / "prior")
+    assert isinstance(load_prior(tmp_path / "prior"), Prior)
+    with pytest.raises(CheckpointError, match="load_prior reads it, --prior takes it"):
+        load(tmp_path / "prior")
+    with pytest.raises(CheckpointError, match="load reads it, --model takes it"):
+        load_prior(folder)
+
+
+def test_only_an_unrolled_network_takes_a_regularizer() -> None:
+    with pytest.raises(ConfigError, match="part of an unrolled network; got one with a PriorConfig"):
+        build(PriorConfig(), nn.Identity())
+
+
+def test_the_network_that_ships_loads_under_its_format() -> None:
+    assert isinstance(load(), UnrolledNetwork)
+    assert read_settings(find("default"))["format"] == "laminar-unrolled-network"
 
 
 def test_a_checkpoint_is_replaced_whole(folder: Path) -> None:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from laminar.errors import CheckpointError, ConfigError
+from laminar.models.config import UnrolledConfig
 from laminar.models.varnet import VarNet
 from laminar.networks.normunet import NormUnet, normalized
-from laminar.operators import fft2c, ifft2c
+from laminar.operators import Encoding, fft2c, ifft2c
+from laminar.operators.linear import Wrapped
 
 SIZES = {"n_cascades": 3, "channels": 3, "pools": 2, "sensitivity_channels": 2, "sensitivity_pools": 3}
 
@@ -93,15 +95,16 @@ def test_equals_the_published_network_beyond_the_padding(published: Callable[...
     assert relative(found, run_published(theirs, kspace, mask)) < 1e-12
 
 
-def test_gradients_equal_the_published_ones_with_and_without_checkpointing(published: Callable[..., Any]) -> None:
+def test_gradients_equal_the_published_ones_with_and_without_recomputing(published: Callable[..., Any]) -> None:
     theirs = published(seed=2)
     kspace, mask = random_scan(2, 2, 3, (35, 42), 2)
     target = torch.rand(2, 35, 42, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     (run_published(theirs, kspace, mask) - target).abs().sum().backward()
     gradients = {name: weight.grad for name, weight in theirs.named_parameters()}
     expected = dict(VarNet.from_fastmri(gradients).named_parameters())
-    for options in ({}, {"checkpoint": True}, {"checkpoint": True, "chunk_bytes": 1}):
+    for recompute, options in ((False, {}), (True, {}), (True, {"chunk_bytes": 1})):
         ours = VarNet.from_fastmri(theirs.state_dict(), **options)
+        ours.recompute = recompute
         (ours(kspace, mask) - target).abs().sum().backward()
         for name, weight in ours.named_parameters():
             # the first data weight acts on nothing and has the gradient 0
@@ -109,29 +112,30 @@ def test_gradients_equal_the_published_ones_with_and_without_checkpointing(publi
             assert difference.abs().max() <= 1e-10 * expected[name].detach().abs().max(), name
 
 
-def test_checkpointing_keeps_no_activations() -> None:
+def test_recomputing_keeps_no_activations() -> None:
     """Bytes that the graph holds: two images a cascade instead of all features."""
     kspace, mask = random_scan(0, 1, 2, (32, 32))
 
-    def kept(**options: Any) -> int:
+    def kept(recompute: bool) -> int:
         found: dict[int, int] = {}
 
         def pack(tensor: Tensor) -> Tensor:
             found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
             return tensor
 
-        network = small_network(**options)
+        network = small_network()
+        network.recompute = recompute
         weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             network(kspace, mask)
         return sum(size for address, size in found.items() if address not in weights)
 
-    assert kept(checkpoint=True) < 0.2 * kept()
+    assert kept(True) < 0.2 * kept(False)
 
 
-def small_network(seed: int = 0, **options: Any) -> VarNet:
-    torch.manual_seed(seed)
-    return VarNet(**SIZES, **options).double()
+def small_network() -> VarNet:
+    torch.manual_seed(0)
+    return VarNet(**SIZES).double()
 
 
 def test_coils_in_chunks_change_nothing() -> None:
@@ -143,26 +147,69 @@ def test_coils_in_chunks_change_nothing() -> None:
         assert relative(network(kspace, mask), whole) < 1e-12
 
 
-def test_trajectory_is_the_combined_image_of_every_k_space() -> None:
-    """The cascades carried out in k-space, as they are published."""
+def random_operator(mask: Tensor, coils: int) -> Encoding:
+    """Sensitivities that are not those of the network."""
+    maps = torch.randn(len(mask), coils, *mask.shape[1:], dtype=torch.complex128)
+    return Encoding(mask, maps / torch.linalg.vector_norm(maps, dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_trajectory_is_the_image_of_every_k_space_in_the_gauge_of_the_operator(turned: bool) -> None:
+    """The cascades carried out in k-space, as they are published; lines along x are the same problem, turned."""
     network = small_network()
     kspace, mask = random_scan(3, 2, 4, (24, 29), 2)
+    operator = random_operator(mask, 4)
+    gauge = operator.sensitivities
     with torch.no_grad():
         network.data_weights[1].fill_(0.4)
-        trajectory = network.trajectory(kspace, mask)
+        if turned:
+            operator = Encoding(mask.mT, gauge.mT)
+        trajectory = network.trajectory(kspace.mT if turned else kspace, operator)
+        states, endpoints = ([x.mT if turned else x for x in xs] for xs in (trajectory.states, trajectory.endpoints))
         maps, k = network.sensitivities(kspace, mask), kspace
         assert relative(maps.abs().square().sum(1), torch.ones(2, 24, 29, dtype=torch.float64)) < 1e-12
-        for x, endpoint, regularizer, weight in zip(
-            trajectory.states[:-1], trajectory.endpoints, network.cascades, network.data_weights, strict=True
+        for state, endpoint, regularizer, weight in zip(
+            states[:-1], endpoints, network.cascades, network.data_weights, strict=True
         ):
-            expected = (maps.conj() * ifft2c(k)).sum(1)
-            update = regularizer(expected)
-            assert relative(x, expected) < 1e-12
-            assert relative(endpoint, expected - update) < 1e-12
-            k = k - weight * mask[:, None] * (k - kspace) - fft2c(maps * update[:, None])
-        assert relative(trajectory.image, (maps.conj() * ifft2c(k)).sum(1)) < 1e-12
+            update = fft2c(maps * regularizer((maps.conj() * ifft2c(k)).sum(1))[:, None])
+            assert relative(state, (gauge.conj() * ifft2c(k)).sum(1)) < 1e-12
+            assert relative(endpoint, (gauge.conj() * ifft2c(k - update)).sum(1)) < 1e-12
+            k = k - weight * mask[:, None] * (k - kspace) - update
+        assert relative(states[-1], (gauge.conj() * ifft2c(k)).sum(1)) < 1e-12
         assert relative(network(kspace, mask), torch.linalg.vector_norm(ifft2c(k), dim=1)) < 1e-12
     assert (trajectory.nfe, trajectory.times) == (3, None)
+
+
+def test_gradient_of_the_trajectory_is_exact() -> None:
+    """With respect to data and sensitivities of the operator, through the learned ones, against finite differences."""
+    network = small_network()
+    kspace, mask = random_scan(4, 1, 2, (18, 20))
+    gauge = random_operator(mask, 2).sensitivities
+
+    def loss(kspace: Tensor, gauge: Tensor) -> Tensor:
+        trajectory = network.trajectory(kspace * mask, Encoding(mask, gauge))
+        return sum(
+            (x.abs().square().mean() for x in trajectory.states + trajectory.endpoints), kspace.real.new_zeros(())
+        )
+
+    inputs = (kspace.requires_grad_(), gauge.requires_grad_())
+    assert torch.autograd.gradcheck(loss, inputs, fast_mode=True, atol=1e-8)
+
+
+@pytest.mark.parametrize("silent", ["scan", "coil"])
+def test_no_signal_is_no_trouble(silent: str) -> None:
+    """An empty slice, or a coil that received nothing: finite images and gradients, and zeros stay zeros."""
+    network = small_network()
+    kspace, mask = random_scan(0, 2, 3, (20, 24))
+    mask = mask.expand(2, -1, -1)
+    kspace[0] *= 0 if silent == "scan" else torch.tensor([1, 1, 0])[:, None, None]
+    image, trajectory = network(kspace, mask), network.trajectory(kspace, random_operator(mask, 3))
+    (image.sum() + trajectory.image.abs().sum()).backward()
+    assert bool(image.isfinite().all())
+    assert all(bool(torch.isfinite(weight.grad).all()) for weight in network.parameters() if weight.grad is not None)
+    if silent == "scan":
+        assert image[0].detach().abs().max() < 1e-150
+        assert not trajectory.image[0].any()
 
 
 def test_gradient_of_k_space_is_exact() -> None:
@@ -216,5 +263,13 @@ def test_input_that_does_not_fit_is_refused() -> None:
         network(kspace, torch.eye(20, 24, dtype=torch.bool)[None])
     with pytest.raises(ConfigError, match="1 to 24 calibration lines or None; got 25"):
         network(kspace, mask, 25)
-    with pytest.raises(ConfigError, match=re.escape("at least 1; got (0, 18, 4, 8, 4)")):
-        VarNet(0)
+    with pytest.raises(ConfigError, match="varies along y"):
+        network.trajectory(kspace, random_operator(torch.eye(20, 24, dtype=torch.bool)[None], 2))
+    with pytest.raises(ConfigError, match="an Encoding, with mask and sensitivities; got Wrapped"):
+        network.trajectory(kspace, Wrapped(network, network))
+    with pytest.raises(ConfigError, match="takes no other source"):
+        network.trajectory(kspace, random_operator(mask, 2), source=kspace[:, 0])
+    with pytest.raises(ConfigError, match="n_cascades must be a whole number of at least 1; got 0"):
+        VarNet(n_cascades=0)
+    with pytest.raises(ConfigError, match="expected a VarNetConfig; got UnrolledConfig"):
+        VarNet(UnrolledConfig())  # type: ignore[arg-type]

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from laminar.data.stream import Batch, SamplingConfig, SimulationConfig
 from laminar.errors import CheckpointError, TrainingError
-from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork
+from laminar.models import PriorConfig, RegularizerConfig, UnrolledConfig, VarNetConfig, build
 from laminar.training.config import DataConfig, OptimizerConfig, TrainConfig
 from laminar.training.data import make_data
 from laminar.training.loop import Outcome, learning_rate, make_fabric, train
@@ -44,12 +45,17 @@ FLOW_MATCHING = replace(
 )
 
 
+PRIOR = replace(CONFIG, model=PriorConfig(channels=[4, 6], embedding=8), ema=0.9)
+VARNET = replace(CONFIG, model=VarNetConfig(2, 3, 1, 2, 1), ema=0.5)
+KINDS = {"flat": CONFIG, "flow matching, noisy source": FLOW_MATCHING, "prior": PRIOR, "varnet": VARNET}
+
+
 def run(folder: Path, config: TrainConfig = CONFIG, **options: Any) -> Outcome:
     torch.manual_seed(config.seed)
-    network = UnrolledNetwork(config=config.model)
+    model = build(config.model)
     stream, validation = make_data(config)
     stream = options.pop("stream", stream)
-    return train(make_fabric(config), network, stream, validation, config, RunFolder(folder), **options)
+    return train(make_fabric(config), model, stream, validation, config, RunFolder(folder), **options)
 
 
 def interrupt_at(step: int) -> Any:
@@ -68,8 +74,9 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("config", [CONFIG, FLOW_MATCHING], ids=["flat", "flow matching, noisy source"])
-def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, config: TrainConfig) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, kind: str) -> None:
+    config = KINDS[kind]
     whole = run(tmp_path / "whole", config)
     assert (whole.step, whole.interrupted) == (6, False)
     first = run(tmp_path / "parts", config, report=interrupt_at(2))
@@ -78,15 +85,33 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, config: TrainC
     assert (second.step, second.interrupted) == (3, True)
     run(tmp_path / "parts", config, resume=True)
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
-    assert (tmp_path / "parts/last/optimizer.safetensors").read_bytes() == (
-        tmp_path / "whole/last/optimizer.safetensors"
-    ).read_bytes()
-    assert (tmp_path / "parts/best/model.safetensors").read_bytes() == (
-        tmp_path / "whole/best/model.safetensors"
-    ).read_bytes()
+    stored = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.safetensors")}
+    assert len(stored) == 4 if config.ema else 3
+    for path in stored:
+        assert (tmp_path / "parts" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes(), path
     drop = lambda entry: {k: v for k, v in entry.items() if k != "seconds"}  # noqa: E731
     assert [drop(e) for e in lines(tmp_path / "parts")] == [drop(e) for e in lines(tmp_path / "whole")]
-    assert len(lines(tmp_path / "whole")[0]["validation"]["psnr_per_cascade"]) == 3
+    scores = lines(tmp_path / "whole")[0]["validation"]
+    assert len(scores["psnr_per_level" if kind == "prior" else "psnr_per_cascade"]) == (5 if kind == "prior" else 3)
+
+
+def test_with_ema_the_averaged_weights_are_judged_and_become_best(tmp_path: Path) -> None:
+    run(tmp_path, replace(PRIOR, steps=1))
+    average, last, best = (load_file(tmp_path / name) for name in AVERAGED)
+    assert all(torch.equal(best[name], tensor) for name, tensor in average.items())
+    assert any(not torch.equal(best[name], tensor) for name, tensor in last.items())
+    with pytest.raises(CheckpointError, match=r"averaged weights \(ema\) cannot be switched"):
+        run(tmp_path, replace(PRIOR, steps=2, ema=0.0), resume=True)
+
+
+AVERAGED = ("last/average.safetensors", "last/model.safetensors", "best/model.safetensors")
+
+
+def test_the_best_prior_is_that_of_the_lowest_loss(tmp_path: Path) -> None:
+    run(tmp_path, replace(PRIOR, validate_every=1))
+    losses = [entry["validation"]["loss"] for entry in lines(tmp_path)]
+    card = json.loads((tmp_path / "best" / "model.json").read_text())["card"]
+    assert card["validation"]["loss"] == min(losses)
 
 
 def test_another_seed_is_another_run_and_a_restart_forgets_the_old_one(tmp_path: Path) -> None:

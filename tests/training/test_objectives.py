@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from laminar.errors import ConfigError
 from laminar.flow import Trajectory, interpolate, power_schedule
 from laminar.training.objectives import ObjectiveConfig, alignment, objective
 
@@ -67,3 +68,15 @@ def test_gradients_reach_every_state_but_not_the_source() -> None:
     objective(path, target, ObjectiveConfig(ssim=0.1, alignment=1.0))["loss"].backward()
     assert states[0].grad is None
     assert all(bool(state.grad.any()) for state in states[1:])
+
+
+def test_wrong_weights_and_norms_are_refused() -> None:
+    for name in ("image", "ssim", "alignment", "flow_matching", "symmetry"):
+        with pytest.raises(ConfigError, match=f"objective.{name} must be zero or positive; got -1"):
+            ObjectiveConfig(**{name: -1})
+        with pytest.raises(ConfigError, match=f"objective.{name} must be zero or positive; got nan"):
+            ObjectiveConfig(**{name: float("nan")})
+    with pytest.raises(ConfigError, match="image_norm must be l1 or l2; got 'l3'"):
+        ObjectiveConfig(image_norm="l3")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="alignment_form must be state or velocity or endpoint; got 'path'"):
+        ObjectiveConfig(alignment_form="path")  # type: ignore[arg-type]

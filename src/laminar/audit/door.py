@@ -14,6 +14,7 @@ from torch import nn
 from laminar.audit.fastmri_varnet import load_varnet, of_varnet, refuse_pickle
 from laminar.audit.subject import Subject, as_subject, of_network
 from laminar.errors import ConfigError
+from laminar.models import UnrolledNetwork
 from laminar.models.checkpoint import find, load, read_settings
 
 _NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -35,7 +36,10 @@ def open_subject(model: str, *, fastmri: bool = False) -> Subject:
             f"{model}: expected a checkpoint folder; a state dict of the fastmri package's VarNet needs --fastmri"
         )
     folder = find(model)
-    return of_network(load(folder), folder.name, read_settings(folder)["sha256"])
+    network = load(folder)
+    if isinstance(network, UnrolledNetwork):
+        return of_network(network, folder.name, read_settings(folder)["sha256"])
+    return as_subject(network, folder.name)
 
 
 def subject_of(thing: Any, name: str | None = None) -> Subject:

@@ -18,10 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
-from laminar.audit.subject import Subject, fingerprint, n_parameters
+from laminar.audit.subject import Subject, n_parameters
 from laminar.data.preparation import Problem
 from laminar.errors import CheckpointError, ConfigError
 from laminar.flow import Trajectory
+from laminar.methods import fingerprint
 from laminar.operators import fft2c, ifft2c
 
 NOTES = (

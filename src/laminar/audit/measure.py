@@ -6,6 +6,7 @@ numbered 0 ... N from the source to the result; a value that does not exist is N
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -37,7 +38,7 @@ class Measured:
     `gains`: kind of perturbation to (N,), by the cascade whose input was
     disturbed; `noise`: PSNR for each of `NOISE_CONDITIONS`; `depths`: number of cascades to PSNR; `times`: the
     subject's own times (N + 1,). What the subject does not offer is None. `states` float32 (N + 1, y, x) and `target`
-    (y, x) are magnitudes for pictures.
+    (y, x) are magnitudes for pictures. `nfe` network evaluations and `seconds` of one undisturbed run.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Measured:
     coefficients: Coefficients | None
     states: Tensor
     target: Tensor
+    nfe: int
+    seconds: float
 
 
 def audited_depths(n_cascades: int) -> list[int]:
@@ -61,7 +64,9 @@ def audited_depths(n_cascades: int) -> list[int]:
 @torch.no_grad()
 def measure(subject: Subject, case: Case, seed: int) -> Measured:
     """Everything about one slice. Same subject, case and seed: same numbers."""
+    started = time.perf_counter()
     trajectory = subject.trajectory(case.problem)
+    seconds = time.perf_counter() - started
     coefficients = subject.coefficients_for(case.problem)
     _check_lengths(subject.name, trajectory, coefficients)
     view = _View(case, trajectory)
@@ -78,6 +83,8 @@ def measure(subject: Subject, case: Case, seed: int) -> Measured:
         coefficients=coefficients,
         states=torch.cat(trajectory.states).abs().float(),
         target=case.image[0].abs().float(),
+        nfe=trajectory.nfe,
+        seconds=seconds,
     )
 
 

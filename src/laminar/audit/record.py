@@ -40,6 +40,7 @@ def make_record(
         "source": _state(stacks, 0, ("psnr", "ssim", "data_residual", "data_residual_noise")),
         "reference": {name: float(np.mean([float(s.reference[name]) for s in slices])) for name in slices[0].reference},
         "cascades": _cascades(stacks, slices, coefficients),
+        "nfe": slices[0].nfe,
         "monotone": bool(falls(stacks["psnr"].mean(0)) <= TOLERANCE_DB),
         "monotone_slices": float(np.mean([falls(curve) <= TOLERANCE_DB for curve in stacks["psnr"]])),
         "straightness": _spread(np.array([s.straightness for s in slices])),

@@ -17,7 +17,6 @@ What is not offered is not measured, and never guessed.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,11 +25,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from laminar import methods
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
 from laminar.flow.cascade import DATA_STEPS
-from laminar.models import UnrolledNetwork
+from laminar.methods import Method, fingerprint
+from laminar.models import UnrolledNetwork, VarNet
 
 KEYWORDS = ("edit", "n_cascades")
 
@@ -75,6 +76,10 @@ def as_subject(thing: Any, name: str | None = None) -> Subject:
         return thing
     if isinstance(thing, UnrolledNetwork):
         return of_network(thing, name or "unrolled network")
+    if isinstance(thing, VarNet):
+        thing = methods.of_network(thing, name or "E2E-VarNet in k-space")
+    if isinstance(thing, Method):
+        return of_method(thing)
     if not callable(thing):
         raise ConfigError(f"a subject is a callable of a Problem; got {type(thing).__name__}")
     stated = getattr(thing, "coefficients", None)
@@ -114,6 +119,18 @@ def of_network(network: UnrolledNetwork, name: str, sha256: str | None = None) -
     )
 
 
+def of_method(method: Method) -> Subject:
+    """Any method of ours: its estimate, with the generator of seed 0."""
+    return Subject(
+        solve=method,
+        name=method.name,
+        description=f"method {method.name} of Laminar",
+        kind="method",
+        sha256=method.fingerprint,
+        parameters=method.parameters or None,
+    )
+
+
 def accepted_keywords(function: Callable[..., Any]) -> frozenset[str]:
     """Those of `KEYWORDS` that a callable names among its parameters; `**anything` promises nothing."""
     try:
@@ -122,16 +139,6 @@ def accepted_keywords(function: Callable[..., Any]) -> frozenset[str]:
         return frozenset()
     positional_only = inspect.Parameter.POSITIONAL_ONLY
     return frozenset(key for key in KEYWORDS if key in parameters and parameters[key].kind is not positional_only)
-
-
-def fingerprint(module: nn.Module) -> str:
-    """SHA-256 of names, types, shapes and values of a module's state."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def n_parameters(module: nn.Module) -> int:

@@ -8,17 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.cli.reconstruct import MASKS
+from laminar.cli.methods import METHODS, add_settings, chosen_method
+from laminar.cli.undersampling import MASKS
 from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from laminar.audit import Subject
 
 _EPILOG = """examples:
   laminar audit default
   laminar audit runs/mine/best --data scans/ --acceleration 6 --out audit-mine
   laminar audit mypackage.networks:make_subject
   laminar audit varnet.safetensors --fastmri
+  laminar audit dds --prior runs/prior/best --nfe 19
 
 The protocol of a callable, the keys of audit.json and what each number means: docs/audit.md"""
 
@@ -37,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--fastmri", action="store_true", help="MODEL is a state dict of the fastmri package's VarNet")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: audit-NAME")
     parser.add_argument("--json-only", action="store_true", help="write no page")
+    add_settings(parser.add_argument_group("if MODEL is a classical method or a sampler"))
     group = parser.add_argument_group("on what")
     group.add_argument("--data", nargs="+", type=Path, default=[], metavar="PATH", help=_DATA)
     group.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
@@ -50,17 +55,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
-_MODEL = "a checkpoint folder, a model that ships, package.module:name of a callable, or a .safetensors file"
+_MODEL = (
+    "a checkpoint folder, a model that ships, a method of `laminar reconstruct --method`, package.module:name of a "
+    "callable, or a .safetensors file"
+)
 _DATA = "files or folders of fully sampled scans (default: simulated slices)"
 _NOISE = "noise of the simulated slices, relative to a magnetization of about one (default: 0.01)"
 
 
 def run(args: argparse.Namespace) -> int:
+    import statistics
     import time
 
     from rich.console import Console
 
-    from laminar.audit import ScenarioConfig, audit, make_cases, open_subject
+    from laminar.audit import ScenarioConfig, audit, make_cases
     from laminar.audit_page import check_pictures, write_page
     from laminar.files import write_json
     from laminar.runtime import keep_freed_memory
@@ -71,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         check_pictures()
     keep_freed_memory()
     started = time.perf_counter()
-    subject = open_subject(args.model, fastmri=args.fastmri)
+    subject = _subject(args)
     config = ScenarioConfig(
         data=tuple(args.data),
         slices=args.slices,
@@ -94,8 +103,20 @@ def run(args: argparse.Namespace) -> int:
     for part in _summary(result.record):
         console.print(part)
     written = "audit.json" if args.json_only else "audit.json and audit.html"
+    once = statistics.median(slice_.seconds for slice_ in result.slices)
+    print(f"a reconstruction: {result.record['nfe']} network evaluations, {once:.2f} s a slice (median)")
     print(f"{len(cases)} slices in {time.perf_counter() - started:.0f} s; written to {out}/: {written}")
     return 0
+
+
+def _subject(args: argparse.Namespace) -> Subject:
+    from laminar.audit import open_subject, subject_of
+
+    if args.model in METHODS[1:] and not Path(args.model).exists():
+        return subject_of(chosen_method(args, args.model))
+    if args.prior or args.nfe or args.set:
+        raise ConfigError(f"--prior, --nfe and --set are for classical methods and samplers; {args.model} is neither")
+    return open_subject(args.model, fastmri=args.fastmri)
 
 
 @contextmanager

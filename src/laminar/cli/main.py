@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from laminar import __version__
-from laminar.cli import audit, demo, evaluate, info, reconstruct, simulate, train
+from laminar.cli import audit, calibrate, demo, evaluate, info, reconstruct, simulate, train
 from laminar.errors import LaminarError
 
-VERBS = (demo, reconstruct, train, evaluate, audit, simulate, info)
+VERBS = (demo, reconstruct, train, evaluate, calibrate, audit, simulate, info)
 
 
 def build_parser() -> argparse.ArgumentParser:

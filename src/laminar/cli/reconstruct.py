@@ -7,21 +7,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laminar.cli.methods import add_method_options, chosen_method
+from laminar.cli.undersampling import add_undersampling, describe_mask, settle_undersampling, undersample
 from laminar.errors import ConfigError, LaminarError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from laminar.data.formats import LazyScan
-    from laminar.reconstruction import Method
-
-METHODS = ("network", "zero-filled", "cg-sense", "l1-wavelet", "total-variation", "grappa")
-MASKS = ("random", "equispaced", "equispaced-fraction", "magic", "magic-fraction", "poisson")
+    from laminar.methods import Method
+    from laminar.uncertainty import Calibration
 
 _EPILOG = """examples:
   laminar reconstruct scan.h5 --out images
@@ -41,23 +41,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="scan files")
-    parser.add_argument("--method", choices=METHODS, default="network", help="default: network, the one of --model")
-    parser.add_argument("--model", help="a checkpoint folder, or the one that ships: default")
+    add_method_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
     parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    group = parser.add_argument_group("undersample a fully sampled scan, and report the metrics against it")
-    group.add_argument("--acceleration", type=float, metavar="R", help="nominal acceleration")
-    group.add_argument("--mask", choices=MASKS, help="default: equispaced-fraction")
-    group.add_argument("--calibration-lines", type=int, metavar="N", help="default: 14")
-    group.add_argument("--seed", type=int, metavar="S", help="seed of the mask (default: 0)")
-    group.add_argument("--mask-axis", choices=("auto", "x", "y"), help=_AXIS)
+    group = parser.add_argument_group("draw samples of the posterior, and say how far they differ")
+    group.add_argument("--samples", type=int, default=0, metavar="N", help=_SAMPLES)
+    group.add_argument("--sample-seed", type=int, default=0, metavar="S", help="seed of all noise (default: 0)")
+    group.add_argument("--calibration", type=Path, metavar="FILE", help="made by `laminar calibrate`")
+    group.add_argument("--level", type=float, metavar="P", help="of the intervals; default: 0.9, or the calibrated one")
+    add_undersampling(parser)
     parser.set_defaults(run=run)
 
 
-_AXIS = "the axis to undersample; auto is the one that is not the readout, and x where the file does not say"
+_SAMPLES = "the image is the mean of N samples; also writes their standard deviation and an interval of every pixel"
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,15 @@ def run(args: argparse.Namespace) -> int:
     from laminar.data.formats import scan_name
     from laminar.runtime import keep_freed_memory
 
-    _settle_undersampling(args)
+    settle_undersampling(args)
     keep_freed_memory()
     names = [scan_name(path) for path in args.inputs]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ConfigError(f"two inputs would both be written to {args.out / twice[0]}.h5: reconstruct them apart")
     device = check_device(args.device)
-    method = _method(args)
+    method = chosen_method(args)
+    args.calibrated = _calibration(method, args)
     done: list[_Done] = []
     failed: list[str] = []
     for path, name in zip(args.inputs, names, strict=True):
@@ -94,36 +94,32 @@ def run(args: argparse.Namespace) -> int:
             failed.append(name)
             print(f"laminar: error: {error}", file=sys.stderr)
     if done:
-        _summarize(done, args.out)
+        _summarize(done, args.out, args.samples)
     if failed and len(args.inputs) > 1:
         print(f"laminar: {len(failed)} of {len(args.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
     return 2 if failed else 0
 
 
-def _method(args: argparse.Namespace) -> Method:
-    """The network or the classical method; `args.label` names it in files and figures."""
-    from laminar.classical import METHODS as classical
-    from laminar.models import load
+def _calibration(method: Method, args: argparse.Namespace) -> Calibration | None:
+    """The calibration of the intervals, if one is named, and `args.level` settled."""
+    from laminar.uncertainty import check_fits, read_calibration
 
-    if args.method != "network":
-        if args.model is not None:
-            raise ConfigError(f"--model does nothing with --method {args.method}")
-        args.label = args.method
-        return classical[args.method]
-    args.label = args.model or "default"
-    return load(args.label)
-
-
-_UNDERSAMPLING = {"mask": "equispaced-fraction", "calibration_lines": 14, "seed": 0, "mask_axis": "auto"}
-
-
-def _settle_undersampling(args: argparse.Namespace) -> None:
-    """Fill in the defaults of a mask; without --acceleration, an option of it is a mistake."""
-    for name, default in _UNDERSAMPLING.items():
-        if args.acceleration is None and getattr(args, name) is not None:
-            raise ConfigError(f"--{name.replace('_', '-')} does nothing without --acceleration")
-        if getattr(args, name) is None:
-            setattr(args, name, default)
+    if not args.samples:
+        for name in ("calibration", "level"):
+            if getattr(args, name) is not None:
+                raise ConfigError(f"--{name} does nothing without --samples")
+        return None
+    if args.trajectory:
+        raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
+    if args.calibration is None:
+        args.level = 0.9 if args.level is None else args.level
+        return None
+    calibration = read_calibration(args.calibration)
+    check_fits(calibration, method.fingerprint, args.samples, method=method.kind, settings=dict(method.settings))
+    if args.level not in (None, calibration.level):
+        raise ConfigError(f"{args.calibration} calibrates intervals of level {calibration.level}; got {args.level}")
+    args.level = calibration.level
+    return calibration
 
 
 def check_device(name: str) -> str:
@@ -143,14 +139,20 @@ def _one(path: Path, name: str, method: Method, device: str, args: argparse.Name
     from laminar.files import replacing
 
     full = stream(path, variable=args.variable, axes=args.axes)
-    scan = full if args.acceleration is None else _undersample(full, args)
-    with replacing(args.out / f"{name}.h5") as file, replacing(args.out / f"{name}.png") as picture:
+    scan = full if args.acceleration is None else undersample(full, args)
+    title = f"{name}, R = {scan.measured_acceleration:.1f}"
+    with ExitStack() as written:
+        file, picture = (written.enter_context(replacing(args.out / f"{name}.{kind}")) for kind in ("h5", "png"))
         started = time.perf_counter()
         _write_slices(file, name, scan, method, device, args)
         seconds = time.perf_counter() - started
-        magnitude = _magnitude(file)
-        metrics = _draw(picture, name, magnitude, None if args.acceleration is None else full, scan, args)
-    shape = (scan.n_slices, scan.n_coils, *magnitude.shape[-2:])
+        images = _images(file)
+        reference = None if args.acceleration is None else _reference(full)
+        metrics = _draw(picture, method.name, images["reconstruction"], reference, title)
+        if args.samples:
+            uncertainty = written.enter_context(replacing(args.out / f"{name}-uncertainty.png"))
+            _draw_uncertainty(uncertainty, images, reference, title)
+    shape = (scan.n_slices, scan.n_coils, *images["reconstruction"].shape[-2:])
     return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
 
 
@@ -158,11 +160,25 @@ def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device:
     from laminar.reconstruction import reconstruct_slices
     from laminar.store import writing_reconstruction
 
-    slices = reconstruct_slices(scan, method, keep_trajectory=args.trajectory, device=device)
-    attributes = _attributes(scan, args)
+    slices = reconstruct_slices(
+        scan,
+        method,
+        keep_trajectory=args.trajectory,
+        samples=args.samples,
+        seed=args.sample_seed,
+        device=device,
+    )
+    attributes = _attributes(scan, method, args)
     log: list[str] = []
     with (
-        writing_reconstruction(file, scan.n_slices, attributes, trajectory=args.trajectory) as write,
+        writing_reconstruction(
+            file,
+            scan.n_slices,
+            attributes,
+            trajectory=args.trajectory,
+            level=args.level or 0.9,
+            calibration=args.calibrated,
+        ) as write,
         _progress(name, scan.n_slices) as report,
     ):
         for done, result in enumerate(slices, start=1):
@@ -173,65 +189,58 @@ def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device:
         print(f"{name}: {line}")
 
 
-def _magnitude(file: Path) -> Tensor:
+def _images(file: Path) -> dict[str, Tensor]:
+    """The real images (slice, y, x) of a file that was written."""
     import h5py
     import torch
 
+    names = ("reconstruction", "uncertainty_std", "interval_lower", "interval_upper")
     with h5py.File(file, "r") as written:
-        return torch.from_numpy(written["reconstruction"][()])
+        return {name: torch.from_numpy(written[name][()]) for name in names if name in written}
+
+
+def _reference(full: LazyScan) -> Tensor:
+    import torch
+
+    from laminar.reconstruction import reference_image
+
+    return torch.cat([reference_image(full.slice(index)) for index in range(full.n_slices)])
 
 
 def _draw(
-    picture: Path, name: str, magnitude: Tensor, full: LazyScan | None, scan: LazyScan, args: argparse.Namespace
+    picture: Path, label: str, magnitude: Tensor, reference: Tensor | None, title: str
 ) -> dict[str, float] | None:
     """Draw the picture of a scan; where all samples are known, with the errors, and return the metrics."""
-    import torch
-
     from laminar.metrics import fastmri_metrics
-    from laminar.reconstruction import reference_image
     from laminar.report import comparison_figure, reconstruction_png
 
-    if full is None:
+    if reference is None:
         reconstruction_png(magnitude, picture)
         return None
-    reference = torch.cat([reference_image(full.slice(index)) for index in range(full.n_slices)])
     metrics = fastmri_metrics(magnitude, reference)
-    title = f"{name}, R = {scan.measured_acceleration:.1f}"
-    comparison_figure({args.label: magnitude}, reference, {args.label: metrics}, picture, title)
+    comparison_figure({label: magnitude}, reference, {label: metrics}, picture, title)
     return metrics
 
 
-def _undersample(full: LazyScan, args: argparse.Namespace) -> LazyScan:
-    from laminar.data.masks import make_mask
-    from laminar.data.stream import MOST_ACCELERATED
+def _draw_uncertainty(picture: Path, images: dict[str, Tensor], reference: Tensor | None, title: str) -> None:
+    from laminar.uncertainty_figure import uncertainty_figure
 
-    if full.measured_acceleration > MOST_ACCELERATED:
-        raise ConfigError(
-            f"{full.name}: --acceleration needs a fully sampled scan; this one has R = "
-            f"{full.measured_acceleration:.2f} already"
-        )
-    axis = _mask_axis(full, args)
-    return full.undersample(
-        make_mask(args.mask, full.matrix, args.acceleration, args.calibration_lines, args.seed, axis)
+    ends = {} if reference is None else {"lower": images["interval_lower"], "upper": images["interval_upper"]}
+    uncertainty_figure(
+        images["reconstruction"], images["uncertainty_std"], picture, reference=reference, title=title, **ends
     )
 
 
-def _mask_axis(scan: LazyScan, args: argparse.Namespace) -> int:
-    return {"x": -1, "y": -2, "auto": scan.phase_axis}[args.mask_axis]
-
-
-def _attributes(scan: LazyScan, args: argparse.Namespace) -> dict[str, Any]:
+def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dict[str, Any]:
     from laminar import __version__
 
     attributes = {
         "laminar": __version__,
-        "model" if args.method == "network" else "method": args.label,
+        "model" if args.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
     }
     if args.acceleration is not None:
-        axis = "x" if _mask_axis(scan, args) == -1 else "y"
-        drawn = f"{args.mask} R={args.acceleration:g} n={args.calibration_lines} seed={args.seed} axis={axis}"
-        attributes["mask"] = drawn
+        attributes["mask"] = describe_mask(scan, args)
     return attributes
 
 
@@ -245,7 +254,7 @@ def _progress(name: str, n_slices: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def _summarize(done: list[_Done], out: Path) -> None:
+def _summarize(done: list[_Done], out: Path, samples: int) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -263,3 +272,5 @@ def _summarize(done: list[_Done], out: Path) -> None:
         table.add_row(*cells)
     Console().print(table)
     print(f"written to {out}/: NAME.h5 (reconstruction, reconstruction_complex) and NAME.png")
+    if samples:
+        print("with uncertainty_std, interval_lower and interval_upper in NAME.h5, and NAME-uncertainty.png")

@@ -11,26 +11,29 @@ from laminar.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
+    from laminar.models import ModelConfig
     from laminar.training.config import TrainConfig
 
 
 class Settings:
-    """The parser of TrainConfig, with the defaults of a preset's network."""
+    """The parser of TrainConfig for one kind of model, with what suits it as defaults."""
 
-    def __init__(self, preset_name: str) -> None:
+    def __init__(self, model: ModelConfig) -> None:
         try:
             from jsonargparse import ArgumentParser
         except ImportError as error:
             raise MissingExtraError("jsonargparse", "train") from error
-        from laminar.models import preset
-        from laminar.training.config import TrainConfig
+        from laminar.training.config import TrainConfig, without_meaning
 
+        self._kind, self._without_meaning = type(model).__name__.removesuffix("Config"), without_meaning(model)
+        defaults = asdict(TrainConfig.suited(model))
         self._parser: ArgumentParser = ArgumentParser(prog="laminar train", exit_on_error=False, allow_abbrev=False)
         self._parser.add_argument("--config", action="config", help="a YAML file with settings")
-        self._parser.add_class_arguments(TrainConfig, as_group=False)
-        model = asdict(preset(preset_name))
-        regularizer = {f"model.regularizer.{key}": value for key, value in model.pop("regularizer").items()}
-        self._parser.set_defaults({f"model.{key}": value for key, value in model.items()} | regularizer)
+        # A union of models is beyond the parser: it gets the one that is trained.
+        self._parser.add_class_arguments(type(model), "model")
+        self._parser.add_class_arguments(TrainConfig, as_group=False, skip={"model", *self._without_meaning})
+        known = set(self._parser.get_defaults().keys())
+        self._parser.set_defaults({name: value for name, value in _leaves(defaults).items() if name in known})
 
     def parse(self, arguments: list[str]) -> TrainConfig:
         """TrainConfig from options such as `--config FILE` and `--model.n_cascades 6`. Raises ConfigError."""
@@ -64,5 +67,15 @@ class Settings:
             return message
         group = re.search(r"Group '([\w.]+)'", message)
         name = f"{group[1]}.{unknown[1]}" if group and not unknown[1].startswith(group[1]) else unknown[1]
+        if name.split(".")[0] in self._without_meaning:
+            return f"setting {name!r} means nothing for a {self._kind}"
         valid = [key for key in self._parser.get_defaults().keys() if key != "config"]  # noqa: SIM118
         return f"unknown setting {name!r}{nearest(name, valid)}"
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found

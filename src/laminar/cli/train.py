@@ -1,4 +1,4 @@
-"""`laminar train`: train any configured network on endless simulation or on files."""
+"""`laminar train`: train any configured network, or a prior, on endless simulation or on files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any
 from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
+    from laminar.models import ModelConfig
     from laminar.training.config import TrainConfig
     from laminar.training.loop import Outcome
+
+# The names themselves, so that --help need not import the models.
+PRESETS = ("flat", "varnet", "e2e-varnet", "modl", "dc-cnn", "dc-cnn-soft", "ista-net-plus", "unet", "prior")
 
 _EPILOG = """every setting can be given as --NAME VALUE, dotted where it is nested:
   laminar train --out runs/mine --preset flat --steps 4000 --model.n_cascades 6 --objective.alignment 0.1
   laminar train --out runs/mine --config mine.yaml --data.kind files --data.train '[scans/]'
   laminar train --out runs/mine --resume
+  laminar train --out runs/prior --preset prior
   laminar train --print_config     all settings with their defaults and meaning, as YAML"""
 
 
@@ -32,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder")
-    parser.add_argument("--preset", default="flat", metavar="NAME", help="flat | varnet | modl (default: flat)")
+    parser.add_argument("--preset", default="flat", metavar="NAME", help=f"{' | '.join(PRESETS)} (default: flat)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds")
     parser.add_argument("--print_config", action="store_true", help="print the resolved settings and stop")
@@ -43,28 +48,36 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     from laminar.cli.settings import Settings
     from laminar.files import recover
+    from laminar.models import preset
 
-    settings = Settings(args.preset)
     if args.print_config:
-        print(settings.dump(args.settings, comments=True), end="")
+        print(Settings(preset(args.preset)).dump(args.settings, comments=True), end="")
         return 0
     if args.out is None:
         raise ConfigError("train needs --out DIR, the folder for its results")
     recover(args.out / "last")
+    settings = Settings(_resumed(args.out / "last") if args.resume else preset(args.preset))
     if args.resume:
-        if not (args.out / "last").is_dir():
-            raise ConfigError(f"nothing to resume in {args.out}: it has no checkpoint 'last'")
         args.settings = ["--config", str(args.out / "config.yaml"), *args.settings]
     elif (args.out / "last").exists() and not args.overwrite and "LOCAL_RANK" not in os.environ:
         raise ConfigError(f"{args.out} holds a run already: --resume continues it, --overwrite replaces it")
     return _train(settings.parse(args.settings), settings.dump(args.settings), args)
 
 
+def _resumed(last: Path) -> ModelConfig:
+    """The configuration of the model in the checkpoint `last`."""
+    from laminar.models.checkpoint import configuration, read_settings
+
+    if not last.is_dir():
+        raise ConfigError(f"nothing to resume in {last.parent}: it has no checkpoint 'last'")
+    return configuration(read_settings(last))
+
+
 def _train(config: TrainConfig, text: str, args: argparse.Namespace) -> int:
     import torch
 
     from laminar.files import replacing
-    from laminar.models import UnrolledNetwork
+    from laminar.models import build
     from laminar.runtime import keep_freed_memory
     from laminar.training.data import make_data
     from laminar.training.loop import make_fabric, train
@@ -73,7 +86,7 @@ def _train(config: TrainConfig, text: str, args: argparse.Namespace) -> int:
     keep_freed_memory()
     fabric = make_fabric(config)
     torch.manual_seed(config.seed)
-    network = UnrolledNetwork(config=config.model)
+    model = build(config.model)
     stream, validation = make_data(config)
     if fabric.is_global_zero:
         with replacing(args.out / "config.yaml") as temporary:
@@ -82,7 +95,7 @@ def _train(config: TrainConfig, text: str, args: argparse.Namespace) -> int:
     with _progress(config, quiet=args.quiet or not fabric.is_global_zero) as report:
         outcome = train(
             fabric,
-            network,
+            model,
             stream,
             validation,
             config,
@@ -128,9 +141,18 @@ def _progress(config: TrainConfig, *, quiet: bool) -> Iterator[Callable[[int, di
 def _say(outcome: Outcome, out: Path, steps: int) -> None:
     print(f"{'interrupted' if outcome.interrupted else 'finished'} at step {outcome.step} of {steps}")
     if outcome.validation:
-        cascades = " ".join(f"{value:.2f}" for value in outcome.validation["psnr_per_cascade"])
-        print(f"validation: PSNR {outcome.validation['psnr']:.2f} dB, SSIM {outcome.validation['ssim']:.4f}")
-        print(f"PSNR from the source through the cascades: {cascades}")
+        print(_said(outcome.validation))
     if outcome.interrupted:
         print(f"continue with: laminar train --out {out} --resume")
     print(f"results: {out}/best and {out}/last (checkpoints), {out}/metrics.jsonl, {out}/config.yaml")
+
+
+def _said(scores: dict[str, Any]) -> str:
+    """The scores of a network, or those of a prior, which has no cascades but noise levels."""
+    if "psnr_per_cascade" in scores:
+        cascades = " ".join(f"{value:.2f}" for value in scores["psnr_per_cascade"])
+        quality = f"validation: PSNR {scores['psnr']:.2f} dB, SSIM {scores['ssim']:.4f}"
+        return f"{quality}\nPSNR from the source through the cascades: {cascades}"
+    pairs = zip(scores["noise_levels"], scores["psnr_per_level"], strict=True)
+    denoised = ", ".join(f"{quality:.2f} at {level:.3g}" for level, quality in pairs)
+    return f"validation: loss {scores['loss']:.4f}\nPSNR of the denoised image, in dB at a noise level: {denoised}"

@@ -1,8 +1,28 @@
-"""Unrolled networks and their checkpoints."""
+"""Unrolled networks, the variational network, priors, and their checkpoints."""
 
-from laminar.models.checkpoint import load, save
-from laminar.models.config import RegularizerConfig, UnrolledConfig
-from laminar.models.presets import PRESETS, preset
+from laminar.models.checkpoint import Model, Network, build, load, load_any, load_prior, save
+from laminar.models.config import RegularizerConfig, UnrolledConfig, VarNetConfig
+from laminar.models.presets import PRESETS, ModelConfig, preset
+from laminar.models.prior import Prior, PriorConfig
 from laminar.models.unrolled import UnrolledNetwork
+from laminar.models.varnet import VarNet
 
-__all__ = ["PRESETS", "RegularizerConfig", "UnrolledConfig", "UnrolledNetwork", "load", "preset", "save"]
+__all__ = [
+    "PRESETS",
+    "Model",
+    "ModelConfig",
+    "Network",
+    "Prior",
+    "PriorConfig",
+    "RegularizerConfig",
+    "UnrolledConfig",
+    "UnrolledNetwork",
+    "VarNet",
+    "VarNetConfig",
+    "build",
+    "load",
+    "load_any",
+    "load_prior",
+    "preset",
+    "save",
+]

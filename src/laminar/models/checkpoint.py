@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -18,20 +18,52 @@ from torch import Tensor, nn
 
 from laminar.errors import CheckpointError, ConfigError
 from laminar.files import replacing
-from laminar.models.config import UnrolledConfig
+from laminar.models.config import UnrolledConfig, VarNetConfig
+from laminar.models.presets import ModelConfig
+from laminar.models.prior import Prior, PriorConfig
 from laminar.models.unrolled import UnrolledNetwork
+from laminar.models.varnet import VarNet
 
-FORMAT = "laminar-unrolled-network"
 VERSION = 1
 WEIGHTS, SETTINGS = "model.safetensors", "model.json"
 
+Network = UnrolledNetwork | VarNet
+Model = Network | Prior
 
-def save(network: UnrolledNetwork, folder: str | Path, card: Mapping[str, Any] | None = None) -> None:
-    """Write `network` and its card to `folder`, whole or not at all. Same network, same bytes."""
-    weights = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
-    config = asdict(network.config)
+
+class Kind(NamedTuple):
+    """A kind of model: its settings, and what makes it of them as the keyword `config`."""
+
+    config: type[ModelConfig]
+    model: Callable[..., Model]
+
+
+KINDS = {
+    "laminar-unrolled-network": Kind(UnrolledConfig, UnrolledNetwork),
+    "laminar-varnet": Kind(VarNetConfig, VarNet),
+    "laminar-prior": Kind(PriorConfig, Prior),
+}
+
+
+def build(config: ModelConfig, regularizer: nn.Module | None = None) -> Model:
+    """The untrained model of a configuration; `regularizer` is the module of a user's own, for an unrolled network."""
+    if isinstance(config, UnrolledConfig):
+        return UnrolledNetwork(regularizer, config)
+    if regularizer is not None:
+        raise ConfigError(f"a regularizer is part of an unrolled network; got one with a {type(config).__name__}")
+    return KINDS[_format(config)].model(config=config)
+
+
+def _format(config: ModelConfig) -> str:
+    return next(name for name, kind in KINDS.items() if isinstance(config, kind.config))
+
+
+def save(model: Model, folder: str | Path, card: Mapping[str, Any] | None = None) -> None:
+    """Write `model` and its card to `folder`, whole or not at all. Same model, same bytes."""
+    weights = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    config = asdict(model.config)
     settings = {
-        "format": FORMAT,
+        "format": _format(model.config),
         "version": VERSION,
         "config": config,
         "sha256": _checksum(config, weights),
@@ -49,21 +81,42 @@ def _checksum(config: Any, weights: bytes) -> str:
     return hashlib.sha256(canonical + weights).hexdigest()
 
 
-def load(model: str | Path = "default", regularizer: nn.Module | None = None) -> UnrolledNetwork:
+def load(model: str | Path = "default", regularizer: nn.Module | None = None) -> Network:
     """The network of a checkpoint folder, or the one that ships under the name `default`, ready for inference.
 
     A network around a user's own module needs that module again as `regularizer`. Raises CheckpointError if
-    the folder is incomplete, was changed after it was written, or holds another configuration.
+    the folder is incomplete, was changed after it was written, holds another configuration, or a prior.
     """
+    network = load_any(model, regularizer)
+    if isinstance(network, Prior):
+        raise CheckpointError(f"{find(model)} holds a prior and no network: load_prior reads it, --prior takes it")
+    return network
+
+
+def load_prior(model: str | Path = "prior") -> Prior:
+    """The prior of a checkpoint folder, or one that ships, ready for inference. Raises CheckpointError as `load`."""
+    prior = load_any(model)
+    if not isinstance(prior, Prior):
+        raise CheckpointError(f"{find(model)} holds a network and no prior: load reads it, --model takes it")
+    return prior
+
+
+def load_any(model: str | Path, regularizer: nn.Module | None = None) -> Model:
+    """The model of a checkpoint folder, whatever its kind."""
     folder = find(model)
     settings = read_settings(folder)
     weights = read_weights(folder, settings)
     try:
-        network = UnrolledNetwork(regularizer, UnrolledConfig.from_dict(settings["config"]))
+        loaded = build(configuration(settings), regularizer)
     except (ConfigError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{folder / SETTINGS}: the configuration is not valid: {error}") from error
-    _fill(network, weights, folder)
-    return network.eval()
+    _fill(loaded, weights, folder)
+    return loaded.eval()
+
+
+def configuration(settings: Mapping[str, Any]) -> ModelConfig:
+    """The configuration in what `read_settings` returns. Raises ConfigError if it is not valid."""
+    return KINDS[settings["format"]].config.from_dict(settings["config"])
 
 
 def find(model: str | Path) -> Path:
@@ -88,8 +141,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read as a model: {error}") from error
-    if not isinstance(settings, dict) or settings.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: expected a file of format {FORMAT!r}")
+    if not isinstance(settings, dict) or settings.get("format") not in KINDS:
+        raise CheckpointError(f"{path}: expected a file of format {' or '.join(KINDS)}")
     if settings.get("version") != VERSION:
         raise CheckpointError(f"{path}: expected version {VERSION}; got {settings.get('version')!r}")
     return settings
@@ -109,8 +162,8 @@ def read_weights(folder: Path, settings: Mapping[str, Any]) -> dict[str, Tensor]
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
 
 
-def _fill(network: UnrolledNetwork, weights: Mapping[str, Tensor], folder: Path) -> None:
-    expected = network.state_dict()
+def _fill(model: Model, weights: Mapping[str, Tensor], folder: Path) -> None:
+    expected = model.state_dict()
     wrong = sorted(expected.keys() ^ weights.keys()) or [
         name for name, tensor in expected.items() if tensor.shape != weights[name].shape
     ]
@@ -118,4 +171,4 @@ def _fill(network: UnrolledNetwork, weights: Mapping[str, Tensor], folder: Path)
         raise CheckpointError(f"{folder}: the weights are of another configuration; first difference at {wrong[0]!r}")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
         raise CheckpointError(f"{folder}: the weights hold NaN or Inf")
-    network.load_state_dict(weights)
+    model.load_state_dict(weights)

@@ -27,25 +27,26 @@ class CoefficientValues:
 
 
 class FreeCoefficients(nn.Module):
-    """Every lam_k and eta_k (or w_k) is a parameter of its own, as in E2E-VarNet and MoDL.
+    """Every lam_k and eta_k (or w_k) is a parameter of its own, as in E2E-VarNet; `shared`, there is one, as in MoDL.
 
     Only the gradient step takes a lam_k: elsewhere it would only rescale the regularizer.
     """
 
     nominal: Tensor
 
-    def __init__(self, n_cascades: int, data_step: DataStep, initial: float) -> None:
+    def __init__(self, n_cascades: int, data_step: DataStep, initial: float, shared: bool = False) -> None:
         super().__init__()
+        count = 1 if shared else n_cascades
         self.data_step, self.raw = data_step, data_step in ("gradient", "ista")
-        self.steps = nn.Parameter(torch.ones(n_cascades), requires_grad=data_step == "gradient")
-        start = torch.full((n_cascades,), initial)
+        self.steps = nn.Parameter(torch.ones(count), requires_grad=data_step == "gradient")
+        start = torch.full((count,), initial)
         self.data = nn.Parameter(start if self.raw else start.log(), requires_grad=data_step not in ("hard", "none"))
         self.register_buffer("nominal", torch.tensor(uniform_schedule(n_cascades)[:-1]), persistent=False)
 
     def forward(self, noise_level: Tensor) -> CoefficientValues:
         values = self.data if self.raw else self._positive()
-        data = values[:, None].expand(-1, noise_level.shape[0])
-        return CoefficientValues(None, self.steps, data, self.nominal)
+        data = values[:, None].expand(len(self.nominal), len(noise_level))
+        return CoefficientValues(None, self.steps.expand(len(self.nominal)), data, self.nominal)
 
     def _positive(self) -> Tensor:
         """The closed form at h = 1, except that ADMM then has no weight: there the parameter is its weight."""

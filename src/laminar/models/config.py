@@ -1,40 +1,78 @@
-"""The settings of an unrolled network, and the published networks as named settings."""
+"""The settings of the networks; `laminar.models.presets` names the published ones."""
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self, get_args
 
 from laminar.errors import ConfigError
 from laminar.flow import DATA_STEPS, ENDPOINT_STEPS, TABLEAUX, DataStep, make_schedule
 
+Kind = Literal["unet", "cnn", "normunet", "ista", "custom"]
+TIMED_KINDS = ("unet", "cnn", "custom")
+SEEING_KINDS = ("unet", "custom")
+
 
 @dataclass(frozen=True)
-class RegularizerConfig:
+class Settings:
+    """What the settings of every model can do."""
+
+    @classmethod
+    def of(cls, given: Settings | None, changes: dict[str, Any]) -> Self:
+        """The settings `given`, by default those of the class, with `changes`. Raises ConfigError for another class."""
+        given = cls() if given is None else given
+        if not isinstance(given, cls):
+            raise ConfigError(f"expected a {cls.__name__}; got {type(given).__name__}")
+        return given.changed(**changes)
+
+    def changed(self, **settings: Any) -> Self:
+        """These settings with some replaced; an unknown name is a ConfigError that names the nearest valid one."""
+        return replace(self, **_known(type(self), settings))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `dataclasses.asdict`, with the checks of `changed`."""
+        made = dict(_known(cls, values))
+        for group in fields(cls):
+            kind: Any = group.default_factory
+            if group.name in made and isinstance(kind, type) and issubclass(kind, Settings):
+                made[group.name] = kind.from_dict(made[group.name])
+        return cls(**made)
+
+
+@dataclass(frozen=True)
+class RegularizerConfig(Settings):
     """A built-in regularizer.
 
     Args:
-        kind: unet | cnn; custom stands for a module of the user's own.
-        channels: features of the U-Net at each level, from fine to coarse; the CNN uses the first number.
-        fold: the U-Net works on pixels folded fold x fold into channels, 1 does not fold.
+        kind: unet | cnn | normunet (the published U-Net with instance normalization) | ista (the transforms and
+            threshold of ISTA-Net+); custom stands for a module of the user's own.
+        channels: features of the U-Nets at each level, from fine to coarse, twice as many at each for normunet; the
+            others use the first number.
+        fold: the unet works on pixels folded fold x fold into channels, 1 does not fold.
         depth: convolutions of the CNN.
     """
 
-    kind: Literal["unet", "cnn", "custom"] = "unet"
+    kind: Kind = "unet"
     channels: list[int] = field(default_factory=lambda: [32, 64, 64])
     fold: int = 2
     depth: int = 5
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ConfigError(f"regularizer.kind must be one of {', '.join(get_args(Kind))}; got {self.kind!r}")
         if not self.channels or not all(isinstance(c, int) and c >= 1 for c in self.channels):
             raise ConfigError(f"regularizer.channels must be whole numbers of at least 1; got {self.channels!r}")
         if self.fold < 1 or self.depth < 2:
             raise ConfigError(f"regularizer needs fold >= 1 and depth >= 2; got {self.fold} and {self.depth}")
+        doubled = [self.channels[0] * 2**level for level in range(max(2, len(self.channels)))]
+        if self.kind == "normunet" and self.channels != doubled:
+            raise ConfigError(f"a normunet doubles its channels at each level, as {doubled}; got {self.channels}")
 
 
 @dataclass(frozen=True)
-class UnrolledConfig:
+class UnrolledConfig(Settings):
     """Settings of `UnrolledNetwork`.
 
     Args:
@@ -43,10 +81,14 @@ class UnrolledConfig:
             `laminar.flow.cascade`. The closed forms of `gradient` and `paper` are explicit: with flow coefficients they
             are stable only where `h nu^2 / sigma^2 < 2` and `|delta| / sigma^2 < 2`.
         coefficients: free | flow (closed form) | learned (a learned schedule that stays a discretization).
-        shared: one regularizer with time embedding for all cascades, instead of one each.
+        shared: one regularizer, and one of each free coefficient, for all cascades, instead of one each.
+        time_embedding: a shared regularizer is told the time (unet, cnn).
+        see_source: the regularizer sees the source, without noise, beside the state (unet, custom): what a sampler needs
+            to know of the data where its state is mostly noise.
         solver: euler | midpoint | heun | ralston | rk4 | bogacki_shampine | dormand_prince, the outer scheme. Any but
-            Euler needs one shared regularizer, flow or learned coefficients, and a data step that has a velocity
-            (proximal, gradient_endpoint, none). The last step, whose stages may stand at t = 0, is Euler's.
+            Euler needs one shared regularizer that is told the time, flow or learned coefficients, and a data step
+            that has a velocity (proximal, gradient_endpoint, none). The last step, whose stages may stand at t = 0,
+            is Euler's.
         solver_tolerance: 0 takes one step of the solver a cascade; above 0 its steps are adaptive with this relative
             tolerance (solvers with an embedded estimate).
         solver_max_nfe: most evaluations of an adaptive solver in one cascade.
@@ -71,6 +113,8 @@ class UnrolledConfig:
     data_step: DataStep = "proximal"
     coefficients: Literal["free", "flow", "learned"] = "flow"
     shared: bool = False
+    time_embedding: bool = True
+    see_source: bool = False
     solver: str = "euler"
     solver_tolerance: float = 0.0
     solver_max_nfe: int = 200
@@ -103,6 +147,10 @@ class UnrolledConfig:
         for name in ("noise_floor", "cg_tolerance", "schedule_alpha", "source_noise", "solver_tolerance"):
             if not 0 <= _number(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be zero or positive; got {getattr(self, name)!r}")
+        if self.see_source and self.regularizer.kind not in SEEING_KINDS:
+            raise ConfigError(
+                f"see_source needs a regularizer of kind {' or '.join(SEEING_KINDS)}; got {self.regularizer.kind}"
+            )
         if self.data_step == "paper" and self.coefficients == "free":
             raise ConfigError("data_step 'paper' is a closed form: with free coefficients it is 'gradient'")
         if self.solver != "euler" and not self.continuous:
@@ -123,26 +171,46 @@ class UnrolledConfig:
         return make_schedule(kind, self.n_cascades, self.schedule_alpha, self.schedule_dense_at)
 
     @property
+    def timed(self) -> bool:
+        """Whether one regularizer serves all cascades and is told the time."""
+        return self.shared and self.time_embedding and self.regularizer.kind in TIMED_KINDS
+
+    @property
     def continuous(self) -> bool:
         """Whether the network has a velocity at every time, and not at those of its cascades alone."""
-        return self.shared and self.coefficients != "free" and self.data_step in ENDPOINT_STEPS
+        return self.timed and self.coefficients != "free" and self.data_step in ENDPOINT_STEPS
 
     def needs_continuous(self) -> str:
         """What a velocity at every time needs, and what these settings are, for an error message."""
         return (
-            f"it needs shared=True, coefficients flow or learned, and data_step {' or '.join(ENDPOINT_STEPS)}; "
-            f"got shared={self.shared}, {self.coefficients} and {self.data_step}"
+            f"it needs shared=True, time_embedding=True, a regularizer of kind {' or '.join(TIMED_KINDS)}, "
+            f"coefficients flow or learned, and data_step {' or '.join(ENDPOINT_STEPS)}; got shared={self.shared}, "
+            f"time_embedding={self.time_embedding}, {self.regularizer.kind}, {self.coefficients} and {self.data_step}"
         )
 
-    def changed(self, **settings: Any) -> UnrolledConfig:
-        """These settings with some replaced; an unknown name is a ConfigError that names the nearest valid one."""
-        return replace(self, **_known(UnrolledConfig, settings))
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> UnrolledConfig:
-        """The inverse of `dataclasses.asdict`, with the checks of `changed`."""
-        regularizer = RegularizerConfig(**_known(RegularizerConfig, values.get("regularizer", {})))
-        return cls(**{**_known(cls, values), "regularizer": regularizer})
+@dataclass(frozen=True)
+class VarNetConfig(Settings):
+    """Settings of `VarNet`.
+
+    Args:
+        n_cascades: number of cascades.
+        channels: features of each cascade's U-Net at full resolution, twice as many at each coarser level.
+        pools: its coarser levels.
+        sensitivity_channels: features of the U-Net that estimates the sensitivities.
+        sensitivity_pools: its coarser levels.
+    """
+
+    n_cascades: int = 12
+    channels: int = 18
+    pools: int = 4
+    sensitivity_channels: int = 8
+    sensitivity_pools: int = 4
+
+    def __post_init__(self) -> None:
+        for name in (f.name for f in fields(self)):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be a whole number of at least 1; got {getattr(self, name)!r}")
 
 
 CHOICES: dict[str, tuple[str, ...]] = {

@@ -17,7 +17,8 @@ Denoiser = Callable[[Tensor], Tensor]
 class Measurement:
     """What the data steps know of a scan, and how exactly they solve for it.
 
-    `y` (batch, ...), its `back_projection` `A^H y` (batch, y, x); `noise_level` (batch,), sigma per complex sample.
+    `y` (batch, ...), its `back_projection` `A^H y` (batch, y, x); `noise_level` (batch,), sigma per complex sample;
+    `seen` (batch, y, x) is the source for a regularizer that sees it, without noise.
     """
 
     y: Tensor
@@ -26,6 +27,7 @@ class Measurement:
     noise_level: Tensor
     cg_iterations: int
     cg_tolerance: float
+    seen: Tensor | None = None
 
     def gradient(self, x: Tensor) -> Tensor:
         """`A^H (A x - y)`."""

@@ -5,21 +5,65 @@ from __future__ import annotations
 from typing import Any
 
 from laminar.errors import ConfigError
-from laminar.models.config import UnrolledConfig, nearest
+from laminar.models.config import RegularizerConfig, UnrolledConfig, VarNetConfig, nearest
+from laminar.models.prior import PriorConfig
 
-PRESETS: dict[str, UnrolledConfig] = {
+ModelConfig = UnrolledConfig | VarNetConfig | PriorConfig
+
+_DC_CNN = UnrolledConfig(
+    n_cascades=5,
+    data_step="hard",
+    coefficients="free",
+    source="zero-filled",
+    regularizer=RegularizerConfig(kind="cnn", channels=[64], depth=5),
+)
+
+PRESETS: dict[str, ModelConfig] = {
     "flat": UnrolledConfig(),
     "varnet": UnrolledConfig(data_step="gradient", coefficients="free", source="zero-filled", data_weight=1.0),
-    "modl": UnrolledConfig(coefficients="free", shared=True, source="zero-filled", data_weight=0.05, cg_iterations=10),
+    "e2e-varnet": VarNetConfig(),
+    "modl": UnrolledConfig(
+        coefficients="free",
+        shared=True,
+        time_embedding=False,
+        source="zero-filled",
+        data_weight=0.05,
+        cg_iterations=10,
+    ),
+    "dc-cnn": _DC_CNN,
+    "dc-cnn-soft": _DC_CNN.changed(data_step="soft"),
+    "ista-net-plus": UnrolledConfig(
+        n_cascades=9,
+        data_step="ista",
+        coefficients="free",
+        source="zero-filled",
+        data_weight=0.5,
+        regularizer=RegularizerConfig(kind="ista", channels=[32]),
+    ),
+    "unet": UnrolledConfig(
+        n_cascades=1,
+        data_step="none",
+        coefficients="free",
+        source="zero-filled",
+        regularizer=RegularizerConfig(kind="normunet", channels=[32, 64, 128, 256, 512]),
+    ),
+    "prior": PriorConfig(),
 }
 
 
-def preset(name: str, **changes: Any) -> UnrolledConfig:
-    """A named network; `changes` replace single settings.
+def preset(name: str, **changes: Any) -> ModelConfig:
+    """A named network; `changes` replace single settings. Raises ConfigError for unknown names and settings.
 
-    `flat`: FLAT (arXiv 2512.03020) with the proximal endpoint and a CG-SENSE source in place of the paper's explicit
-    step; `varnet`: the form of E2E-VarNet in the image domain (arXiv 2004.06688, no learned sensitivities); `modl`: the
-    form of MoDL (arXiv 1712.02862), one regularizer for all cascades, told the time. Raises ConfigError.
+    * `flat`: FLAT (arXiv 2512.03020) with the proximal endpoint and a CG-SENSE source in place of the paper's
+      explicit step.
+    * `varnet`: the form of E2E-VarNet in the image domain (arXiv 2004.06688, no learned sensitivities).
+    * `e2e-varnet`: E2E-VarNet in k-space with its sensitivity network (arXiv 2004.06688), for masks of lines.
+    * `modl`: the form of MoDL (arXiv 1712.02862), one regularizer and one data weight for all cascades.
+    * `dc-cnn`: D5C5, a cascade of residual CNNs with hard replacement (arXiv 1704.02422), without biases.
+    * `dc-cnn-soft`: the same for noisy data: sampled k-space becomes `(k + v y) / (1 + v)`, one learned v a cascade.
+    * `ista-net-plus`: ISTA-Net+ (arXiv 1706.07929), 9 phases; `ObjectiveConfig.symmetry` weights its constraint.
+    * `unet`: the U-Net of the fastMRI baseline (arXiv 1811.08839), complex, on the zero-filled image.
+    * `prior`: no network for a measurement but a denoiser for the samplers, in the form of EDM (arXiv 2206.00364).
     """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}{nearest(name, list(PRESETS))}")

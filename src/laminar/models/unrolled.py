@@ -30,7 +30,7 @@ from laminar.flow import (
 from laminar.models.coefficients import CoefficientValues, FlowCoefficients, FreeCoefficients
 from laminar.models.config import RegularizerConfig, UnrolledConfig
 from laminar.models.data_steps import Measurement, advance, endpoint
-from laminar.networks import CNN, UNet
+from laminar.networks import CNN, ISTA, NormUnet, UNet
 from laminar.operators import LinearOperator
 
 Edit = Callable[[int, Tensor], Tensor]
@@ -44,7 +44,8 @@ class UnrolledNetwork(nn.Module):
     both at once (`laminar.flow.cascade`), other outer schemes than Euler take several evaluations (`solver`).
 
     `regularizer` is any `nn.Module` with the signature `R(x, t)`: complex (batch, y, x) and (batch,) to complex
-    (batch, y, x); it is copied for every cascade unless `shared=True`. Without it, `config.regularizer` is built.
+    (batch, y, x), `R(x, t, source)` with `see_source=True`; it is copied for every cascade unless `shared=True`.
+    Without it, `config.regularizer` is built.
     The other settings are those of `UnrolledConfig`. Raises ConfigError for settings that do not exist or fit.
 
     With `recompute` set, training keeps the states alone and computes each cascade again in the backward pass: the same
@@ -57,7 +58,7 @@ class UnrolledNetwork(nn.Module):
         self, regularizer: nn.Module | None = None, config: UnrolledConfig | None = None, **settings: Any
     ) -> None:
         super().__init__()
-        self.config = (config or UnrolledConfig()).changed(**settings)
+        self.config = UnrolledConfig.of(config, settings)
         if regularizer is not None:
             self.config = replace(self.config, regularizer=RegularizerConfig(kind="custom"))
         self.coefficients = _coefficients(self.config)
@@ -131,37 +132,63 @@ class UnrolledNetwork(nn.Module):
         if noise_level is None:
             noise_level = torch.zeros(len(y))
         noise_level = noise_level.to(back_projection.real)
-        return Measurement(
+        scan = Measurement(
             y, operator, back_projection, noise_level, self.config.cg_iterations, self.config.cg_tolerance
         )
+        return replace(scan, seen=self.source(scan)) if self.config.see_source else scan
 
     def _unroll(self, scan: Measurement, source: Tensor, edit: Edit, n_cascades: int) -> Trajectory:
         values = self.coefficients(scan.noise_level)
         states, endpoints = [edit(0, source)], list[Tensor]()
         for cascade in range(n_cascades):
             k = min(cascade, self.config.n_cascades - 1)
-            if self.recompute and torch.is_grad_enabled():
-                after, aim = checkpoint(self._cascade, k, states[-1], values, scan, use_reentrant=False)
-            else:
-                after, aim = self._cascade(k, states[-1], values, scan)
+            after, aim = self._run(self._cascade, k, states[-1], values, scan)
             states.append(edit(cascade + 1, after))
             endpoints.append(aim)
         times = values.times if n_cascades == self.config.n_cascades else None
         return Trajectory(states, endpoints, times, n_cascades)
 
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if not (self.recompute and torch.is_grad_enabled()):
+            return function(*arguments)
+        return checkpoint(function, *arguments, use_reentrant=False)
+
     def _cascade(self, k: int, x: Tensor, values: CoefficientValues, scan: Measurement) -> tuple[Tensor, Tensor]:
         """The state after cascade k, and the endpoint that it aimed at."""
         data_step, step, data = self.config.data_step, values.steps[k], _per_image(values.data[k], x)
-        denoise = partial(self._denoise, k, values.conditioning[k])
+        denoise = partial(self._denoise, k, values.conditioning[k], scan)
         if data_step in ENDPOINT_STEPS:
             aim = endpoint(data_step, x, denoise, data, scan)
             return (1 - step) * x + step * aim, aim
         after = advance(data_step, x, denoise, step, data, scan, last=k == self.config.n_cascades - 1)
         return after, x + (after - x) / _relative(values, k)
 
-    def _denoise(self, k: int, time: Tensor, x: Tensor) -> Tensor:
-        residual: Tensor = self.regularizers[0 if self.config.shared else k](x, time.expand(len(x)))
+    def _denoise(self, k: int, time: Tensor, scan: Measurement, x: Tensor) -> Tensor:
+        seen = () if scan.seen is None else (scan.seen,)
+        residual: Tensor = self._regularizer(k)(x, time.expand(len(x)), *seen)
         return x - residual
+
+    def _regularizer(self, k: int) -> nn.Module:
+        return self.regularizers[0 if self.config.shared else k]
+
+    def symmetry(self, scan: Measurement, trajectory: Trajectory) -> Tensor | None:
+        """ISTA-Net+'s constraint on its transforms, `mean |H~(H(D r)) - D r|^2`, averaged over the cascades.
+
+        `r` is the image that each regularizer saw on the `trajectory` of this network from `scan`. None for a network
+        whose regularizers are not of kind ista. arXiv 1706.07929, where it has the weight 0.01.
+        """
+        if self.config.regularizer.kind != "ista":
+            return None
+        data = self.coefficients(scan.noise_level).data
+        cascades = enumerate(zip(trajectory.states, data, strict=False))  # no regularizer sees the last state
+        return torch.stack([self._run(self._asymmetry, k, x, step, scan) for k, (x, step) in cascades]).mean()
+
+    def _asymmetry(self, k: int, x: Tensor, data: Tensor, scan: Measurement) -> Tensor:
+        if self.config.data_step == "ista":
+            x = x - _per_image(data, x) * scan.gradient(x)
+        regularizer = self._regularizer(k)
+        assert isinstance(regularizer, ISTA)
+        return regularizer.asymmetry(x)
 
     def velocity(self, scan: Measurement) -> Velocity:
         """`v(x, t) = (x - x0_hat(x, t, y)) / t` for 0 < t <= 1, of a network with a velocity at every time.
@@ -179,7 +206,7 @@ class UnrolledNetwork(nn.Module):
         ratio = self.coefficients.ratio_at(time, scan.noise_level)
         # Proximal and gradient endpoints have no h in their closed form.
         data = data_coefficients(self.config.data_step, torch.ones_like(ratio[:1]), ratio[None])[0]
-        return endpoint(self.config.data_step, x, partial(self._denoise, 0, time), _per_image(data, x), scan)
+        return endpoint(self.config.data_step, x, partial(self._denoise, 0, time, scan), _per_image(data, x), scan)
 
     def _integrate(self, scan: Measurement, source: Tensor, edit: Edit, n_steps: int | None) -> Trajectory:
         assert isinstance(self.coefficients, FlowCoefficients)
@@ -214,6 +241,8 @@ class UnrolledNetwork(nn.Module):
         ConfigError if `source_iterations` do not reach the pseudo-inverse.
         """
         iterations = self.config.source_iterations
+        if scan.seen is not None:
+            return scan.seen
         if self.config.source == "zero-filled":
             return scan.back_projection
         if self.config.source == "pseudo-inverse":
@@ -239,7 +268,7 @@ def _seeded(like: Tensor) -> torch.Generator:
 
 def _coefficients(config: UnrolledConfig) -> FreeCoefficients | FlowCoefficients:
     if config.coefficients == "free":
-        return FreeCoefficients(config.n_cascades, config.data_step, config.data_weight)
+        return FreeCoefficients(config.n_cascades, config.data_step, config.data_weight, config.shared)
     return FlowCoefficients(
         config.times,
         config.data_step,
@@ -252,8 +281,13 @@ def _coefficients(config: UnrolledConfig) -> FreeCoefficients | FlowCoefficients
 
 def _regularizer(config: UnrolledConfig) -> nn.Module:
     options = config.regularizer
+    first, *coarser = options.channels
     if options.kind == "unet":
-        return UNet(options.channels, options.fold, time_embedding=config.shared)
+        return UNet(options.channels, options.fold, time_embedding=config.timed, images=1 + config.see_source)
     if options.kind == "cnn":
-        return CNN(options.channels[0], options.depth, time_embedding=config.shared)
+        return CNN(first, options.depth, time_embedding=config.timed)
+    if options.kind == "normunet":
+        return NormUnet(first, len(coarser))
+    if options.kind == "ista":
+        return ISTA(first)
     raise ConfigError("a network with a custom regularizer needs the module: UnrolledNetwork(regularizer=module)")

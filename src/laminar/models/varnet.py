@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import torch
-import torch.utils.checkpoint as recompute
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from laminar.errors import CheckpointError, ConfigError
 from laminar.flow import Trajectory
-from laminar.networks.normunet import NormUnet
-from laminar.operators import ifft2c
+from laminar.models.config import VarNetConfig
+from laminar.networks import NormUnet
+from laminar.operators import Encoding, LinearOperator, ifft2c
 
 CACHE_BYTES, DEVICE_BYTES = 2**22, 2**24
 
@@ -29,30 +31,21 @@ class VarNet(nn.Module):
 
     and the image is the root sum of squares of `F^-1 k_N`. A mask of lines needs transforms along x alone.
 
-    `checkpoint=True` computes every `NormUnet` again in the backward pass instead of keeping its activations. The
-    sensitivity network sees as many coils at once as have a full-size activation of at most `chunk_bytes` (default:
-    4 MiB, which stays in a processor's cache; 16 MiB on other devices). Raises ConfigError for sizes below 1.
+    The settings are those of `VarNetConfig`. With `recompute` set, training computes every `NormUnet` again in the
+    backward pass instead of keeping its activations. The sensitivity network sees as many coils at once as have a
+    full-size activation of at most `chunk_bytes` (default: 4 MiB, which stays in a processor's cache; 16 MiB on other
+    devices). Raises ConfigError for settings that do not exist or fit.
     """
 
-    def __init__(
-        self,
-        n_cascades: int = 12,
-        channels: int = 18,
-        pools: int = 4,
-        sensitivity_channels: int = 8,
-        sensitivity_pools: int = 4,
-        *,
-        checkpoint: bool = False,
-        chunk_bytes: int | None = None,
-    ) -> None:
+    recompute = False
+
+    def __init__(self, config: VarNetConfig | None = None, *, chunk_bytes: int | None = None, **settings: Any) -> None:
         super().__init__()
-        sizes = (n_cascades, channels, pools, sensitivity_channels, sensitivity_pools)
-        if min(sizes) < 1:
-            raise ConfigError(f"VarNet needs cascades, channels and pools of at least 1; got {sizes}")
-        self.checkpoint, self.chunk_bytes = checkpoint, chunk_bytes
-        self.sensitivity = NormUnet(sensitivity_channels, sensitivity_pools)
-        self.cascades = nn.ModuleList(NormUnet(channels, pools) for _ in range(n_cascades))
-        self.data_weights = nn.ParameterList(torch.ones(1) for _ in range(n_cascades))
+        self.config = config = VarNetConfig.of(config, settings)
+        self.chunk_bytes = chunk_bytes
+        self.sensitivity = NormUnet(config.sensitivity_channels, config.sensitivity_pools)
+        self.cascades = nn.ModuleList(NormUnet(config.channels, config.pools) for _ in range(config.n_cascades))
+        self.data_weights = nn.ParameterList(torch.ones(1) for _ in range(config.n_cascades))
 
     def forward(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None) -> Tensor:
         """The root-sum-of-squares image (batch, y, x) of `kspace`, complex (batch, coil, y, x), 0 where not sampled.
@@ -61,21 +54,47 @@ class VarNet(nn.Module):
         the sensitivities come from; None takes the sampled ones about the center. Raises ConfigError for others.
         """
         coils, maps, lines = self._prepare(kspace, mask, calibration_lines)
-        removed, returned = self._unroll(coils, maps, lines)
+        start = (maps.conj() * coils).sum(1)
+        removed, returned, _ = deque(self._unroll(start, maps, lines), maxlen=1).pop()
         return _rss(coils - maps * removed.unsqueeze(1) + _sample(maps * returned.unsqueeze(1), lines))
 
-    def trajectory(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None) -> Trajectory:
-        """The coil-combined complex images `x_j = S^H F^-1 k_j`; arguments as for `forward`.
+    def trajectory(
+        self,
+        y: Tensor,
+        operator: LinearOperator,
+        noise_level: Tensor | None = None,
+        *,
+        source: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Trajectory:
+        """The images `x_j = S^H F^-1 k_j`, combined with the sensitivities S of `operator`, an Encoding.
 
-        The endpoints are the denoised images `x_j - R_j(x_j)`. The network is no discretization of time: `times` is
-        None. Its k-space leaves the range of `F S`, so that `|x_N|` is not quite the image of `forward`.
+        They are what other networks reconstruct, and compare with their target `S^H F^-1 y_clean`; the cascades use
+        the learned sensitivities, here L. From `x_0 = A^H y`, with one more image `S^H L`:
+
+            x_j = x_0 - (S^H L) r_j + S^H F^-1 M F L e_j
+
+        The endpoints are the images of the denoised k-space, `k_j - F L R_j(L^H F^-1 k_j)`: the next state, but for the
+        data. The network is no discretization of time: `times` is None. The mask holds lines along y or along x. As
+        published, there is no use for `noise_level` and `generator`. Raises ConfigError for another operator or mask,
+        and for a `source`.
         """
-        coils, maps, lines = self._prepare(kspace, mask, calibration_lines)
-        seen: list[tuple[Tensor, Tensor]] = []
-        removed, returned = self._unroll(coils, maps, lines, lambda x, update: seen.append((x, x - update)))
-        states, endpoints = (list(images) for images in zip(*seen, strict=True))
-        last = states[0] - removed + _gram(returned, maps, lines)
-        return Trajectory([*states, last], endpoints, None, len(endpoints))
+        if not isinstance(operator, Encoding):
+            raise ConfigError(f"VarNet needs an Encoding, with mask and sensitivities; got {type(operator).__name__}")
+        if source is not None:
+            raise ConfigError("VarNet starts from the measured k-space and takes no other source")
+        if _along_x(operator.mask):
+            turned = Encoding(operator.mask.mT.contiguous(), operator.sensitivities.mT.contiguous())
+            return _turned(self.trajectory(y.mT.contiguous(), turned))
+        coils, maps, lines = self._prepare(y, operator.mask, None)
+        gauge, first = operator.sensitivities, operator.adjoint(y)
+        overlap = (gauge.conj() * maps).sum(1)
+        states, endpoints = [first], list[Tensor]()
+        start = (maps.conj() * coils).sum(1)
+        for removed, returned, update in self._unroll(start, maps, lines):
+            states.append(first - overlap * removed + _gram(returned, maps, lines, gauge))
+            endpoints.append(states[-2] - overlap * update)
+        return Trajectory(states, endpoints, None, len(endpoints))
 
     def _prepare(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None) -> tuple[Tensor, Tensor, Tensor]:
         """Coil images of the data, sensitivities, and the mask over x in the order of the plain transform."""
@@ -84,22 +103,17 @@ class VarNet(nn.Module):
         lines = torch.fft.ifftshift(mask[:, None, :1], dim=-1).to(maps.real.dtype)
         return ifft2c(kspace), maps, lines
 
-    def _unroll(
-        self, coils: Tensor, maps: Tensor, lines: Tensor, visit: Callable[[Tensor, Tensor], None] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """`r` and `e` after the last cascade; `visit` sees `x` and `R(x)` of each."""
-        start = (maps.conj() * coils).sum(1)
+    def _unroll(self, start: Tensor, maps: Tensor, lines: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """`r`, `e` and `R(x)` after each cascade, from the combined image `start` of the data."""
         removed = returned = torch.zeros_like(start)
         for k, (regularizer, weight) in enumerate(zip(self.cascades, self.data_weights, strict=True)):
             x = start - removed
             if k > 1:  # nothing is returned before
-                x = x + _gram(returned, maps, lines)
+                x = x + _gram(returned, maps, lines, maps)
             update = self._run(regularizer, x)
-            if visit is not None:
-                visit(x, update)
             returned = returned + weight * (removed - returned)
             removed = removed + update
-        return removed, returned
+            yield removed, returned, update
 
     def sensitivities(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None) -> Tensor:
         """The learned maps (batch, coil, y, x) from the central lines, a chunk of coils at a time."""
@@ -116,9 +130,9 @@ class VarNet(nn.Module):
         return maps
 
     def _run(self, function: Callable[[Tensor], Tensor], argument: Tensor) -> Tensor:
-        if not (self.checkpoint and torch.is_grad_enabled()):
+        if not (self.recompute and torch.is_grad_enabled()):
             return function(argument)
-        result: Tensor = recompute.checkpoint(function, argument, use_reentrant=False, preserve_rng_state=False)
+        result: Tensor = checkpoint(function, argument, use_reentrant=False, preserve_rng_state=False)
         return result
 
     @classmethod
@@ -126,13 +140,14 @@ class VarNet(nn.Module):
         """The network with the weights of a `fastmri.models.VarNet`; its sizes follow from their shapes, its
         precision is theirs.
 
-        `options`: `checkpoint` and `chunk_bytes`. Raises CheckpointError unless every weight has its place.
+        `options`: `chunk_bytes`. Raises CheckpointError unless every weight has its place.
         """
         cascade, sensitivity = (
             _unet_sizes(state, "cascades.0.model.unet"),
             _unet_sizes(state, "sens_net.norm_unet.unet"),
         )
-        network = cls(sum(name.endswith(".dc_weight") for name in state), *cascade, *sensitivity, **options)
+        n_cascades = sum(name.endswith(".dc_weight") for name in state)
+        network = cls(VarNetConfig(n_cascades, *cascade, *sensitivity), **options)
         names = _fastmri_names(len(network.cascades), cascade[1], sensitivity[1])
         strange = sorted(set(names.values()) ^ set(state))
         if strange:
@@ -146,7 +161,9 @@ class VarNet(nn.Module):
 
 
 def _rss(coils: Tensor) -> Tensor:
-    return torch.view_as_real(coils).square().sum(1).sum(-1).sqrt()
+    """The root sum of squares, with a finite gradient and inverse where there is no signal."""
+    power = torch.view_as_real(coils).square().sum(1).sum(-1)
+    return power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()
 
 
 def _sample(coils: Tensor, lines: Tensor) -> Tensor:
@@ -155,31 +172,44 @@ def _sample(coils: Tensor, lines: Tensor) -> Tensor:
     return sampled
 
 
-def _gram(x: Tensor, maps: Tensor, lines: Tensor) -> Tensor:
-    result: Tensor = _Gram.apply(x, maps, lines)  # type: ignore[no-untyped-call]
+def _gram(x: Tensor, maps: Tensor, lines: Tensor, combining: Tensor) -> Tensor:
+    result: Tensor = _Gram.apply(x, maps, lines, combining)  # type: ignore[no-untyped-call]
     return result
 
 
 class _Gram(torch.autograd.Function):
-    """`G x = S^H F^-1 M F S x`, which keeps no coil images for its gradient but the maps, which all cascades share.
+    """`G x = C^H H S x`, `H = F^-1 M F`, which keeps no coil images for its gradient but `maps` S and `combining` C.
 
-    `dL/dx = G g` and `dL/dS = conj(g) H(S x) + conj(x) H(S g)`, with `H = F^-1 M F` and the gradient g.
+    All cascades share these. With the gradient g: `dL/dx = S^H H C g`, `dL/dS = conj(x) H(C g)` and
+    `dL/dC = conj(g) H(S x)`.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, maps: Tensor, lines: Tensor) -> Tensor:
-        ctx.save_for_backward(x, maps, lines)
-        return (maps.conj() * _sample(maps * x.unsqueeze(1), lines)).sum(1)
+    def forward(ctx: Any, x: Tensor, maps: Tensor, lines: Tensor, combining: Tensor) -> Tensor:
+        ctx.save_for_backward(x, maps, lines, combining)
+        return (combining.conj() * _sample(maps * x.unsqueeze(1), lines)).sum(1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, maps, lines = ctx.saved_tensors
-        mapped = _sample(maps * gradient.unsqueeze(1), lines)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, Tensor | None]:
+        x, maps, lines, combining = ctx.saved_tensors
+        mapped = _sample(combining * gradient.unsqueeze(1), lines)
         to_x = (maps.conj() * mapped).sum(1)
         to_maps = mapped.mul_(x.conj().unsqueeze(1))
-        to_maps += _sample(maps * x.unsqueeze(1), lines).mul_(gradient.conj().unsqueeze(1))
-        return to_x, to_maps, None
+        if not ctx.needs_input_grad[3]:
+            return to_x, to_maps, None, None
+        to_combining = _sample(maps * x.unsqueeze(1), lines).mul_(gradient.conj().unsqueeze(1))
+        return to_x, to_maps, None, to_combining
+
+
+def _along_x(mask: Tensor) -> bool:
+    """Whether the lines of a mask run along x, the same in every column, and not along y."""
+    return bool((mask == mask[..., :1]).all()) and not bool((mask == mask[:, :1]).all())
+
+
+def _turned(trajectory: Trajectory) -> Trajectory:
+    states, endpoints = ([x.mT for x in images] for images in (trajectory.states, trajectory.endpoints))
+    return Trajectory(states, endpoints, trajectory.times, trajectory.nfe)
 
 
 def _check(kspace: Tensor, mask: Tensor, calibration_lines: int | None) -> None:

@@ -23,8 +23,8 @@ class NormUnet(nn.Module):
     instance normalization and a leaky rectifier of slope 0.2, average pooling, transposed convolutions, `channels`
     at full resolution and twice as many at each of the `pools` coarser levels. Sriram et al., arXiv 2004.06688.
 
-    Shapes: complex (batch, y, x) to complex (batch, y, x). A constant image has no deviation and gives NaN, as in
-    the published code. `time` is ignored: with it, this is a regularizer.
+    Shapes: complex (batch, y, x) to complex (batch, y, x). A part that is constant, where the published code gives
+    NaN, is returned as it is: `R(x) = mean(x)`. `time` is ignored: with it, this is a regularizer.
     """
 
     def __init__(self, channels: int = 18, pools: int = 4) -> None:
@@ -41,7 +41,7 @@ class NormUnet(nn.Module):
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         channels = to_channels(x)
         std, mean = torch.std_mean(channels, (2, 3), keepdim=True)
-        features = self._unet(_pad((channels - mean) / std))
+        features = self._unet(_pad((channels - mean) / std.where(std > 0, 1)))
         return to_complex(_unpad(features, x.shape[-2:]) * std + mean)
 
     def _unet(self, features: Tensor) -> Tensor:

@@ -20,22 +20,30 @@ class UNet(nn.Module):
     does not depend on the unit of the image (Mohan et al., arXiv 1906.05478). The last convolution starts at
     zero, so that an untrained cascade changes nothing.
 
-    Shapes: complex (batch, y, x) and time (batch,) to complex (batch, y, x).
+    Shapes: complex (batch, y, x) and time (batch,) to complex (batch, y, x). With `images` above 1 it is
+    `R(x, t, seen)`, and sees that many images in all; homogeneous in all of them together.
     """
 
-    def __init__(self, channels: Sequence[int] = (32, 64, 64), fold: int = 2, time_embedding: bool = False) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int] = (32, 64, 64),
+        fold: int = 2,
+        time_embedding: bool = False,
+        images: int = 1,
+    ) -> None:
         super().__init__()
         self.fold, self.n_levels = fold, len(channels)
-        self.first = conv3x3(2 * fold**2, channels[0])
+        self.first = conv3x3(2 * images * fold**2, channels[0])
         inputs = [channels[0], *channels[:-1]]
         self.down = nn.ModuleList(_Block(i, o, time_embedding) for i, o in zip(inputs, channels, strict=True))
         self.up = nn.ModuleList(_Block(fine + coarse, fine, time_embedding) for fine, coarse in pairwise(channels))
         self.last = zero_conv3x3(channels[0], 2 * fold**2)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, *seen: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        padded = pad_to_multiple(to_channels(x), self.fold * 2 ** (self.n_levels - 1))
+        images = torch.cat([to_channels(image) for image in (x, *seen)], 1)
+        padded = pad_to_multiple(images, self.fold * 2 ** (self.n_levels - 1))
         folded = F.pixel_unshuffle(padded, self.fold).contiguous(memory_format=torch.channels_last)
         features = self._decode(self._encode(self.first(folded), time), time)
         residual = F.pixel_shuffle(self.last(features), self.fold)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
 
+from laminar.data.config import MaskKind
 from laminar.data.stream import SamplingConfig, SimulationConfig
 from laminar.errors import ConfigError
-from laminar.models import UnrolledConfig
+from laminar.models import ModelConfig, PriorConfig, UnrolledConfig, VarNetConfig
+from laminar.training.denoising import DenoisingConfig
 from laminar.training.objectives import ObjectiveConfig
 
 
@@ -91,12 +93,14 @@ class TrainConfig:
 
     Args:
         model: the network.
-        objective: the loss.
+        objective: the loss of a network.
+        denoising: the loss of a prior.
         reference: what the alignment compares with.
         data: the problems.
         optimizer: the optimizer.
         steps: optimizer steps in all.
         seed: of weights and data.
+        ema: decay of the averaged weights, which are then validated and become `best`; 0 does not average.
         validate_every: steps between validations; each also writes the checkpoint `last`.
         accelerator: cpu | cuda | auto.
         devices: number of processes (one for each device).
@@ -105,13 +109,15 @@ class TrainConfig:
         threads: CPU threads of each process; 0 leaves it to torch.
     """
 
-    model: UnrolledConfig = field(default_factory=UnrolledConfig)
+    model: ModelConfig = field(default_factory=UnrolledConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     steps: int = 4000
     seed: int = 0
+    ema: float = 0.0
     validate_every: int = 100
     accelerator: Literal["cpu", "cuda", "auto"] = "auto"
     devices: int = 1
@@ -120,20 +126,54 @@ class TrainConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        check_least("", self, steps=1, seed=0, validate_every=1, devices=1, threads=0)
-        if self.objective.flow_matching and not self.model.continuous:
+        check_least("", self, steps=1, seed=0, ema=0, validate_every=1, devices=1, threads=0)
+        if self.ema >= 1:
+            raise ConfigError(f"ema must be below 1, such as 0.999; got {self.ema}")
+        for name in without_meaning(self.model):
+            if getattr(self, name) != _default(name):
+                raise ConfigError(f"{name} means nothing for the model, {type(self.model).__name__}: leave it out")
+        if isinstance(self.model, UnrolledConfig):
+            self._check_unrolled(self.model)
+        elif self.objective.flow_matching or self.reference.kind == "ode":
             raise ConfigError(
-                f"objective.flow_matching trains a velocity at every time: {self.model.needs_continuous()} (model)"
+                "objective.flow_matching and reference.kind ode need the flow of an unrolled network; "
+                f"got a {type(self.model).__name__} (model)"
             )
-        if self.objective.flow_matching and not self.model.source_noise:
+
+    def _check_unrolled(self, model: UnrolledConfig) -> None:
+        if self.objective.flow_matching and not model.continuous:
+            raise ConfigError(
+                f"objective.flow_matching trains a velocity at every time: {model.needs_continuous()} (model)"
+            )
+        if self.objective.flow_matching and not model.source_noise:
             raise ConfigError("objective.flow_matching needs model.source_noise > 0: without it there is no flow")
-        if self.reference.kind == "ode" and (self.model.coefficients != "flow" or not self.data.distinct_batches):
+        if self.reference.kind == "ode" and (model.coefficients != "flow" or not self.data.distinct_batches):
             raise ConfigError(
                 "reference.kind ode is solved once a batch, at fixed times: it needs data.distinct_batches > 0 and "
-                f"model.coefficients flow; got {self.data.distinct_batches} and {self.model.coefficients}"
+                f"model.coefficients flow; got {self.data.distinct_batches} and {model.coefficients}"
             )
-        if self.recompute and self.model.solver != "euler":
-            raise ConfigError(f"recompute works cascade by cascade: it needs solver euler; got {self.model.solver}")
+        if self.recompute and model.solver != "euler":
+            raise ConfigError(f"recompute works cascade by cascade: it needs solver euler; got {model.solver}")
+
+    @classmethod
+    def suited(cls, model: ModelConfig) -> TrainConfig:
+        """The defaults for a kind of model."""
+        if isinstance(model, PriorConfig):
+            return cls(model=model, optimizer=OptimizerConfig(learning_rate=1e-3, clip=1.0), ema=0.999)
+        if isinstance(model, VarNetConfig):
+            kinds: list[MaskKind] = [kind for kind in SamplingConfig().kinds if kind != "poisson"]  # it needs lines
+            return cls(model=model, data=DataConfig(sampling=SamplingConfig(kinds=kinds)))
+        return cls(model=model)
+
+
+def without_meaning(model: ModelConfig) -> tuple[str, ...]:
+    """The settings of TrainConfig that mean nothing for a kind of model."""
+    return ("objective", "reference", "recompute") if isinstance(model, PriorConfig) else ("denoising",)
+
+
+def _default(name: str) -> Any:
+    setting = next(f for f in fields(TrainConfig) if f.name == name)
+    return setting.default if setting.default_factory is MISSING else setting.default_factory()
 
 
 def check_least(group: str, config: object, **least: float) -> None:

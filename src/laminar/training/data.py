@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.utils.data import DataLoader, Dataset
+
 from laminar.data.stream import Batch, FileStream, SimulationStream, Stream
-from laminar.errors import ConfigError
+from laminar.errors import ConfigError, LaminarError
+from laminar.models import UnrolledConfig
 from laminar.training.config import TrainConfig
 from laminar.training.reference import NetworkTeacher, ReferenceStream
 
@@ -30,6 +34,25 @@ def make_data(config: TrainConfig) -> tuple[Stream, list[Batch]]:
     return stream, [held_out.batch(index) for index in range(data.validation_batches)]
 
 
+def prefetched(stream: Stream, order: Sequence[int], workers: int) -> Iterator[Batch]:
+    """The batches of a stream at the indices `order`, prepared ahead by `workers` processes (0: by this one)."""
+    loader = DataLoader(_Indexed(stream), batch_size=None, sampler=order, num_workers=workers, prefetch_factor=None)
+    try:
+        yield from loader
+    except LaminarError as error:
+        # From a worker process it comes with the trace in its message; the last line is what was said.
+        name = f"{type(error).__module__}.{type(error).__qualname__}: "
+        raise type(error)(str(error).strip().splitlines()[-1].removeprefix(name)) from None
+
+
+class _Indexed(Dataset[Batch]):
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.stream.batch(index)
+
+
 @dataclass(frozen=True)
 class Repeated:
     """The first `count` batches of a stream, again and again."""
@@ -43,17 +66,18 @@ class Repeated:
 
 def with_reference(stream: Stream, config: TrainConfig) -> ReferenceStream:
     """`stream` with the trajectories of the configured teacher's flow, at the times of the configured network."""
-    reference = config.reference
+    reference, model = config.reference, config.model
+    assert isinstance(model, UnrolledConfig)  # TrainConfig sees to it
     teacher = NetworkTeacher.load(str(reference.teacher))
     for name in ("source", "source_noise", "source_std", "source_iterations", "noise_floor"):
-        ours, theirs = getattr(config.model, name), getattr(teacher.network.config, name)
+        ours, theirs = getattr(model, name), getattr(teacher.network.config, name)
         if ours != theirs:
             raise ConfigError(f"model.{name} is {ours!r} and that of the teacher {theirs!r}: their flows start apart")
     return ReferenceStream(
         stream,
         teacher,
-        config.model.times,
-        config.model.source_noise,
+        model.times,
+        model.source_noise,
         Path(reference.cache),
         reference.tolerance,
         config.seed,

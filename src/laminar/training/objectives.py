@@ -23,7 +23,7 @@ Form = Literal["state", "velocity", "endpoint"]
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Weights of `L = image + ssim * (1 - SSIM) + alignment * mean_k align_k + flow_matching`; zero switches one off.
+    """Weights of `L = image + ssim * (1 - SSIM) + alignment * mean_k align_k + flow_matching + symmetry`; zero is off.
 
     Args:
         image_norm: l1 | l2, of the complex difference of result and target.
@@ -35,6 +35,7 @@ class ObjectiveConfig:
         flow_matching: weight of the distance between x0_hat(x_t, t, y) and the image at a random time on the path to
             the noisy source. Trains a network with a velocity at every time (see `solver`) as a flow.
         flow_matching_norm: l1 | l2, of that distance; only l2 learns a conditional mean.
+        symmetry: weight of the constraint of ISTA-Net+ on its transforms, nothing for other networks.
     """
 
     image_norm: Norm = "l1"
@@ -45,6 +46,7 @@ class ObjectiveConfig:
     alignment_norm: Norm = "l1"
     flow_matching: float = 0.0
     flow_matching_norm: Norm = "l2"
+    symmetry: float = 0.01
 
     def __post_init__(self) -> None:
         for name in ("image_norm", "alignment_norm", "flow_matching_norm"):
@@ -54,7 +56,7 @@ class ObjectiveConfig:
             raise ConfigError(
                 f"objective.alignment_form must be {' or '.join(get_args(Form))}; got {self.alignment_form!r}"
             )
-        for name in ("image", "ssim", "alignment", "flow_matching"):
+        for name in ("image", "ssim", "alignment", "flow_matching", "symmetry"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"objective.{name} must be zero or positive; got {getattr(self, name)!r}")
 

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from laminar.errors import CheckpointError
 from laminar.files import remove, replacing
-from laminar.models import UnrolledNetwork, load, save
+from laminar.models import Model, load_any, save
+from laminar.training.average import Average
 
-OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
+OPTIMIZER, AVERAGE, STATE = "optimizer.safetensors", "average.safetensors", "state.json"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`config.yaml`, `metrics.jsonl`, and the checkpoints `last` (with the optimizer) and `best`."""
+    """`config.yaml`, `metrics.jsonl`, and the checkpoints `last` (with optimizer and averaged weights) and `best`."""
 
     path: Path
 
@@ -40,28 +41,35 @@ class RunFolder:
 
     def save_last(
         self,
-        network: UnrolledNetwork,
+        model: Model,
         optimizer: torch.optim.Optimizer,
+        average: Average | None,
         state: Mapping[str, Any],
         card: Mapping[str, Any],
     ) -> None:
-        """Replace `last` by network, optimizer and progress, all three or none."""
+        """Replace `last` by model, optimizer, averaged weights and progress, all or none."""
         with replacing(self.last) as temporary:
-            save(network, temporary, card)
+            save(model, temporary, card)
             save_file(_optimizer_tensors(optimizer), temporary / OPTIMIZER)
+            if average:
+                save_file(_stored(average.model.state_dict()), temporary / AVERAGE)
             (temporary / STATE).write_text(json.dumps(dict(state), indent=2) + "\n", encoding="utf-8")
 
-    def restore(self, network: UnrolledNetwork, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """Load `last` into network and optimizer and return the progress; drop metrics written after it."""
-        saved = load(self.last)
-        if saved.config != network.config:
+    def restore(self, model: Model, optimizer: torch.optim.Optimizer, average: Average | None) -> dict[str, Any]:
+        """Load `last` into what training goes on with and return the progress; drop metrics written after it."""
+        saved = load_any(self.last)
+        if saved.config != model.config:
             raise CheckpointError(f"{self.last}: the checkpoint is of another configuration than this run")
-        network.load_state_dict(saved.state_dict())
+        if bool(average) != (self.last / AVERAGE).exists():
+            raise CheckpointError(f"{self.last}: averaged weights (ema) cannot be switched on or off in a run")
+        model.load_state_dict(saved.state_dict())
         try:
+            if average:
+                average.model.load_state_dict(load_file(self.last / AVERAGE))
             state: dict[str, Any] = json.loads((self.last / STATE).read_text(encoding="utf-8"))
             _restore_optimizer(optimizer, load_file(self.last / OPTIMIZER))
             step = int(state["step"])
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{self.last}: cannot continue from it: {error}") from error
         self._drop_metrics_after(step)
         return state
@@ -92,11 +100,17 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Every state tensor of every parameter, named by the parameter's position."""
-    return {
-        f"{index}.{key}": value.detach().cpu().contiguous()
-        for index, parameter in enumerate(_parameters(optimizer))
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
+    return _stored(
+        {
+            f"{index}.{key}": value
+            for index, parameter in enumerate(_parameters(optimizer))
+            for key, value in optimizer.state.get(parameter, {}).items()
+        }
+    )
+
+
+def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,168 @@
+"""`laminar calibrate`: how far to trust the intervals of a sampler, measured on slices whose image is known."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from laminar.cli.methods import add_method_options, chosen_method
+from laminar.cli.undersampling import MASKS
+from laminar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from laminar.audit import Case, ScenarioConfig
+    from laminar.calibration import SliceCoverage
+    from laminar.uncertainty import Calibration
+
+_EPILOG = """examples:
+  laminar calibrate --model sampler
+  laminar calibrate --model runs/mine/best --data scans/ --acceleration 4 8 --samples 16
+  laminar reconstruct scan.h5 --model sampler --samples 16 --calibration uncertainty.json --out images
+
+What the factor guarantees and what not, and the keys of the file: docs/uncertainty.md"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "calibrate",
+        help="measure the coverage of a sampler's intervals, and mend it",
+        description="Draw posterior samples of slices whose image is known, measure how often the intervals hold it, "
+        "and write the factor that brings this to the level asked for.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_method_options(parser)
+    parser.add_argument("--out", type=Path, default=Path("uncertainty.json"), metavar="FILE", help=_OUT)
+    parser.add_argument("--samples", type=int, default=16, metavar="N", help="samples a slice (default: 16)")
+    parser.add_argument("--level", type=float, default=0.9, metavar="P", help="coverage to reach (default: 0.9)")
+    parser.add_argument("--kind", choices=("conformal", "scale"), default="conformal", help=_KIND)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    group = parser.add_argument_group("on what")
+    group.add_argument("--data", nargs="+", type=Path, default=[], metavar="PATH", help=_DATA)
+    group.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
+    group.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    group.add_argument("--slices", type=int, default=40, metavar="N", help="number of slices (default: 40)")
+    group.add_argument("--acceleration", nargs="+", type=float, default=[4.0, 8.0], metavar="R", help=_ACCELERATION)
+    group.add_argument("--calibration-lines", type=int, default=14, metavar="N", help="default: 14")
+    group.add_argument("--mask", choices=MASKS, default="equispaced-fraction", help="default: equispaced-fraction")
+    group.add_argument("--noise-std", type=float, metavar="S", help=_NOISE)
+    group.add_argument("--seed", type=int, default=0, help="of scans, masks and samples (default: 0)")
+    parser.set_defaults(run=run)
+
+
+_OUT = "file to write (default: uncertainty.json)"
+_KIND = "guarantee for a new slice, or the plain fit to all pixels (default: conformal)"
+_DATA = "files or folders of fully sampled scans (default: simulated slices)"
+_ACCELERATION = "nominal accelerations, shared out evenly among the slices (default: 4 8)"
+_NOISE = "noise of the simulated slices, relative to a magnetization of about one (default: 0.01)"
+
+
+def run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from laminar.calibration import calibrate, check_enough
+    from laminar.cli.reconstruct import check_device
+    from laminar.runtime import keep_freed_memory
+    from laminar.uncertainty import check_samples
+
+    if args.data and args.noise_std is not None:
+        raise ConfigError("--noise-std is for simulated slices; scans from --data bring their own noise")
+    check_samples(args.samples)
+    check_enough(args.slices, args.level, args.kind, spare=1)
+    keep_freed_memory()
+    method = chosen_method(args).to(check_device(args.device))
+    if (draw := method.draw) is None:
+        raise ConfigError(f"{method.name} draws no samples, and has no intervals to calibrate")
+    cases, accelerations, data = _cases(args)
+    with Progress(transient=True) as progress:
+        task = progress.add_task(f"{args.samples} samples of each slice", total=len(cases))
+        calibration, slices = calibrate(
+            lambda problem, generator: draw(problem, generator).image,
+            [(case.problem, case.image) for case in cases],
+            method=method.kind,
+            fingerprint=method.fingerprint,
+            settings=method.settings,
+            data=data,
+            samples=args.samples,
+            level=args.level,
+            kind=args.kind,
+            seed=args.seed,
+            device=args.device,
+            report=lambda done: progress.update(task, completed=done),
+        )
+    calibration.write(args.out)
+    Console().print(_table(calibration, slices, accelerations))
+    print(f"written to {args.out}: laminar reconstruct --samples {args.samples} --calibration {args.out} ...")
+    return 0
+
+
+def _cases(args: argparse.Namespace) -> tuple[list[Case], list[float], dict[str, Any]]:
+    """The slices, the acceleration of each, and what they are for the record.
+
+    The accelerations are dealt out by lot: in turn, they could keep step with the anatomies or the files.
+    """
+    import torch
+
+    from laminar.audit import make_cases
+    from laminar.audit.scenario import describe
+
+    made = {R: make_cases(_scenario(args, R)) for R in dict.fromkeys(args.acceleration)}
+    first, data = next(iter(made.values()))
+    lot = torch.randperm(len(first), generator=torch.Generator().manual_seed(args.seed)).tolist()
+    accelerations = [list(made)[place % len(made)] for place in lot]
+    cases = [made[R][0][index] for index, R in enumerate(accelerations)]
+    measured = describe(cases)["measured_acceleration"]
+    return cases, accelerations, data | {"acceleration": list(made), "measured_acceleration": measured}
+
+
+def _scenario(args: argparse.Namespace, acceleration: float) -> ScenarioConfig:
+    from laminar.audit import ScenarioConfig
+
+    return ScenarioConfig(
+        data=tuple(args.data),
+        slices=args.slices,
+        acceleration=acceleration,
+        calibration_lines=args.calibration_lines,
+        mask=args.mask,
+        seed=args.seed,
+        noise_std=0.01 if args.noise_std is None else args.noise_std,
+        variable=args.variable,
+        axes=args.axes,
+    )
+
+
+def _table(calibration: Calibration, slices: Sequence[SliceCoverage], accelerations: Sequence[float]) -> Table:
+    """One row an acceleration, and one for all."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    title = f"{100 * calibration.level:g} % intervals, {calibration.kind} factor {calibration.factor:.3f}"
+    caption = (
+        "coverage of object pixels, mean over slices; calibrated: each slice with the factor of all others, ± standard "
+        "deviation over slices; half width: calibrated, relative to the mean signal"
+    )
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1))
+    for column in ("R", "slices", "coverage before", "calibrated", "half width"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for acceleration in sorted(set(accelerations)):
+        rows = [row for row, R in zip(slices, accelerations, strict=True) if acceleration == R]
+        table.add_row(f"{acceleration:g}", *_cells(rows))
+    table.add_row("all", *_cells(slices))
+    return table
+
+
+def _cells(rows: Sequence[SliceCoverage]) -> tuple[str, ...]:
+    from statistics import fmean, pstdev
+
+    held_out = [row.held_out for row in rows]
+    return (
+        str(len(rows)),
+        f"{100 * fmean(row.before for row in rows):.1f} %",
+        f"{100 * fmean(held_out):.1f} ± {100 * pstdev(held_out):.1f} %",
+        f"{100 * fmean(row.half_width for row in rows):.1f} %",
+    )

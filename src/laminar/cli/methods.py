@@ -1,0 +1,59 @@
+"""The options that name a method, alike for every verb that takes one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from laminar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from laminar.methods import Method, Number
+
+CLASSICAL = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "grappa")
+SAMPLERS = ("score-mri", "dds", "dps", "pigdm", "mc-ddpm", "ot-ode", "pnp-flow", "flower")
+METHODS = ("network", *CLASSICAL, *SAMPLERS)
+
+
+def add_method_options(parser: argparse._ActionsContainer) -> None:
+    """`--method` and `--model`, and the options of classical methods and samplers."""
+    parser.add_argument("--method", choices=METHODS, default="network", metavar="NAME", help=_METHOD)
+    parser.add_argument("--model", metavar="DIR", help="checkpoint of the network, or one that ships: default, sampler")
+    add_settings(parser)
+
+
+def add_settings(parser: argparse._ActionsContainer) -> None:
+    """What classical methods and samplers can be told."""
+    parser.add_argument("--prior", metavar="DIR", help="checkpoint of a sampler's prior (default: prior, which ships)")
+    parser.add_argument("--nfe", type=int, metavar="N", help="network evaluations of a sampler (default: 50)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=NUMBER", help=_SET)
+
+
+_METHOD = (
+    f"network (default: the one of --model) | {' | '.join(CLASSICAL)} | with a trained prior: {' | '.join(SAMPLERS)}"
+)
+_SET = "a setting of a classical method or a sampler, such as weight=0.2; may be repeated"
+
+
+def chosen_method(args: argparse.Namespace, name: str | None = None) -> Method:
+    """The method that the options name. Raises LaminarError."""
+    from laminar.methods import open_method
+
+    return open_method(
+        name or args.method,
+        model=getattr(args, "model", None) if name is None else None,
+        prior=args.prior,
+        nfe=args.nfe,
+        settings=dict(map(_setting, args.set)),
+    )
+
+
+def _setting(text: str) -> tuple[str, Number]:
+    key, _, value = text.partition("=")
+    if value in ("true", "false"):
+        return key, value == "true"
+    try:
+        number = float(value)
+    except ValueError:
+        raise ConfigError(f"--set wants KEY=NUMBER, such as weight=0.2; got {text!r}") from None
+    return key, int(number) if value.lstrip("+-").isdigit() else number

@@ -1,0 +1,226 @@
+"""Every way to solve a problem behind one name: classical methods, trained networks, posterior samplers.
+
+A `Method` is a callable from a Problem to a Trajectory, so that reconstruction, audit and study treat all alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from laminar import classical, samplers
+from laminar.data.preparation import Problem
+from laminar.errors import ConfigError
+from laminar.flow import Trajectory, noisy
+from laminar.models import Prior, UnrolledNetwork, VarNet, load, load_prior
+from laminar.models.config import nearest
+
+Solver = Callable[[Problem, torch.Generator], Trajectory]
+Number = bool | int | float
+
+
+class Sampler(NamedTuple):
+    """A posterior sampler and the noise level, in units of the image, from which it starts unless told otherwise.
+
+    Guidance through the Jacobian of a trained denoiser is only as good as that Jacobian, which at levels far above the
+    image is divided by a small number: there these samplers start lower, with a state that lacks the prior's mean.
+    """
+
+    function: Callable[..., Trajectory]
+    start_level: float
+
+
+SAMPLERS = {
+    "score-mri": Sampler(samplers.score_mri, 5.0),
+    "dds": Sampler(samplers.dds, 5.0),
+    "dps": Sampler(samplers.dps, 5.0),
+    "pigdm": Sampler(samplers.pigdm, 1.5),
+    "mc-ddpm": Sampler(samplers.mc_ddpm, 5.0),
+    "ot-ode": Sampler(samplers.ot_ode, 1.5),
+    "pnp-flow": Sampler(samplers.pnp_flow, 5.0),
+    "flower": Sampler(samplers.flower, 5.0),
+}
+"""Posterior samplers with a trained prior, by the name they have on the command line."""
+
+DEFAULT_NFE = 50
+GIVEN = ("nfe", "noise_level", "prior_std")
+"""What a sampler is told of the budget, the scan and the prior, and is no setting."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to reconstruct, `method(problem, generator=None) -> Trajectory`.
+
+    `estimate` gives its best single image; `draw` a sample of the posterior, another one with another generator, or
+    None if the method has no randomness. `module` holds its weights; `kind` is the name that `open_method` takes and
+    `name` what a reader calls it; `settings` what else decides the result. Without a generator that of seed 0 is taken.
+    """
+
+    name: str
+    estimate: Solver
+    draw: Solver | None = None
+    module: nn.Module | None = None
+    kind: str = "network"
+    settings: Mapping[str, Number] = field(default_factory=dict)
+
+    def __call__(self, problem: Problem, generator: torch.Generator | None = None) -> Trajectory:
+        return self.estimate(problem, generator or torch.Generator(problem.kspace.device).manual_seed(0))
+
+    @property
+    def parameters(self) -> int:
+        """The number of trained weights."""
+        return 0 if self.module is None else sum(p.numel() for p in self.module.parameters())
+
+    @property
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the trained weights."""
+        return None if self.module is None else fingerprint(self.module)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU if there are none."""
+        some = None if self.module is None else next(self.module.parameters(), None)
+        return torch.device("cpu") if some is None else some.device
+
+    def to(self, device: str | torch.device) -> Method:
+        if self.module is not None:
+            self.module.to(device)
+        return self
+
+    def named(self, name: str) -> Method:
+        return replace(self, name=name)
+
+
+def open_method(
+    name: str = "network",
+    *,
+    model: str | None = None,
+    prior: str | None = None,
+    nfe: int | None = None,
+    settings: Mapping[str, Number] | None = None,
+) -> Method:
+    """The method of a name: `network`, one of `classical.METHODS`, or one of `SAMPLERS`.
+
+    `model` is the checkpoint of a network, `prior` that of a sampler's prior (default: those that ship), `nfe` the
+    network evaluations a sampler may make for an image. `settings` are keywords of the method's function. Raises
+    ConfigError for a name or setting that does not exist, or that this method has no use for, and CheckpointError.
+    """
+    given = {"model": model, "prior": prior, "nfe": nfe, "settings": settings or None}
+    if name == "network":
+        _refuse(name, given, "model")
+        return of_network(load(model or "default"), model or "default")
+    if name in classical.METHODS:
+        _refuse(name, given, "settings")
+        function = classical.METHODS[name]
+        chosen = _checked(name, _numbers(function), settings)
+        return Method(name, lambda problem, generator: function(problem, **chosen), kind=name, settings=chosen)
+    if name in SAMPLERS:
+        _refuse(name, given, "prior", "nfe", "settings")
+        return of_sampler(name, load_prior(prior or "prior"), nfe or DEFAULT_NFE, settings)
+    raise ConfigError(f"unknown method {name!r}{nearest(name, list(names()))}")
+
+
+def names() -> tuple[str, ...]:
+    """Every name that `open_method` knows."""
+    return ("network", *classical.METHODS, *SAMPLERS)
+
+
+def of_network(network: UnrolledNetwork | VarNet, name: str = "network") -> Method:
+    """A trained network. One with a noisy source draws samples, and its estimate is the posterior mean.
+
+    The mean costs one evaluation where the network has a velocity at every time, `x0_hat(x1, t = 1)`, since the noise
+    of the source tells nothing of the image; else it is what the network makes of the source without noise.
+    """
+    network = network.eval()
+    if isinstance(network, VarNet) or not network.config.source_noise:
+        return Method(name, partial(_run, network), module=network)
+    estimate = _posterior_mean if network.config.continuous else _from_quiet_source
+    return Method(name, partial(estimate, network), partial(_run, network), network)
+
+
+def of_sampler(name: str, prior: Prior, nfe: int, settings: Mapping[str, Number] | None = None) -> Method:
+    """One of `SAMPLERS` with a trained prior; its estimate is a single draw.
+
+    All walk along the levels of `samplers.edm`, from the setting `start_level` down. Raises ConfigError.
+    """
+    function, start_level = SAMPLERS[name]
+    known = _numbers(function) | {"start_level": start_level}
+    chosen = _checked(name, known, settings)
+    schedule = samplers.edm(chosen.get("start_level", start_level))
+    more = {key: value for key, value in chosen.items() if key != "start_level"}
+    accepted = inspect.signature(function).parameters
+
+    def draw(problem: Problem, generator: torch.Generator) -> Trajectory:
+        told = {"noise_level": problem.noise_level, "prior_std": prior.config.sigma_data}
+        told = {key: value for key, value in told.items() if key in accepted}
+        return function(
+            prior,
+            problem.operator,
+            problem.kspace,
+            nfe=nfe,
+            generator=generator,
+            schedule=schedule,
+            **told,
+            **more,
+        )
+
+    return Method(name, draw, draw, prior.eval(), kind=name, settings={"nfe": nfe, **chosen})
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of names, types, shapes and values of a module's state."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _run(network: UnrolledNetwork | VarNet, problem: Problem, generator: torch.Generator) -> Trajectory:
+    return network.trajectory(problem.kspace, problem.operator, problem.noise_level, generator=generator)
+
+
+def _posterior_mean(network: UnrolledNetwork, problem: Problem, generator: torch.Generator) -> Trajectory:
+    scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
+    source = noisy(network.source(scan), network.config.source_noise, generator)
+    mean = network.endpoint(source, torch.ones_like(scan.noise_level), scan)
+    return Trajectory([source, mean], [mean], _from_one_to_zero(mean), nfe=1)
+
+
+def _from_quiet_source(network: UnrolledNetwork, problem: Problem, generator: torch.Generator) -> Trajectory:
+    scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
+    return network.trajectory(
+        problem.kspace, problem.operator, problem.noise_level, source=network.source(scan), generator=generator
+    )
+
+
+def _from_one_to_zero(like: Tensor) -> Tensor:
+    return torch.tensor([1.0, 0.0], device=like.device)
+
+
+def _refuse(name: str, given: Mapping[str, Any], *used: str) -> None:
+    for key, value in given.items():
+        if value is not None and key not in used:
+            raise ConfigError(f"{key} {value!r} does nothing with method {name!r}")
+
+
+def _numbers(function: Callable[..., Trajectory]) -> dict[str, Number]:
+    """The keywords of a function that are numbers, and its defaults."""
+    parameters = inspect.signature(function).parameters
+    return {key: p.default for key, p in parameters.items() if isinstance(p.default, Number) and key not in GIVEN}
+
+
+def _checked(name: str, known: Mapping[str, Number], settings: Mapping[str, Number] | None) -> dict[str, Number]:
+    """`settings` if all of them are known."""
+    for key in settings or {}:
+        if key not in known:
+            raise ConfigError(f"method {name!r} has no setting {key!r}{nearest(key, list(known))}")
+    return dict(settings or {})

@@ -1,0 +1,142 @@
+"""How a reconstruction network is trained: by an objective on the trajectory that it takes from a measurement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from laminar.data.stream import Batch
+from laminar.flow import Trajectory, interpolate, noisy
+from laminar.metrics import psnr, ssim
+from laminar.models import Model, Network, Prior, UnrolledNetwork
+from laminar.models.data_steps import Measurement
+from laminar.operators import Encoding
+from laminar.training.objectives import Norm, ObjectiveConfig, distance, objective
+
+
+class Learner(nn.Module):
+    """Network and objective in one forward pass, which is what can be spread over processes."""
+
+    def __init__(self, network: Network, config: ObjectiveConfig) -> None:
+        super().__init__()
+        self.network, self.config = network, config
+
+    def forward(
+        self,
+        kspace: Tensor,
+        mask: Tensor,
+        sensitivities: Tensor,
+        noise_level: Tensor,
+        target: Tensor,
+        reference: tuple[list[Tensor], list[Tensor]] | None,
+        seed: int,
+    ) -> dict[str, Tensor]:
+        """The terms of the loss; `seed` is that of the source's noise and of the times of flow matching."""
+        generator = torch.Generator(target.device).manual_seed(seed)
+        operator, terms, trajectory = Encoding(mask, sensitivities), {"loss": target.real.new_zeros(())}, None
+        if self.config.needs_trajectory:
+            ideal = Trajectory(*reference, None, 0) if reference else None
+            start = ideal.source if ideal else None
+            trajectory = self.network.trajectory(kspace, operator, noise_level, source=start, generator=generator)
+            terms |= objective(trajectory, target, self.config, ideal)
+        if isinstance(self.network, UnrolledNetwork):
+            scan = self.network.measure(kspace, operator, noise_level)
+            terms = with_own_terms(terms, self.network, scan, trajectory, target, self.config, generator)
+        return terms
+
+
+def with_own_terms(
+    terms: dict[str, Tensor],
+    network: UnrolledNetwork,
+    scan: Measurement,
+    trajectory: Trajectory | None,
+    target: Tensor,
+    config: ObjectiveConfig,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """`terms` and those that only an unrolled network has, in their sum under the key `loss` too."""
+    own: dict[str, tuple[float, Tensor | None]] = {}
+    if config.symmetry and trajectory:
+        own["symmetry"] = config.symmetry, network.symmetry(scan, trajectory)
+    if config.flow_matching:
+        term = flow_matching(network, scan, target, config.flow_matching_norm, generator)
+        own["flow_matching"] = config.flow_matching, term
+    for name, (weight, value) in own.items():
+        if value is not None:
+            terms = terms | {name: value, "loss": terms["loss"] + weight * value}
+    return terms
+
+
+def flow_matching(
+    network: UnrolledNetwork, scan: Measurement, target: Tensor, norm: Norm, generator: torch.Generator
+) -> Tensor:
+    """The distance of `x0_hat(x_t, t, y)` to `x0` at `x_t = (1 - t) x0 + t x1`, with t uniform and x1 the noisy source.
+
+    Its L2 minimum over all functions is the conditional mean, hence the velocity of the flow. arXiv 2210.02747.
+    """
+    source = noisy(network.source(scan), network.config.source_noise, generator)
+    uniform = torch.rand(len(target), generator=generator, device=target.device)
+    time = (1 - uniform).to(target.real)  # in (0, 1]
+    x = interpolate(target, source, time[:, None, None])
+    return distance(network.endpoint(x, time, scan), target, norm)
+
+
+def learner_inputs(batch: Batch) -> tuple[Any, ...]:
+    """What `Learner` takes: plain tensors, since Fabric does not look into frozen dataclasses."""
+    problem, ideal = batch.problem, batch.reference
+    reference = (ideal.states, ideal.endpoints) if ideal else None
+    return problem.kspace, problem.mask, problem.sensitivities, problem.noise_level, batch.target, reference
+
+
+@torch.no_grad()
+def evaluate(network: Network, validation: list[Batch], config: ObjectiveConfig) -> dict[str, Any]:
+    """Mean loss, PSNR and SSIM of the magnitude, and the PSNR after each cascade, over fixed batches.
+
+    The data range is the maximum of each target; the mean is over images. The alignment in the loss is that with the
+    line, whatever the training is aligned with.
+    """
+    losses: list[float] = []
+    psnrs: list[Tensor] = []
+    ssims: list[Tensor] = []
+    device = next(network.parameters()).device
+    network.eval()
+    for index, batch in enumerate(b.to(device) for b in validation):
+        problem, target = batch.problem, batch.target.abs()
+        trajectory = network.trajectory(problem.kspace, problem.operator, problem.noise_level)
+        terms = objective(trajectory, batch.target, config)
+        if isinstance(network, UnrolledNetwork):
+            generator = torch.Generator(device).manual_seed(index)
+            scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
+            terms = with_own_terms(terms, network, scan, trajectory, batch.target, config, generator)
+        losses.append(float(terms["loss"]))
+        data_range, states = target.flatten(1).amax(1), trajectory.stacked().abs()
+        psnrs.append(torch.stack([psnr(state, target, data_range, per_slice=True) for state in states], 1).cpu())
+        ssims.append(ssim(states[-1], target, data_range, per_slice=True).cpu())
+    network.train()
+    per_cascade = torch.cat(psnrs).mean(0).tolist()
+    return {
+        "loss": sum(losses) / len(losses),
+        "psnr": per_cascade[-1],
+        "ssim": torch.cat(ssims).mean().item(),
+        "psnr_per_cascade": per_cascade,
+    }
+
+
+class ReconstructionTask:
+    """A network learns to reconstruct; the best is that of the highest PSNR."""
+
+    def __init__(self, network: Network, config: ObjectiveConfig, recompute: bool) -> None:
+        network.recompute = recompute
+        self.config, self.learner = config, Learner(network, config)
+
+    def inputs(self, batch: Batch) -> tuple[Any, ...]:
+        return learner_inputs(batch)
+
+    def merit(self, scores: dict[str, Any]) -> float:
+        return float(scores["psnr"])
+
+    def evaluate(self, model: Model, validation: list[Batch]) -> dict[str, Any]:
+        assert not isinstance(model, Prior)
+        return evaluate(model, validation, self.config)

@@ -1,0 +1,146 @@
+"""Every method behind its name: the same shape of answer, the budget kept, exact where the posterior is known."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from laminar.acquisition import Acquisition
+from laminar.cli import methods as options
+from laminar.data.masks import make_mask
+from laminar.data.preparation import Problem, prepare
+from laminar.data.simulation import simulate_slice
+from laminar.errors import CheckpointError, ConfigError
+from laminar.flow.oracles import Gaussian, OracleRegularizer, matrix_of
+from laminar.methods import SAMPLERS, names, of_network, open_method
+from laminar.models import Prior, UnrolledNetwork, VarNet, save
+from laminar.operators import Encoding
+from laminar.reconstruction import reconstruct
+
+
+@pytest.fixture(scope="module")
+def scan() -> Acquisition:
+    simulated = simulate_slice("brain", (48, 40), 4, 0.01, torch.Generator().manual_seed(0))
+    mask = make_mask("equispaced", (48, 40), 2, 12, 0)
+    return Acquisition(simulated.kspace[None] * mask, mask, noise_std=0.01)
+
+
+@pytest.fixture(scope="module")
+def problem(scan: Acquisition) -> Problem:
+    return prepare(scan)
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An untrained prior: the exact denoiser of white images."""
+    folder = tmp_path_factory.mktemp("models") / "prior"
+    save(Prior(channels=[4, 6]), folder)
+    return str(folder)
+
+
+def test_the_command_line_knows_every_method() -> None:
+    assert names() == options.METHODS
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_method_gives_a_trajectory(name: str, problem: Problem, prior: str, tiny_model: Path) -> None:
+    """Complex images of the problem's size, within the budget, the same for the same generator and batch by batch."""
+    exact = {"iterations": 30, "tolerance": 0.1} if name == "mc-ddpm" else None
+    given = {"prior": prior, "nfe": 6, "settings": exact} if name in SAMPLERS else {}
+    method = open_method(name, **given, **({"model": str(tiny_model)} if name == "network" else {}))
+    with torch.no_grad():
+        first, again = method(problem), method(problem)
+    assert first.image.shape == (1, 48, 40)
+    assert first.image.dtype == torch.complex64
+    assert torch.equal(first.image, again.image)
+    assert bool(torch.isfinite(torch.view_as_real(first.image)).all())
+    assert len(first.endpoints) in (0, len(first.states) - 1)
+    if name in SAMPLERS:
+        assert method.draw is not None
+        assert 1 <= first.nfe <= 6
+        other = method.draw(problem, torch.Generator().manual_seed(1))
+        assert not torch.equal(other.image, first.image)
+        assert method.settings == {"nfe": 6, **(exact or {})}
+    assert (method.parameters > 0) == (method.fingerprint is not None) == (name == "network" or name in SAMPLERS)
+
+
+Draws = Callable[[int], torch.Tensor]
+
+
+def test_a_sampling_network_gives_the_exact_mean_at_once_and_exact_samples() -> None:
+    """In a Gaussian world, around the oracle: mean 1e-10, one evaluation; covariance of 20,000 samples."""
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, dtype=torch.complex128, generator=generator)
+
+    root = random(6, 6)
+    law = Gaussian(random(6), 0.1 * root @ root.mH + 0.2 * torch.eye(6))
+    maps, mask = random(1, 2, 2, 3), torch.tensor([[[True, False, True], [False, True, False]]])
+    operator = Encoding(mask, maps)
+    y = operator.forward(random(1, 2, 3))
+    posterior, tau = law.given(matrix_of(operator, (2, 3)), y.flatten(), 0.5), 0.8
+    settings = {"data_step": "none", "shared": True, "solver": "rk4", "source": "zero-filled", "source_noise": tau}
+    oracle = OracleRegularizer(posterior, operator.adjoint(y)[0], tau)
+    method = of_network(UnrolledNetwork(oracle, n_cascades=24, **settings).double())
+    level = torch.full((1,), 0.5, dtype=torch.float64)
+    problem = Problem(y, mask, maps, level, torch.ones(1, dtype=torch.float64))
+    mean = method(problem)
+    torch.testing.assert_close(mean.image.flatten(), posterior.mean, rtol=0, atol=1e-10)
+    assert (mean.nfe, len(mean.states)) == (1, 2)
+    many = replace(problem, kspace=y.expand(20_000, -1, -1, -1), noise_level=level.expand(20_000))
+    assert method.draw is not None
+    with torch.no_grad():
+        samples = method.draw(many, generator).image.flatten(1)
+    assert float((samples.mean(0) - posterior.mean).norm() / posterior.covariance.trace().real.sqrt()) < 0.02
+    assert float((samples.T.cov() - posterior.covariance).norm() / posterior.covariance.norm()) < 0.03
+
+
+def test_reconstruction_with_samples(scan: Acquisition, prior: str) -> None:
+    """The image is their mean, in the units of the scan; sample i is the same however many there are."""
+    method = open_method("flower", prior=prior, nfe=4)
+    few = reconstruct(scan, method, samples=2, seed=3)
+    more = reconstruct(scan, method, samples=3, seed=3)
+    other = reconstruct(scan, method, samples=2, seed=4)
+    assert few.spread is not None
+    assert more.spread is not None
+    assert (few.spread.n, more.spread.n, few.nfe, more.nfe) == (2, 3, 8, 12)
+    assert few.spread.std.shape == few.image.shape
+    # Two magnitudes of mean m and deviation s are m - s / sqrt 2 and m + s / sqrt 2, and both are among the three.
+    third = 3 * more.spread.mean - 2 * few.spread.mean
+    squares = 2 * more.spread.std**2 + 3 * more.spread.mean**2 - few.spread.std**2 - 2 * few.spread.mean**2
+    torch.testing.assert_close(third**2, squares, rtol=1e-3, atol=1e-4)
+    assert not torch.equal(few.image, other.image)
+    bigger = reconstruct(replace(scan, kspace=100 * scan.kspace, noise_std=1.0), method, samples=2, seed=3)
+    assert bigger.spread is not None
+    torch.testing.assert_close(bigger.spread.std / 100, few.spread.std, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(bigger.image / 100, few.image, rtol=1e-2, atol=1e-3)
+
+
+def test_a_learned_sensitivity_network_is_a_method(problem: Problem, scan: Acquisition) -> None:
+    torch.manual_seed(0)
+    method = of_network(VarNet(n_cascades=2, channels=2, pools=1, sensitivity_channels=2, sensitivity_pools=1))
+    assert method.draw is None
+    with torch.no_grad():
+        assert len(method(problem).states) == 3
+    assert reconstruct(scan, method).image.shape == (1, 48, 40)
+
+
+def test_what_does_not_fit_is_refused(scan: Acquisition, prior: str, tiny_model: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape("unknown method 'flour'; did you mean 'flower'?")):
+        open_method("flour")
+    with pytest.raises(ConfigError, match="nfe 5 does nothing with method 'cg-sense'"):
+        open_method("cg-sense", nfe=5)
+    with pytest.raises(ConfigError, match="method 'dds' has no setting 'wieght'; did you mean 'weight'"):
+        open_method("dds", prior=prior, settings={"wieght": 1})
+    with pytest.raises(ConfigError, match="needs at least 2 of them; got 1"):
+        reconstruct(scan, open_method("flower", prior=prior, nfe=2), samples=1)
+    with pytest.raises(ConfigError, match="draws no samples"):
+        reconstruct(scan, open_method("network", model=str(tiny_model)), samples=4)
+    with pytest.raises(CheckpointError):
+        open_method("dds", prior=str(tiny_model))
+    with pytest.raises(CheckpointError, match="prior"):
+        open_method("network", model=prior)
