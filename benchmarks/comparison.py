@@ -38,9 +38,10 @@ from benchmarks.record import RESULTS, mean_interval, write_record
 from benchmarks.worlds import SIZE, WORLDS, Slices, Undersampled, fixed_batches, load_world
 from laminar.data.stream import Batch
 from laminar.files import write_json
-from laminar.methods import SAMPLERS, Method, of_network, of_sampler, open_method
+from laminar.flow import Trajectory
+from laminar.methods import SAMPLERS, Method, of_network, of_sampler, open_method, posterior_mean
 from laminar.metrics import nmse, psnr, ssim
-from laminar.models import ModelConfig, PriorConfig, RegularizerConfig, build, load, load_prior, preset
+from laminar.models import ModelConfig, PriorConfig, RegularizerConfig, UnrolledNetwork, build, load, load_prior, preset
 from laminar.runtime import keep_freed_memory
 from laminar.training.config import DataConfig, TrainConfig
 from laminar.training.loop import make_fabric, train
@@ -210,15 +211,18 @@ def entries(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[int], Met
     for name in CLASSICAL:
         yield name, lambda R, name=name: settled(args, name, R)
     for name in NETWORKS:
-        if name != "prior":
-            network = load(run_folder(args, name) / "best")
-            yield (f"{name}: mean" if "sampler" in name else name), lambda R, network=network: of_network(network)
-            if "sampler" in name:
-                drawn = of_network(network).draw
-                assert drawn is not None
-                one = Method("one", drawn, drawn, network)
-                yield f"{name}: one sample", lambda R, one=one: one
-                yield f"{name}: mean of 8 samples", lambda R, one=one: averaged(one, 8)
+        if name == "prior":
+            continue
+        network = load(run_folder(args, name) / "best")
+        method = of_network(network)
+        if method.draw is None or not isinstance(network, UnrolledNetwork):
+            yield name, lambda R, method=method: method
+            continue
+        one, at_once = replace(method, estimate=method.draw), posterior_mean(network)
+        yield f"{name}: source without noise", lambda R, method=method: method
+        yield f"{name}: mean in one evaluation", lambda R, method=at_once: method
+        yield f"{name}: one sample", lambda R, method=one: method
+        yield f"{name}: mean of 8 samples", lambda R, method=one: averaged(method, 8)
     for nfe in (19, NFE, 99):
         yield f"dds, {nfe} NFE", lambda R, nfe=nfe: settled(args, "dds", R, nfe)
     yield f"dds, {NFE} NFE: mean of 8 samples", lambda R: averaged(settled(args, "dds", R), 8)
@@ -229,7 +233,6 @@ def entries(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[int], Met
 
 def averaged(method: Method, samples: int) -> Method:
     """The mean of samples as a method."""
-    from laminar.flow import Trajectory
 
     def solve(problem: Any, generator: torch.Generator) -> Trajectory:
         assert method.draw is not None

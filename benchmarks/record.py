@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +45,14 @@ def mean_interval(values: list[float], draws: int = 4000, seed: int = 0) -> tupl
     means = np.random.default_rng(seed).choice(sample, (draws, len(sample))).mean(1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(sample.mean()), float(low), float(high)
+
+
+def result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    header = list(header)
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -6,19 +6,22 @@ the results say.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import RESULTS
+from benchmarks.method_tables import METHOD_TABLES
+from benchmarks.record import RESULTS, markdown, result
 from laminar.flow import ROWS
 
 ROOT = RESULTS.parent
 DOCUMENTS = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("model-card", "theory", "audit", "performance")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("model-card", "theory", "audit", "performance", "methods", "uncertainty")
+    ),
 ]
 AUDITED = {
     "e2e-varnet": "E2E-VarNet, image domain",
@@ -28,17 +31,6 @@ AUDITED = {
     "default": "FLAT, shipped",
 }
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def result(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
-def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    header = list(header)
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def gain(value: dict[str, float]) -> str:
@@ -314,6 +306,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "growth": growth,
     "readers": readers,
     "ceilings": ceilings,
+    **METHOD_TABLES,
 }
 
 

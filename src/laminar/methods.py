@@ -19,7 +19,7 @@ from laminar import classical, samplers
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory, noisy
-from laminar.models import Prior, UnrolledNetwork, VarNet, load, load_prior
+from laminar.models import Network, Prior, UnrolledNetwork, VarNet, load, load_prior
 from laminar.models.config import nearest
 
 Solver = Callable[[Problem, torch.Generator], Trajectory]
@@ -80,8 +80,8 @@ class Method:
 
     @property
     def fingerprint(self) -> str | None:
-        """SHA-256 of the trained weights."""
-        return None if self.module is None else fingerprint(self.module)
+        """SHA-256 of the trained weights and of what they are the weights of."""
+        return None if self.module is None else fingerprint(self.module, repr(getattr(self.module, "config", "")))
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +123,10 @@ def open_method(
         return Method(name, lambda problem, generator: function(problem, **chosen), kind=name, settings=chosen)
     if name in SAMPLERS:
         _refuse(name, given, "prior", "nfe", "settings")
-        return of_sampler(name, load_prior(prior or "prior"), nfe or DEFAULT_NFE, settings)
+        nfe = DEFAULT_NFE if nfe is None else nfe
+        if nfe < 1:
+            raise ConfigError(f"nfe must be at least 1; got {nfe}")
+        return of_sampler(name, load_prior(prior or "prior"), nfe, settings)
     raise ConfigError(f"unknown method {name!r}{nearest(name, list(names()))}")
 
 
@@ -132,17 +135,26 @@ def names() -> tuple[str, ...]:
     return ("network", *classical.METHODS, *SAMPLERS)
 
 
-def of_network(network: UnrolledNetwork | VarNet, name: str = "network") -> Method:
-    """A trained network. One with a noisy source draws samples, and its estimate is the posterior mean.
+def of_network(network: Network, name: str = "network") -> Method:
+    """A trained network. One with a noisy source draws samples; its estimate starts from the source without noise.
 
-    The mean costs one evaluation where the network has a velocity at every time, `x0_hat(x1, t = 1)`, since the noise
-    of the source tells nothing of the image; else it is what the network makes of the source without noise.
+    That is not the posterior mean, but near it where the posterior is nearly Gaussian, and the flow takes as many
+    evaluations as for a sample; `posterior_mean` is the mean in one evaluation, if the network is as good in one.
     """
-    network = network.eval()
     if isinstance(network, VarNet) or not network.config.source_noise:
         return Method(name, partial(_run, network), module=network)
-    estimate = _posterior_mean if network.config.continuous else _from_quiet_source
-    return Method(name, partial(estimate, network), partial(_run, network), network)
+    return Method(name, partial(_from_quiet_source, network), partial(_run, network), network)
+
+
+def posterior_mean(network: UnrolledNetwork, name: str = "network") -> Method:
+    """A network with a velocity at every time and a noisy source, whose estimate is `x0_hat(x1, t = 1)`.
+
+    Since the noise of the source tells nothing of the image, this is `E[x0 | y]` in one evaluation, of a network that
+    has learned it. Raises ConfigError for another network.
+    """
+    if not network.config.continuous:
+        raise ConfigError(f"no endpoint at t = 1: {network.config.needs_continuous()}")
+    return replace(of_network(network, name), estimate=partial(_first_endpoint, network))
 
 
 def of_sampler(name: str, prior: Prior, nfe: int, settings: Mapping[str, Number] | None = None) -> Method:
@@ -171,12 +183,12 @@ def of_sampler(name: str, prior: Prior, nfe: int, settings: Mapping[str, Number]
             **more,
         )
 
-    return Method(name, draw, draw, prior.eval(), kind=name, settings={"nfe": nfe, **chosen})
+    return Method(name, draw, draw, prior, kind=name, settings={"nfe": nfe, **chosen})
 
 
-def fingerprint(module: nn.Module) -> str:
-    """SHA-256 of names, types, shapes and values of a module's state."""
-    digest = hashlib.sha256()
+def fingerprint(module: nn.Module, also: str = "") -> str:
+    """SHA-256 of names, types, shapes and values of a module's state, after the text `also`."""
+    digest = hashlib.sha256(also.encode())
     for name, tensor in sorted(module.state_dict().items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
@@ -184,11 +196,11 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _run(network: UnrolledNetwork | VarNet, problem: Problem, generator: torch.Generator) -> Trajectory:
+def _run(network: Network, problem: Problem, generator: torch.Generator) -> Trajectory:
     return network.trajectory(problem.kspace, problem.operator, problem.noise_level, generator=generator)
 
 
-def _posterior_mean(network: UnrolledNetwork, problem: Problem, generator: torch.Generator) -> Trajectory:
+def _first_endpoint(network: UnrolledNetwork, problem: Problem, generator: torch.Generator) -> Trajectory:
     scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
     source = noisy(network.source(scan), network.config.source_noise, generator)
     mean = network.endpoint(source, torch.ones_like(scan.noise_level), scan)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from laminar.classical import METHODS as classical
 from laminar.cli import simulate, train
-from laminar.cli.reconstruct import MASKS, METHODS
+from laminar.cli.undersampling import MASKS
 from laminar.data.formats import write_fastmri
 from laminar.data.masks import KINDS, make_mask
 from laminar.data.simulation import simulate_slice
@@ -210,7 +209,6 @@ def test_the_phase_axis_is_undersampled(tmp_path: Path, tiny_model: Path, lamina
 def test_the_parser_offers_every_mask_and_anatomy() -> None:
     """It lists them itself, so that --help need not import what they are made with."""
     assert tuple(KINDS) == MASKS
-    assert ("network", *classical) == METHODS
     assert (*ANATOMIES, "mixed") == simulate.ANATOMIES
 
 

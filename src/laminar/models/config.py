@@ -83,8 +83,8 @@ class UnrolledConfig(Settings):
         coefficients: free | flow (closed form) | learned (a learned schedule that stays a discretization).
         shared: one regularizer, and one of each free coefficient, for all cascades, instead of one each.
         time_embedding: a shared regularizer is told the time (unet, cnn).
-        see_source: the regularizer sees the source, without noise, beside the state (unet, custom): what a sampler needs
-            to know of the data where its state is mostly noise.
+        see_source: the regularizer sees the source, without noise, beside the state (unet, custom): what a sampler
+            needs to know of the data where its state is mostly noise.
         solver: euler | midpoint | heun | ralston | rk4 | bogacki_shampine | dormand_prince, the outer scheme. Any but
             Euler needs one shared regularizer that is told the time, flow or learned coefficients, and a data step
             that has a velocity (proximal, gradient_endpoint, none). The last step, whose stages may stand at t = 0,

@@ -72,6 +72,8 @@ class NetworkTeacher:
         Its data steps are solved to 1e-4 at least: a looser solution is no smooth function of the state.
         """
         network = load(model)
+        if not isinstance(network, UnrolledNetwork):
+            raise ConfigError(f"a teacher is an unrolled network; {model} is a {type(network).__name__}")
         iterations, tolerance = max(12, network.config.cg_iterations), min(1e-4, network.config.cg_tolerance)
         network.config = network.config.changed(cg_iterations=iterations, cg_tolerance=tolerance)
         return cls(network, f"{read_settings(find(model))['sha256']} {iterations} {tolerance}")

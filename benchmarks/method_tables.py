@@ -1,0 +1,96 @@
+"""The tables of docs/methods.md and docs/uncertainty.md, for `benchmarks.tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.record import markdown, result
+
+Row = dict[str, Any]
+
+
+def comparison(world: str) -> str:
+    """One row a method, R = 4 and 8 beside each other; the best PSNR of each R in bold."""
+    rows: list[Row] = result("comparison")["worlds"][world]["rows"]
+    best = {R: max(row["psnr"] for row in rows if row["R"] == R) for R in (4, 8)}
+    by_name: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        by_name.setdefault(row["method"], {})[row["R"]] = row
+    lines = []
+    for name, at in by_name.items():
+        cells = [name, f"{at[4]['parameters']:,}", str(at[4]["nfe"]), f"{at[4]['seconds']:.2f}"]
+        for R in (4, 8):
+            psnr = f"{at[R]['psnr']:.2f}"
+            cells.append(
+                f"{f'**{psnr}**' if at[R]['psnr'] == best[R] else psnr} / {at[R]['ssim']:.3f} / {at[R]['nmse']:.4f}"
+            )
+            mean, low, high = at[R]["FLAT minus this (dB)"]
+            cells.append("" if name == "FLAT" else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+        lines.append(cells)
+    header = ["method", "parameters", "NFE", "seconds"]
+    for R in (4, 8):
+        header += [f"R = {R}: PSNR / SSIM / NMSE", "FLAT − this, dB [95 %]"]
+    return markdown(header, lines)
+
+
+def training() -> str:
+    """What the equal budget bought."""
+    found = result("comparison")["training"]
+    names = list(next(iter(found.values())))
+    rows = [
+        [name.removeprefix("0-").replace("_", " "), *(f"{found[w][name]['steps']:,}" for w in list(found)[:1])]
+        + [f"{found[w][name]['seconds']:.0f}" for w in found]
+        for name in names
+        if all(name in by_name for by_name in found.values())
+    ]
+    return markdown(["network", "steps of four slices", *(f"seconds, {world}" for world in found)], rows)
+
+
+def tuning() -> str:
+    """The settings that were chosen."""
+    rows: list[list[str]] = []
+    for world, found in result("comparison")["worlds"].items():
+        by_name: dict[str, dict[int, str]] = {}
+        for row in found["rows"]:
+            chosen = ", ".join(f"{key} {value:g}" for key, value in row["settings"].items())
+            by_name.setdefault(row["method"], {})[row["R"]] = chosen
+        rows += [[world, name, at[4], at[8]] for name, at in by_name.items() if at[4]]
+    return markdown(["world", "method", "R = 4", "R = 8"], rows)
+
+
+def coverage() -> str:
+    """Coverage before and after calibration, a row a world, sampler and R."""
+    covered = ("before", "conformal", "scale")
+    rows = []
+    for world, found in result("coverage")["worlds"].items():
+        for row in found:
+            cells = [world, row["sampler"], str(row["samples"]), str(row["R"])]
+            cells += [f"{row[key][0]:.3f} [{row[key][1]:.3f}, {row[key][2]:.3f}]" for key in covered]
+            cells.append(f"{row['factor']['conformal']:.2f} / {row['factor']['scale']:.2f}")
+            rows.append([*cells, *(f"{row[key][0]:.2f}" for key in ("rank correlation", "std / error"))])
+    header = ["world", "sampler", "samples", "R", *covered, "factors", "rank correlation", "std / error"]
+    return markdown(header, rows)
+
+
+def samplers() -> str:
+    found = result("samplers")
+    nfes = sorted({row["nfe"] for row in found["results"]})
+    by_name: dict[str, list[Row]] = {}
+    for row in found["results"]:
+        by_name.setdefault(row["sampler"], []).append(row)
+    rows = [
+        [name, rows[0]["computed"], *(f"{r['mean']:.3f} / {r['covariance']:.3f} / {r['trace']:.2f}" for r in rows)]
+        for name, rows in by_name.items()
+    ]
+    return markdown(["sampler", "computed", *(f"{nfe} NFE" for nfe in nfes)], rows)
+
+
+METHOD_TABLES: dict[str, Callable[[], str]] = {
+    "comparison_simulated": lambda: comparison("simulated"),
+    "comparison_brain_t2": lambda: comparison("brain_t2"),
+    "comparison_training": training,
+    "comparison_tuning": tuning,
+    "coverage": coverage,
+    "samplers": samplers,
+}
