@@ -86,6 +86,20 @@ def samplers() -> str:
     return markdown(["sampler", "computed", *(f"{nfe} NFE" for nfe in nfes)], rows)
 
 
+def prior() -> str:
+    """How far samples are from the covariance of their world, by denoiser."""
+    found = result("prior")
+    by_sampler: dict[tuple[str, int], dict[str, float]] = {}
+    for row in found["results"]:
+        by_sampler.setdefault((row["sampler"], row["nfe"]), {})[row["denoiser"]] = row["covariance"]
+    rows = [
+        [name, str(nfe), *(f"{at[denoiser]:.3f}" for denoiser in ("exact", "trained", "untrained"))]
+        for (name, nfe), at in by_sampler.items()
+    ]
+    rows.append(["exact samples", "", f"{found['floor']['covariance']:.3f}", "", ""])
+    return markdown(["sampler", "NFE", "exact denoiser", "trained prior", "untrained prior"], rows)
+
+
 METHOD_TABLES: dict[str, Callable[[], str]] = {
     "comparison_simulated": lambda: comparison("simulated"),
     "comparison_brain_t2": lambda: comparison("brain_t2"),
@@ -93,4 +107,5 @@ METHOD_TABLES: dict[str, Callable[[], str]] = {
     "comparison_tuning": tuning,
     "coverage": coverage,
     "samplers": samplers,
+    "prior": prior,
 }

@@ -1,7 +1,7 @@
-"""Make the model that ships from a training run: `python -m benchmarks.ship RUN`.
+"""Make a model that ships from a training run: `python -m benchmarks.ship NAME RUN --commands "laminar train ..."`.
 
-Copies the weights of RUN/best to `src/laminar/weights/default` with a card that says how they were trained and,
-from `results/measured_scans.json` if it is there, how they do.
+Copies the weights of RUN/best to `src/laminar/weights/NAME` with a card that says how they were trained and, for
+`default`, from `results/measured_scans.json` if it is there, how they do.
 """
 
 from __future__ import annotations
@@ -12,10 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import RESULTS
-from laminar.models import load, save
+from laminar.models import UnrolledNetwork, load_any, save
 from laminar.models.checkpoint import read_settings
 
-SHIPPED = Path(__file__).resolve().parent.parent / "src" / "laminar" / "weights" / "default"
+SHIPPED = Path(__file__).resolve().parent.parent / "src" / "laminar" / "weights"
+SCANS = "2-D Cartesian multi-coil scans of any size, R = 2 to 10, with at least 8 calibration lines"
+DESCRIPTIONS = {
+    "default": (
+        "FLAT preset: flow coefficients, proximal data step, alignment of the states (arXiv 2512.03020)",
+        SCANS,
+    ),
+    "sampler": ("FLAT from a noisy source, by flow matching: draws posterior samples, --samples", SCANS),
+    "prior": ("denoiser of complex images in the form of EDM (arXiv 2206.00364)", "the prior of posterior samplers"),
+}
 
 
 def measured() -> dict[str, Any]:
@@ -36,27 +45,31 @@ def measured() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=DESCRIPTIONS)
     parser.add_argument("run", type=Path)
     parser.add_argument("--commands", default="laminar train --out RUN", help="what was run, for the card")
     args = parser.parse_args()
     card = read_settings(args.run / "best")["card"]
+    method, use = DESCRIPTIONS[args.name]
     described = {
-        "name": "default",
-        "method": "FLAT preset: flow coefficients, proximal data step, alignment of the states (arXiv 2512.03020)",
+        "name": args.name,
+        "method": method,
         "data": "simulated scans only (laminar simulate: brain, knee, cardiac and abstract phantoms); no measured data",
-        "use": "2-D Cartesian multi-coil scans of any size, R = 2 to 10, with at least 8 calibration lines",
+        "use": use,
         "not for": "diagnostic use",
         "licence": "Apache-2.0",
         "commands": args.commands,
         "trained": card,
-        "measured scans, PSNR (dB), see docs/model-card.md": measured(),
     }
-    network = load(args.run / "best")
-    # More exact data steps than in training, where they cost most: see docs/model-card.md.
-    network.config = network.config.changed(cg_iterations=12, source_iterations=30)
-    save(network, SHIPPED, described)
-    size = sum(path.stat().st_size for path in SHIPPED.iterdir()) / 1e6
-    print(f"{SHIPPED}: {size:.1f} MB")
+    if args.name == "default":
+        described["measured scans, PSNR (dB), see docs/model-card.md"] = measured()
+    model = load_any(args.run / "best")
+    if isinstance(model, UnrolledNetwork):
+        # More exact data steps than in training, where they cost most: see docs/model-card.md.
+        model.config = model.config.changed(cg_iterations=12, source_iterations=30)
+    folder = SHIPPED / args.name
+    save(model, folder, described)
+    print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from laminar.training.loop import Outcome
 
 # The names themselves, so that --help need not import the models.
-PRESETS = ("flat", "varnet", "e2e-varnet", "modl", "dc-cnn", "dc-cnn-soft", "ista-net-plus", "unet", "prior")
+PRESETS = ("flat", "sampler", "varnet", "e2e-varnet", "modl", "dc-cnn", "dc-cnn-soft", "ista-net-plus", "unet", "prior")
 
 _EPILOG = """every setting can be given as --NAME VALUE, dotted where it is nested:
   laminar train --out runs/mine --preset flat --steps 4000 --model.n_cascades 6 --objective.alignment 0.1

@@ -20,6 +20,13 @@ _DC_CNN = UnrolledConfig(
 
 PRESETS: dict[str, ModelConfig] = {
     "flat": UnrolledConfig(),
+    "sampler": UnrolledConfig(
+        n_cascades=10,
+        shared=True,
+        see_source=True,
+        source_noise=0.2,
+        regularizer=RegularizerConfig(channels=[48, 96, 96]),
+    ),
     "varnet": UnrolledConfig(data_step="gradient", coefficients="free", source="zero-filled", data_weight=1.0),
     "e2e-varnet": VarNetConfig(),
     "modl": UnrolledConfig(
@@ -56,6 +63,7 @@ def preset(name: str, **changes: Any) -> ModelConfig:
 
     * `flat`: FLAT (arXiv 2512.03020) with the proximal endpoint and a CG-SENSE source in place of the paper's
       explicit step.
+    * `sampler`: FLAT from a noisy source, one regularizer that sees the source: draws samples of the posterior.
     * `varnet`: the form of E2E-VarNet in the image domain (arXiv 2004.06688, no learned sensitivities).
     * `e2e-varnet`: E2E-VarNet in k-space with its sensitivity network (arXiv 2004.06688), for masks of lines.
     * `modl`: the form of MoDL (arXiv 1712.02862), one regularizer and one data weight for all cascades.

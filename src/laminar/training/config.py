@@ -157,12 +157,14 @@ class TrainConfig:
 
     @classmethod
     def suited(cls, model: ModelConfig) -> TrainConfig:
-        """The defaults for a kind of model."""
+        """The defaults for a kind of model; a sampling network learns its flow alone, for other losses narrow it."""
         if isinstance(model, PriorConfig):
             return cls(model=model, optimizer=OptimizerConfig(learning_rate=1e-3, clip=1.0), ema=0.999)
         if isinstance(model, VarNetConfig):
             kinds: list[MaskKind] = [kind for kind in SamplingConfig().kinds if kind != "poisson"]  # it needs lines
             return cls(model=model, data=DataConfig(sampling=SamplingConfig(kinds=kinds)))
+        if model.source_noise and model.continuous:
+            return cls(model=model, objective=ObjectiveConfig(image=0, ssim=0, alignment=0, flow_matching=1))
         return cls(model=model)
 
 
