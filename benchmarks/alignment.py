@@ -35,8 +35,9 @@ from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, l
 from laminar.runtime import keep_freed_memory
 from laminar.training.config import TrainConfig
 from laminar.training.data import Repeated, make_data
-from laminar.training.loop import Learner, evaluate, learner_inputs, make_fabric, train
+from laminar.training.loop import make_fabric, train
 from laminar.training.objectives import ObjectiveConfig
+from laminar.training.reconstruction import Learner, evaluate, learner_inputs
 from laminar.training.reference import NetworkTeacher, ReferenceStream
 from laminar.training.state import RunFolder
 
@@ -125,7 +126,7 @@ def train_seed(seed: int, steps: int, distinct: int) -> None:
         entry = {
             "parameters": sum(p.numel() for p in network.regularizers.parameters()),
             "validation": outcome.validation,
-            "shifted": evaluate(network, shifted, run),
+            "shifted": evaluate(network, shifted, run.objective),
             "line_deviation": deviation(network, validation),
             "seconds": json.loads(folder.metrics.read_text().splitlines()[-1])["seconds"],
         }

@@ -236,6 +236,44 @@ def test_wrong_settings() -> None:
         UnrolledConfig.from_dict({"regularizer": {"kin": "unet"}})
 
 
+class Halfway(nn.Module):
+    """A regularizer that sees the source: D(x) is halfway between state and source."""
+
+    def forward(self, x: Tensor, time: Tensor, source: Tensor) -> Tensor:
+        return (x - source) / 2
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_regularizer_sees_the_source_without_its_noise(shared: bool) -> None:
+    """D = (x + s) / 2 and Euler steps, written out; with the noise of the source in the state alone."""
+    y, operator = problem()
+    settings = {"data_step": "none", "n_cascades": 4, "source": "zero-filled", "source_noise": 0.3, "shared": shared}
+    network = UnrolledNetwork(Halfway(), see_source=True, **settings).double()
+    states = network.trajectory(y, operator, generator=torch.Generator().manual_seed(1)).states
+    source = operator.adjoint(y)
+    assert float((states[0] - source).abs().mean()) > 0.1
+    for before, after, step in zip(states[:-1], states[1:], (1 / 4, 1 / 3, 1 / 2, 1), strict=True):
+        torch.testing.assert_close(after, before + step * (source - before) / 2, rtol=0, atol=1e-12)
+    with pytest.raises(ConfigError, match="see_source needs a regularizer of kind unet or custom; got cnn"):
+        UnrolledConfig(see_source=True, regularizer=RegularizerConfig(kind="cnn"))
+
+
+def test_a_network_that_sees_the_source_is_homogeneous() -> None:
+    y, operator = problem()
+    torch.manual_seed(0)
+    config = UnrolledConfig(n_cascades=2, shared=True, see_source=True, noise_floor=0.0, regularizer=TINY)
+    network = UnrolledNetwork(config=config).double()
+    for parameter in network.regularizers.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    level = torch.tensor([0.1, 0.2], dtype=torch.float64)
+    seen, blind = network(y, operator, level), UnrolledNetwork(config=config.changed(see_source=False))
+    torch.testing.assert_close(network(2 * y, operator, level), 2 * seen, rtol=1e-6, atol=1e-9)
+    assert sum(p.numel() for p in network.parameters()) > sum(p.numel() for p in blind.parameters())
+    scan = network.measure(y, operator, level)
+    assert scan.seen is not None
+    torch.testing.assert_close(scan.seen, network.source(scan), rtol=0, atol=0)
+
+
 def test_recomputing_the_cascades_changes_no_gradient() -> None:
     y, operator = problem()
     network = UnrolledNetwork(config=UnrolledConfig(n_cascades=3, regularizer=TINY, coefficients="learned")).double()

@@ -43,7 +43,8 @@ def _model(folder: Path) -> int:
 
     settings = read_settings(folder)
     count = sum(tensor.numel() for tensor in read_weights(folder, settings).values())
-    print(f"model {folder.name}: unrolled network, {count:,} parameters, sha256 {settings['sha256'][:16]}")
+    kind = settings["format"].removeprefix("laminar-").replace("-", " ")
+    print(f"model {folder.name}: {kind}, {count:,} parameters, sha256 {settings['sha256'][:16]}")
     _print_tree({"configuration": settings["config"], "card": settings["card"]})
     return 0
 

@@ -26,7 +26,7 @@ class DataConfig:
         simulation: settings of the simulation.
         sampling: how scans are undersampled.
         batch_size: problems a batch and process.
-        distinct_batches: train on this many batches again and again; 0 never repeats one.
+        distinct_batches: train on this many batches again and again, kept in memory; 0 never repeats one.
         validation_batches: number of batches in the fixed validation set.
         workers: processes that prepare batches.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch.utils.data import DataLoader, Dataset
@@ -55,13 +55,17 @@ class _Indexed(Dataset[Batch]):
 
 @dataclass(frozen=True)
 class Repeated:
-    """The first `count` batches of a stream, again and again."""
+    """The first `count` batches of a stream, again and again; they stay in memory once they were made."""
 
     stream: Stream
     count: int
+    made: dict[int, Batch] = field(default_factory=dict)
 
     def batch(self, index: int) -> Batch:
-        return self.stream.batch(index % self.count)
+        index %= self.count
+        if index not in self.made:
+            self.made[index] = self.stream.batch(index)
+        return self.made[index]
 
 
 def with_reference(stream: Stream, config: TrainConfig) -> ReferenceStream:

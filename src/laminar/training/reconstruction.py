@@ -41,10 +41,15 @@ class Learner(nn.Module):
             start = ideal.source if ideal else None
             trajectory = self.network.trajectory(kspace, operator, noise_level, source=start, generator=generator)
             terms |= objective(trajectory, target, self.config, ideal)
-        if isinstance(self.network, UnrolledNetwork):
+        if isinstance(self.network, UnrolledNetwork) and has_own_terms(self.network, self.config):
             scan = self.network.measure(kspace, operator, noise_level)
             terms = with_own_terms(terms, self.network, scan, trajectory, target, self.config, generator)
         return terms
+
+
+def has_own_terms(network: UnrolledNetwork, config: ObjectiveConfig) -> bool:
+    """Whether `with_own_terms` has something to add."""
+    return bool(config.flow_matching) or (bool(config.symmetry) and network.config.regularizer.kind == "ista")
 
 
 def with_own_terms(
@@ -106,7 +111,7 @@ def evaluate(network: Network, validation: list[Batch], config: ObjectiveConfig)
         problem, target = batch.problem, batch.target.abs()
         trajectory = network.trajectory(problem.kspace, problem.operator, problem.noise_level)
         terms = objective(trajectory, batch.target, config)
-        if isinstance(network, UnrolledNetwork):
+        if isinstance(network, UnrolledNetwork) and has_own_terms(network, config):
             generator = torch.Generator(device).manual_seed(index)
             scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
             terms = with_own_terms(terms, network, scan, trajectory, batch.target, config, generator)
@@ -125,7 +130,10 @@ def evaluate(network: Network, validation: list[Batch], config: ObjectiveConfig)
 
 
 class ReconstructionTask:
-    """A network learns to reconstruct; the best is that of the highest PSNR."""
+    """A network learns to reconstruct; the best has the highest PSNR, or the lowest loss if that asks for no image.
+
+    Samples of a flow have the better PSNR the less they differ, so that of one sample is no merit.
+    """
 
     def __init__(self, network: Network, config: ObjectiveConfig, recompute: bool) -> None:
         network.recompute = recompute
@@ -135,7 +143,7 @@ class ReconstructionTask:
         return learner_inputs(batch)
 
     def merit(self, scores: dict[str, Any]) -> float:
-        return float(scores["psnr"])
+        return float(scores["psnr"]) if self.config.needs_trajectory else -float(scores["loss"])
 
     def evaluate(self, model: Model, validation: list[Batch]) -> dict[str, Any]:
         assert not isinstance(model, Prior)
