@@ -2,11 +2,12 @@
 
     python -m benchmarks.coverage --world simulated [--data DIR] [--samples 8]      after benchmarks.comparison
     python -m benchmarks.coverage --collect
+    python -m benchmarks.coverage --picture SLICE                                    -> docs/images/uncertainty.png
 
 The samplers are those of `benchmarks.comparison`: FLAT from a noisy source, and DDS with the prior. The factor of each
 comes from the 40 slices of the validation part (R = 4 and 8 in turn), the coverage from the 20 of the test
-part at each R: the mean over slices of the fraction of their object pixels inside the interval. With the picture
-docs/images/uncertainty.png, of a **simulated** slice.
+part at each R: the mean over slices of the fraction of their object pixels inside the interval. The picture is of a
+**simulated** slice.
 """
 
 from __future__ import annotations
@@ -64,8 +65,6 @@ def measure(args: argparse.Namespace) -> None:
             summary = {key: round(sum(row[key] for row in rows) / len(rows), 3) for key in rows[0]}
             print(args.world, name, acceleration, factors, summary, flush=True)
         write_json(path, found)
-        if args.world == "simulated" and name == "FLAT":
-            draw_picture(method, fixed_batches(unseen, 8, 1)[args.slice], args, factors["conformal"])
 
 
 def spread_of(method: Method, batch: Batch, samples: int, seed: int) -> Spread:
@@ -93,10 +92,13 @@ def judged(method: Method, batch: Batch, samples: int, factors: dict[str, float]
     return row
 
 
-def draw_picture(method: Method, batch: Batch, args: argparse.Namespace, factor: float) -> None:
-    spread = spread_of(method, batch, args.samples, args.slice)
+def draw_picture(args: argparse.Namespace) -> None:
+    """A test slice at R = 8 with the calibrated intervals of FLAT."""
+    found = json.loads((PARTS / f"simulated-{args.seed}.json").read_text())["FLAT"]
+    method, batch = samplers(args)["FLAT"], fixed_batches(part(args, "test"), 8, 1)[args.picture]
+    spread, factor = spread_of(method, batch, found["samples"], args.picture), found["factor"]["conformal"]
     half = factor * spread.half_width(LEVEL)
-    title = f"Simulated brain, R = 8, {args.samples} samples of FLAT"
+    title = f"Simulated brain, R = 8, {spread.n} samples of FLAT"
     uncertainty_figure(
         spread.mean, spread.std, PICTURE, batch.target[0].abs(), spread.mean - half, spread.mean + half, title
     )
@@ -129,7 +131,7 @@ def main() -> None:
     parser.add_argument("--world", choices=WORLDS, default="simulated")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--samples", type=int, default=8)
-    parser.add_argument("--slice", type=int, default=0, help="the test slice of the picture")
+    parser.add_argument("--picture", type=int, metavar="SLICE", help="draw this test slice of the simulated world")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--runs", type=Path, default=Path("runs/comparison"))
     parser.add_argument("--collect", action="store_true")
@@ -138,6 +140,8 @@ def main() -> None:
     torch.set_num_threads(1)
     if args.collect:
         collect()
+    elif args.picture is not None:
+        draw_picture(args)
     else:
         measure(args)
 

@@ -21,10 +21,12 @@ def comparison(world: str) -> str:
     for name, at in by_name.items():
         cells = [name, f"{at[4]['parameters']:,}", str(at[4]["nfe"]), f"{at[4]['seconds']:.2f}"]
         for R in (4, 8):
+            if R not in at:
+                cells += ["needs more calibration lines", ""]
+                continue
             psnr = f"{at[R]['psnr']:.2f}"
-            cells.append(
-                f"{f'**{psnr}**' if at[R]['psnr'] == best[R] else psnr} / {at[R]['ssim']:.3f} / {at[R]['nmse']:.4f}"
-            )
+            psnr = f"**{psnr}**" if at[R]["psnr"] == best[R] else psnr
+            cells.append(f"{psnr} / {at[R]['ssim']:.3f} / {at[R]['nmse']:.4f}")
             mean, low, high = at[R]["FLAT minus this (dB)"]
             cells.append("" if name == "FLAT" else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]")
         lines.append(cells)
@@ -55,7 +57,7 @@ def tuning() -> str:
         for row in found["rows"]:
             chosen = ", ".join(f"{key} {value:g}" for key, value in row["settings"].items())
             by_name.setdefault(row["method"], {})[row["R"]] = chosen
-        rows += [[world, name, at[4], at[8]] for name, at in by_name.items() if at[4]]
+        rows += [[world, name, at[4], at.get(8, "")] for name, at in by_name.items() if at[4]]
     return markdown(["world", "method", "R = 4", "R = 8"], rows)
 
 

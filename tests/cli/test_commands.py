@@ -165,7 +165,7 @@ BAD_SCANS: dict[str, tuple[str, list[str], str]] = {
     "negative seed": ("good.npy", [*AXES, "--acceleration", "2", "--seed", "-1"], "seed"),
     "device": ("good.npy", [*AXES, "--device", "abacus"], "abacus"),
     "model": ("good.npy", [*AXES, "--model", "nowhere"], "nowhere"),
-    "method": ("good.npy", [*AXES, "--method", "cg-sense", "--model", "default"], "--model does nothing"),
+    "method": ("good.npy", [*AXES, "--method", "cg-sense", "--model", "default"], "does nothing with method"),
     "zero coils": ("no_coils.npy", AXES, "empty"),
 }
 
