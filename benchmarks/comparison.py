@@ -77,7 +77,7 @@ WORST = -99.0
 
 
 def starting(setting: str, *values: float) -> list[Settings]:
-    """Three values of a setting at two levels to start from: a handful of times the image's width, and once or so."""
+    """Three values of a setting at two levels to start from, eleven and three times the image's root mean square."""
     return [{"start_level": level, setting: value} for level in (5.0, 1.5) for value in values]
 
 
@@ -87,7 +87,7 @@ GRIDS: dict[str, list[Settings]] = {
     "total-variation": [{"weight": weight} for weight in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)],
     "score-mri": starting("snr", 0.05, 0.1, 0.16),
     "dds": starting("weight", 0.002, 0.02, 0.2),
-    "dps": starting("strength", 3, 10, 30),
+    "dps": starting("strength", 3.0, 10.0, 30.0),
     "pigdm": starting("eta", 0.0, 0.5, 1.0),
     "mc-ddpm": starting("eta", 0.0, 0.5, 1.0),
     "ot-ode": starting("strength", 0.5, 1.0, 1.5),
@@ -275,7 +275,7 @@ def test(args: argparse.Namespace) -> None:
                 continue
             found[name][str(acceleration)] = {
                 "parameters": method.parameters,
-                "settings": {k: v for k, v in method.settings.items() if k != "nfe"},
+                "settings": {k: v for k, v in method.settings.items() if k in GRIDS.get(method.kind, [{}])[0]},
                 **{key: [round(row[key], 6) for row in rows] for key in rows[0]},
             }
             mean = sum(row["psnr"] for row in rows) / len(rows)

@@ -17,7 +17,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -33,7 +32,7 @@ from laminar.methods import Method, of_network
 from laminar.models import load
 from laminar.runtime import keep_freed_memory
 from laminar.uncertainty import Spread, object_pixels
-from laminar.uncertainty_figure import uncertainty_figure
+from laminar.uncertainty_figure import rank_correlation, uncertainty_figure
 
 LEVEL = 0.9
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "uncertainty.png"
@@ -86,8 +85,7 @@ def judged(method: Method, batch: Batch, samples: int, factors: dict[str, float]
     found, where = ratios(spread, batch), object_pixels(spread.mean)
     row = {kind: float((found <= factor).double().mean()) for kind, factor in ({"before": 1.0} | factors).items()}
     std, error = spread.std[where], (spread.mean - batch.target[0].abs()).abs()[where]
-    ranks = [np.argsort(np.argsort(values.numpy())) for values in (std, error)]
-    row["rank correlation"] = float(np.corrcoef(*ranks)[0, 1])
+    row["rank correlation"] = rank_correlation(std.numpy(), error.numpy())
     row["std / error"] = float(std.square().mean().sqrt() / error.square().mean().sqrt())
     return row
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,10 @@ from laminar.uncertainty import KINDS, OBJECT_FRACTION, Calibration, Spread, che
 
 Draw = Callable[[Problem, torch.Generator], Tensor]
 """A sample of the image, complex or magnitude (1, y, x), of a problem of batch size 1; another generator, another."""
+
+
+SAMPLES = 1
+"""Sets the noise of the samples apart from that of slices which were simulated with the same seed."""
 
 
 class Ratios:
@@ -129,7 +134,8 @@ def calibrate(
     check_enough(len(cases), level, kind, spare=1)
     found: list[tuple[Tensor, float]] = []
     for index, (problem, image) in enumerate(cases):
-        generator = torch.Generator(device).manual_seed(seed * 1_000_003 + index)
+        state = np.random.SeedSequence((seed, index, SAMPLES)).generate_state(1, np.uint64)[0]
+        generator = torch.Generator(device).manual_seed(int(state >> 1))
         found.append(_measured(draw, problem.to(device), image, samples, level, generator))
         report(index + 1)
     ratios = Ratios([one for one, _ in found])

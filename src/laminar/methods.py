@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -49,7 +50,8 @@ SAMPLERS = {
 }
 """Posterior samplers with a trained prior, by the name they have on the command line."""
 
-DEFAULT_NFE = 50
+DEFAULT_NFE, SMALLEST_LEVEL = 50, 0.002
+KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 GIVEN = ("nfe", "noise_level", "prior_std")
 """What a sampler is told of the budget, the scan and the prior, and is no setting."""
 
@@ -119,7 +121,7 @@ def open_method(
     if name in classical.METHODS:
         _refuse(name, given, "settings")
         function = classical.METHODS[name]
-        chosen = _checked(name, _numbers(function), settings)
+        chosen = _settled(name, _numbers(function), settings)
         return Method(name, lambda problem, generator: function(problem, **chosen), kind=name, settings=chosen)
     if name in SAMPLERS:
         _refuse(name, given, "prior", "nfe", "settings")
@@ -163,9 +165,10 @@ def of_sampler(name: str, prior: Prior, nfe: int, settings: Mapping[str, Number]
     All walk along the levels of `samplers.edm`, from the setting `start_level` down. Raises ConfigError.
     """
     function, start_level = SAMPLERS[name]
-    known = _numbers(function) | {"start_level": start_level}
-    chosen = _checked(name, known, settings)
-    schedule = samplers.edm(chosen.get("start_level", start_level))
+    chosen = _settled(name, _numbers(function) | {"start_level": start_level}, settings)
+    if not chosen["start_level"] > SMALLEST_LEVEL:
+        raise ConfigError(f"start_level must be above {SMALLEST_LEVEL}; got {chosen['start_level']}")
+    schedule = samplers.edm(chosen["start_level"], SMALLEST_LEVEL)
     more = {key: value for key, value in chosen.items() if key != "start_level"}
     accepted = inspect.signature(function).parameters
 
@@ -209,9 +212,7 @@ def _first_endpoint(network: UnrolledNetwork, problem: Problem, generator: torch
 
 def _from_quiet_source(network: UnrolledNetwork, problem: Problem, generator: torch.Generator) -> Trajectory:
     scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
-    return network.trajectory(
-        problem.kspace, problem.operator, problem.noise_level, source=network.source(scan), generator=generator
-    )
+    return network.run(scan, source=network.source(scan))
 
 
 def _from_one_to_zero(like: Tensor) -> Tensor:
@@ -230,9 +231,14 @@ def _numbers(function: Callable[..., Trajectory]) -> dict[str, Number]:
     return {key: p.default for key, p in parameters.items() if isinstance(p.default, Number) and key not in GIVEN}
 
 
-def _checked(name: str, known: Mapping[str, Number], settings: Mapping[str, Number] | None) -> dict[str, Number]:
-    """`settings` if all of them are known."""
-    for key in settings or {}:
+def _settled(name: str, known: Mapping[str, Number], given: Mapping[str, Number] | None) -> dict[str, Number]:
+    """All settings of a method, those `given` among them. Raises ConfigError if one is unknown or of another kind."""
+    for key, value in (given or {}).items():
         if key not in known:
             raise ConfigError(f"method {name!r} has no setting {key!r}{nearest(key, list(known))}")
-    return dict(settings or {})
+        wanted = type(known[key])
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise ConfigError(f"{key} of method {name!r} must be {KINDS[wanted]}; got {value!r}")
+        if not math.isfinite(value) or (value < 0 and wanted is not bool):
+            raise ConfigError(f"{key} of method {name!r} must be finite and not negative; got {value!r}")
+    return {**known, **(given or {})}

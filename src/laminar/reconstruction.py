@@ -142,36 +142,54 @@ def reconstruct_slices(
         if ready is None:
             yield _empty(part, index, samples)
             continue
-        draws = solver(ready.to(device), (seed, index))
-        trajectory = draws[0]
-        images = torch.stack([draw.image for draw in draws])
-        kept = [*(trajectory.states[:-1] if keep_trajectory else ()), images.mean(0)]
+        trajectory, images, nfe = solver(ready.to(device), (seed, index))
+        kept = [*(trajectory.states[:-1] if keep_trajectory else ()), images.mean(0, keepdim=True)]
         states = _in_units(torch.cat(kept), ready, part)
         if not bool(torch.isfinite(torch.view_as_real(states[-1])).all()):
             raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
-        spread = Spread.of(_in_units(images[:, 0].abs(), ready, part)) if samples else None
-        nfe = sum(draw.nfe for draw in draws)
+        spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
         yield SliceReconstruction(states, trajectory.times, nfe, spread=spread)
 
 
 Seeds = tuple[int, int]
-Draws = Callable[[Problem, Seeds], list[Trajectory]]
+Draws = Callable[[Problem, Seeds], tuple[Trajectory, Tensor, int]]
+"""A trajectory, the images (sample, y, x), and the network evaluations for all of them."""
 
 
 def _single(solve: Solver) -> Draws:
-    return lambda problem, seeds: [solve(problem, _generator(problem, *seeds))]
+    def once(problem: Problem, seeds: Seeds) -> tuple[Trajectory, Tensor, int]:
+        trajectory = solve(problem, _generator(problem, *seeds))
+        return trajectory, trajectory.image, trajectory.nfe
+
+    return once
 
 
 def _drawn(method: Method, samples: int) -> Draws:
-    """`samples` of a method; the generator of each is its own."""
+    """`samples` of a method, each with a generator of its own; of the trajectories only the first is kept."""
+    draw = check_samples_of(method, samples)
+
+    def several(problem: Problem, seeds: Seeds) -> tuple[Trajectory, Tensor, int]:
+        first = draw(problem, _generator(problem, *seeds, 0))
+        images, nfe = [first.image], first.nfe
+        for sample in range(1, samples):
+            one = draw(problem, _generator(problem, *seeds, sample))
+            images.append(one.image)
+            nfe += one.nfe
+        return first, torch.cat(images), nfe
+
+    return several
+
+
+def check_samples_of(method: Method, samples: int) -> Solver:
+    """What draws the samples of a method. Raises ConfigError if it has none, or for fewer than two."""
     if samples < 2:
         raise ConfigError(f"the spread of samples needs at least 2 of them; got {samples}")
     if method.draw is None:
         raise ConfigError(
-            f"{method.name} draws no samples: it takes a sampler, or a network trained with model.source_noise"
+            f"{method.name} draws no samples: it takes a sampler, or a network with a noisy source, such as the one "
+            "that ships as sampler"
         )
-    draw = method.draw
-    return lambda problem, seeds: [draw(problem, _generator(problem, *seeds, i)) for i in range(samples)]
+    return method.draw
 
 
 def _generator(problem: Problem, *seeds: int) -> torch.Generator:

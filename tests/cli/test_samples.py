@@ -85,6 +85,15 @@ def test_a_diffusion_sampler_by_name(folder: Path, tmp_path: Path, laminar: Run)
         (("--method", "dds", "--set", "weight=much"), "--set wants KEY=NUMBER"),
         (("--method", "dds", "--nfe", 0), "nfe must be at least 1; got 0"),
         (("--method", "dds", "--model", "default"), "does nothing with method 'dds'"),
+        (("--method", "dds", "--set", "iterations=2.5"), "iterations of method 'dds' must be a whole number; got 2.5"),
+        (("--method", "dds", "--set", "weight=-1"), "weight of method 'dds' must be finite and not negative; got -1"),
+        (("--method", "cg-sense", "--set", "weight=nan"), "must be finite"),
+        (("--method", "flower", "--set", "draw=1"), "true or false"),
+        (("--method", "dds", "--set", "start_level=0.001"), "start_level must be above 0.002; got 0.001"),
+        (("--method", "dds", "--sample-seed", -1), "--sample-seed is a whole number"),
+        (("--method", "cg-sense", "--sample-seed", 1), "--sample-seed is a whole number for a method that draws"),
+        (("--method", "dds", "--samples", 2, "--level", 0), "between 0 and 1; got 0"),
+        (("--method", "dds", "--samples", 2, "--level", 2), "between 0 and 1; got 2"),
         (("--level", 0.8), "--level does nothing without --samples"),
         (("--method", "dds", "--samples", 2, "--trajectory"), "with --samples there are many"),
     ],
@@ -92,7 +101,7 @@ def test_a_diffusion_sampler_by_name(folder: Path, tmp_path: Path, laminar: Run)
 def test_what_does_not_fit_is_one_line(
     options: tuple[str | int, ...], said: str, folder: Path, tmp_path: Path, laminar: Run
 ) -> None:
-    prior = ("--prior", folder / "prior") if "dds" in options else ()
+    prior = ("--prior", folder / "prior") if options[1] in ("dds", "flower") else ()
     code, _, error = laminar("reconstruct", folder / "scan.h5", *options, *prior, "--out", tmp_path / "out")
     assert code == 2
     assert said in error

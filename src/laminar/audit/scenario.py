@@ -68,14 +68,18 @@ class ScenarioConfig:
             raise ConfigError(f"unknown mask {self.mask!r}: choose one of {', '.join(KINDS)}")
 
 
-def make_cases(config: ScenarioConfig) -> tuple[list[Case], dict[str, Any]]:
+def make_cases(
+    config: ScenarioConfig, accelerations: Sequence[float] | None = None
+) -> tuple[list[Case], dict[str, Any]]:
     """The slices of an audit, and what they are as plain values for the record.
 
-    Raises LaminarError for files that cannot be read, are not fully sampled or hold no signal.
+    `accelerations`, one for each of `config.slices`, take the place of the one in the settings. Raises LaminarError for
+    files that cannot be read, are not fully sampled or hold no signal.
     """
     paths = [path for name in config.data for path in _expand(name)]
     scans = list(_from_files(paths, config) if paths else _simulated(config))
-    cases = [_case(name, scan, clean, config, index) for index, (name, scan, clean) in enumerate(scans)]
+    each = accelerations or [config.acceleration] * len(scans)
+    cases = [_case(*scan, replace(config, acceleration=each[index]), index) for index, scan in enumerate(scans)]
     flags = {_is_simulated(scan) for _, scan, _ in scans}
     sources = sorted({f"{scan.name}{' (simulated)' if _is_simulated(scan) else ''}" for _, scan, _ in scans})
     return cases, describe(cases) | {

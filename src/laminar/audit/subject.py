@@ -97,7 +97,7 @@ def as_subject(thing: Any, name: str | None = None) -> Subject:
 
 
 def of_network(network: UnrolledNetwork, name: str, sha256: str | None = None) -> Subject:
-    """A network of ours. Its coefficients are those for the noise level of each problem."""
+    """A network of ours, from its source without noise. Its coefficients are those for the noise of each problem."""
     network, config = network.eval(), network.config
     width = getattr(network.coefficients, "log_prior_std", None)
 
@@ -105,8 +105,12 @@ def of_network(network: UnrolledNetwork, name: str, sha256: str | None = None) -
         values = network.coefficients(problem.noise_level)
         return Coefficients(values.steps, values.data[:, 0], config.data_step, None if width is None else width.exp())
 
+    def solve(problem: Problem, **more: Any) -> Trajectory:
+        scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
+        return network.run(scan, source=network.source(scan), **more)
+
     return Subject(
-        solve=lambda problem, **more: network.trajectory(problem.kspace, problem.operator, problem.noise_level, **more),
+        solve=solve,
         name=name,
         description=f"Laminar unrolled network, {config.n_cascades} cascades, data step {config.data_step}, "
         f"coefficients {config.coefficients}, regularizers {'shared' if config.shared else 'one in each cascade'}, "

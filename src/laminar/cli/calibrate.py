@@ -109,24 +109,19 @@ def _cases(args: argparse.Namespace) -> tuple[list[Case], list[float], dict[str,
     import torch
 
     from laminar.audit import make_cases
-    from laminar.audit.scenario import describe
 
-    made = {R: make_cases(_scenario(args, R)) for R in dict.fromkeys(args.acceleration)}
-    first, data = next(iter(made.values()))
-    lot = torch.randperm(len(first), generator=torch.Generator().manual_seed(args.seed)).tolist()
-    accelerations = [list(made)[place % len(made)] for place in lot]
-    cases = [made[R][0][index] for index, R in enumerate(accelerations)]
-    measured = describe(cases)["measured_acceleration"]
-    return cases, accelerations, data | {"acceleration": list(made), "measured_acceleration": measured}
+    lot = torch.randperm(args.slices, generator=torch.Generator().manual_seed(args.seed)).tolist()
+    dealt = [args.acceleration[place % len(args.acceleration)] for place in lot]
+    cases, data = make_cases(_scenario(args), dealt)
+    return cases, dealt[: len(cases)], data | {"acceleration": sorted(set(args.acceleration))}
 
 
-def _scenario(args: argparse.Namespace, acceleration: float) -> ScenarioConfig:
+def _scenario(args: argparse.Namespace) -> ScenarioConfig:
     from laminar.audit import ScenarioConfig
 
     return ScenarioConfig(
         data=tuple(args.data),
         slices=args.slices,
-        acceleration=acceleration,
         calibration_lines=args.calibration_lines,
         mask=args.mask,
         seed=args.seed,
@@ -157,12 +152,13 @@ def _table(calibration: Calibration, slices: Sequence[SliceCoverage], accelerati
 
 
 def _cells(rows: Sequence[SliceCoverage]) -> tuple[str, ...]:
-    from statistics import fmean, pstdev
+    from statistics import fmean, stdev
 
     held_out = [row.held_out for row in rows]
+    spread = stdev(held_out) if len(held_out) > 1 else 0.0
     return (
         str(len(rows)),
         f"{100 * fmean(row.before for row in rows):.1f} %",
-        f"{100 * fmean(held_out):.1f} ± {100 * pstdev(held_out):.1f} %",
+        f"{100 * fmean(held_out):.1f} ± {100 * spread:.1f} %",
         f"{100 * fmean(row.half_width for row in rows):.1f} %",
     )

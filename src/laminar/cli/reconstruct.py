@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections import Counter
@@ -27,6 +28,8 @@ _EPILOG = """examples:
   laminar reconstruct scan.h5 --out images
   laminar reconstruct kspace.npy --axes coil,ky,kx --out images
   laminar reconstruct full.mat --variable kData --axes ky,kx,coil --acceleration 6 --out images
+  laminar reconstruct scan.h5 --method dds --nfe 19 --set weight=0.05 --out images
+  laminar reconstruct scan.h5 --model sampler --samples 8 --out images
 
 axes: any order of slice, coil, kz, ky, kx; ri for (real, imaginary); _ for a dimension of length 1 to drop"""
 
@@ -49,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     group = parser.add_argument_group("draw samples of the posterior, and say how far they differ")
     group.add_argument("--samples", type=int, default=0, metavar="N", help=_SAMPLES)
-    group.add_argument("--sample-seed", type=int, default=0, metavar="S", help="seed of all noise (default: 0)")
+    group.add_argument("--sample-seed", type=int, metavar="S", help="seed of what is drawn (default: 0)")
     group.add_argument("--calibration", type=Path, metavar="FILE", help="made by `laminar calibrate`")
     group.add_argument("--level", type=float, metavar="P", help="of the intervals; default: 0.9, or the calibrated one")
     add_undersampling(parser)
@@ -82,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"two inputs would both be written to {args.out / twice[0]}.h5: reconstruct them apart")
     device = check_device(args.device)
     method = chosen_method(args)
-    args.calibrated = _calibration(method, args)
+    args.calibrated = _settle_samples(method, args)
     done: list[_Done] = []
     failed: list[str] = []
     for path, name in zip(args.inputs, names, strict=True):
@@ -100,19 +103,25 @@ def run(args: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _calibration(method: Method, args: argparse.Namespace) -> Calibration | None:
-    """The calibration of the intervals, if one is named, and `args.level` settled."""
-    from laminar.uncertainty import check_fits, read_calibration
+def _settle_samples(method: Method, args: argparse.Namespace) -> Calibration | None:
+    """The calibration of the intervals, if one is named; fills in the defaults. Raises ConfigError for what is idle."""
+    from laminar.reconstruction import check_samples_of
+    from laminar.uncertainty import check_fits, check_level, read_calibration
 
+    if args.sample_seed is not None and (method.draw is None or args.sample_seed < 0):
+        raise ConfigError(f"--sample-seed is a whole number for a method that draws; got {args.sample_seed}")
+    args.sample_seed = args.sample_seed or 0
     if not args.samples:
         for name in ("calibration", "level"):
             if getattr(args, name) is not None:
                 raise ConfigError(f"--{name} does nothing without --samples")
         return None
+    check_samples_of(method, args.samples)
     if args.trajectory:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     if args.calibration is None:
         args.level = 0.9 if args.level is None else args.level
+        check_level(args.level)
         return None
     calibration = read_calibration(args.calibration)
     check_fits(calibration, method.fingerprint, args.samples, method=method.kind, settings=dict(method.settings))
@@ -176,7 +185,7 @@ def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device:
             scan.n_slices,
             attributes,
             trajectory=args.trajectory,
-            level=args.level or 0.9,
+            level=0.9 if args.level is None else args.level,
             calibration=args.calibrated,
         ) as write,
         _progress(name, scan.n_slices) as report,
@@ -239,6 +248,12 @@ def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dic
         "model" if args.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
     }
+    if method.fingerprint is not None:
+        attributes["weights_sha256"] = method.fingerprint
+    if method.settings:
+        attributes["settings"] = json.dumps(dict(method.settings))
+    if method.draw is not None:
+        attributes |= {"samples": args.samples, "sample_seed": args.sample_seed}
     if args.acceleration is not None:
         attributes["mask"] = describe_mask(scan, args)
     return attributes

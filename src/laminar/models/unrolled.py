@@ -116,6 +116,18 @@ class UnrolledNetwork(nn.Module):
         that many steps on a uniform schedule instead.
         """
         scan = self.measure(y, operator, noise_level)
+        return self.run(scan, source=source, generator=generator, edit=edit, n_cascades=n_cascades)
+
+    def run(
+        self,
+        scan: Measurement,
+        *,
+        source: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        edit: Edit | None = None,
+        n_cascades: int | None = None,
+    ) -> Trajectory:
+        """`trajectory` of a scan that `measure` has prepared."""
         if source is None:
             source = self.source(scan)
             if self.config.source_noise:
@@ -142,13 +154,13 @@ class UnrolledNetwork(nn.Module):
         states, endpoints = [edit(0, source)], list[Tensor]()
         for cascade in range(n_cascades):
             k = min(cascade, self.config.n_cascades - 1)
-            after, aim = self._run(self._cascade, k, states[-1], values, scan)
+            after, aim = self._kept(self._cascade, k, states[-1], values, scan)
             states.append(edit(cascade + 1, after))
             endpoints.append(aim)
         times = values.times if n_cascades == self.config.n_cascades else None
         return Trajectory(states, endpoints, times, n_cascades)
 
-    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _kept(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if not (self.recompute and torch.is_grad_enabled()):
             return function(*arguments)
         return checkpoint(function, *arguments, use_reentrant=False)
@@ -181,7 +193,7 @@ class UnrolledNetwork(nn.Module):
             return None
         data = self.coefficients(scan.noise_level).data
         cascades = enumerate(zip(trajectory.states, data, strict=False))  # no regularizer sees the last state
-        return torch.stack([self._run(self._asymmetry, k, x, step, scan) for k, (x, step) in cascades]).mean()
+        return torch.stack([self._kept(self._asymmetry, k, x, step, scan) for k, (x, step) in cascades]).mean()
 
     def _asymmetry(self, k: int, x: Tensor, data: Tensor, scan: Measurement) -> Tensor:
         if self.config.data_step == "ista":
