@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import add_method_options, chosen_method
+from laminar.cli.pictures import draw, draw_uncertainty, images_of, reference_of
 from laminar.cli.undersampling import add_undersampling, describe_mask, settle_undersampling, undersample
 from laminar.errors import ConfigError, LaminarError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from laminar.data.formats import LazyScan
     from laminar.methods import Method
     from laminar.uncertainty import Calibration
@@ -155,12 +154,12 @@ def _one(path: Path, name: str, method: Method, device: str, args: argparse.Name
         started = time.perf_counter()
         _write_slices(file, name, scan, method, device, args)
         seconds = time.perf_counter() - started
-        images = _images(file)
-        reference = None if args.acceleration is None else _reference(full)
-        metrics = _draw(picture, method.name, images["reconstruction"], reference, title)
+        images = images_of(file)
+        reference = None if args.acceleration is None else reference_of(full)
+        metrics = draw(picture, method.name, images["reconstruction"], reference, title)
         if args.samples:
             uncertainty = written.enter_context(replacing(args.out / f"{name}-uncertainty.png"))
-            _draw_uncertainty(uncertainty, images, reference, title)
+            draw_uncertainty(uncertainty, images, reference, title)
     shape = (scan.n_slices, scan.n_coils, *images["reconstruction"].shape[-2:])
     return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
 
@@ -196,48 +195,6 @@ def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device:
             report(done)
     for line in log:
         print(f"{name}: {line}")
-
-
-def _images(file: Path) -> dict[str, Tensor]:
-    """The real images (slice, y, x) of a file that was written."""
-    import h5py
-    import torch
-
-    names = ("reconstruction", "uncertainty_std", "interval_lower", "interval_upper")
-    with h5py.File(file, "r") as written:
-        return {name: torch.from_numpy(written[name][()]) for name in names if name in written}
-
-
-def _reference(full: LazyScan) -> Tensor:
-    import torch
-
-    from laminar.reconstruction import reference_image
-
-    return torch.cat([reference_image(full.slice(index)) for index in range(full.n_slices)])
-
-
-def _draw(
-    picture: Path, label: str, magnitude: Tensor, reference: Tensor | None, title: str
-) -> dict[str, float] | None:
-    """Draw the picture of a scan; where all samples are known, with the errors, and return the metrics."""
-    from laminar.metrics import fastmri_metrics
-    from laminar.report import comparison_figure, reconstruction_png
-
-    if reference is None:
-        reconstruction_png(magnitude, picture)
-        return None
-    metrics = fastmri_metrics(magnitude, reference)
-    comparison_figure({label: magnitude}, reference, {label: metrics}, picture, title)
-    return metrics
-
-
-def _draw_uncertainty(picture: Path, images: dict[str, Tensor], reference: Tensor | None, title: str) -> None:
-    from laminar.uncertainty_figure import uncertainty_figure
-
-    ends = {} if reference is None else {"lower": images["interval_lower"], "upper": images["interval_upper"]}
-    uncertainty_figure(
-        images["reconstruction"], images["uncertainty_std"], picture, reference=reference, title=title, **ends
-    )
 
 
 def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dict[str, Any]:

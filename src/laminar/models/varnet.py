@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from laminar.errors import CheckpointError, ConfigError
 from laminar.flow import Trajectory
 from laminar.models.config import VarNetConfig
+from laminar.models.fastmri_names import fastmri_names, unet_sizes
 from laminar.networks import NormUnet
 from laminar.operators import Encoding, LinearOperator, ifft2c
 
@@ -143,12 +144,12 @@ class VarNet(nn.Module):
         `options`: `chunk_bytes`. Raises CheckpointError unless every weight has its place.
         """
         cascade, sensitivity = (
-            _unet_sizes(state, "cascades.0.model.unet"),
-            _unet_sizes(state, "sens_net.norm_unet.unet"),
+            unet_sizes(state, "cascades.0.model.unet"),
+            unet_sizes(state, "sens_net.norm_unet.unet"),
         )
         n_cascades = sum(name.endswith(".dc_weight") for name in state)
         network = cls(VarNetConfig(n_cascades, *cascade, *sensitivity), **options)
-        names = _fastmri_names(len(network.cascades), cascade[1], sensitivity[1])
+        names = fastmri_names(len(network.cascades), cascade[1], sensitivity[1])
         strange = sorted(set(names.values()) ^ set(state))
         if strange:
             raise CheckpointError(f"not the weights of a fastmri VarNet: {strange[0]!r} is missing or unexpected")
@@ -240,34 +241,3 @@ def _calibration_band(mask: Tensor, calibration_lines: int | None) -> Tensor:
         count = torch.full((len(mask),), calibration_lines, device=mask.device)
     index, first = torch.arange(n, device=mask.device), (n - count + 1)[:, None] // 2
     return (index >= first) & (index < first + count[:, None])
-
-
-def _unet_sizes(state: Mapping[str, Tensor], unet: str) -> tuple[int, int]:
-    """Channels and pools."""
-    first, level = f"{unet}.down_sample_layers.0.layers.0.weight", f"{unet}.down_sample_layers."
-    if first not in state:
-        raise CheckpointError(f"not the weights of a fastmri VarNet: {first!r} is missing")
-    return len(state[first]), len({name.removeprefix(level).split(".")[0] for name in state if name.startswith(level)})
-
-
-def _fastmri_names(n_cascades: int, pools: int, sensitivity_pools: int) -> dict[str, str]:
-    """Our name of every weight to its name in `fastmri.models.VarNet`."""
-    names = _unet_names("sensitivity", "sens_net.norm_unet.unet", sensitivity_pools)
-    for k in range(n_cascades):
-        names[f"data_weights.{k}"] = f"cascades.{k}.dc_weight"
-        names |= _unet_names(f"cascades.{k}", f"cascades.{k}.model.unet", pools)
-    return names
-
-
-def _unet_names(ours: str, theirs: str, pools: int) -> dict[str, str]:
-    """Levels are counted from the finest; the source counts those of the way up from the coarsest."""
-    names = {f"{ours}.last.{kind}": f"{theirs}.up_conv.{pools - 1}.1.{kind}" for kind in ("weight", "bias")}
-    blocks = {f"{ours}.down.{level}": f"{theirs}.down_sample_layers.{level}" for level in range(pools)}
-    blocks[f"{ours}.down.{pools}"] = f"{theirs}.conv"
-    for level, step in enumerate(reversed(range(pools))):
-        names[f"{ours}.rise.{level}.weight"] = f"{theirs}.up_transpose_conv.{step}.layers.0.weight"
-        blocks[f"{ours}.up.{level}"] = f"{theirs}.up_conv.{step}" + (".0" if level == 0 else "")
-    for block, source in blocks.items():
-        names |= {f"{block}.first.weight": f"{source}.layers.0.weight"}
-        names |= {f"{block}.second.weight": f"{source}.layers.4.weight"}
-    return names
