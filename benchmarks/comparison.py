@@ -204,7 +204,7 @@ def entries(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[int], Met
     for name in CLASSICAL:
         yield name, lambda R, name=name: settled(args, name, R)
     for name in NETWORKS:
-        if name == "prior":
+        if name == "prior" or not (run_folder(args, name) / "done.json").exists():
             continue
         network = load(run_folder(args, name) / "best")
         method = of_network(network)
