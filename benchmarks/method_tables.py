@@ -41,7 +41,10 @@ def training() -> str:
     found = result("comparison")["training"]
     names = list(next(iter(found.values())))
     rows = [
-        [name.removeprefix("0-").replace("_", " "), *(f"{found[w][name]['steps']:,}" for w in list(found)[:1])]
+        [
+            name[2:].replace("_", " ") + ("" if name[0] == "0" else f", seed {name[0]}"),
+            *(f"{found[w][name]['steps']:,}" for w in list(found)[:1]),
+        ]
         + [f"{found[w][name]['seconds']:.0f}" for w in found]
         for name in names
         if all(name in by_name for by_name in found.values())

@@ -86,7 +86,8 @@ def check_enough(n: int, level: float, kind: str, *, spare: int = 0) -> None:
         raise ConfigError(f"unknown kind {kind!r}: choose one of {', '.join(KINDS)}")
     least = spare + (1 if kind == "scale" else math.ceil(round(1 / (1 - level), 9)) - 1)
     if n < least:
-        raise ConfigError(f"a {kind} factor for the level {level} needs at least {least} slices; got {n}")
+        more = "; kind scale does with fewer" if kind == "conformal" else ""
+        raise ConfigError(f"a {kind} factor for the level {level} needs at least {least} slices; there are {n}{more}")
 
 
 def ratios_of(spread: Spread, truth: Tensor, where: Tensor, level: float) -> Tensor:

@@ -235,7 +235,8 @@ def _settled(name: str, known: Mapping[str, Number], given: Mapping[str, Number]
     """All settings of a method, those `given` among them. Raises ConfigError if one is unknown or of another kind."""
     for key, value in (given or {}).items():
         if key not in known:
-            raise ConfigError(f"method {name!r} has no setting {key!r}{nearest(key, list(known))}")
+            hint = nearest(key, list(known)) if known else "; it has none"
+            raise ConfigError(f"method {name!r} has no setting {key!r}{hint}")
         wanted = type(known[key])
         if type(value) is not wanted and not (wanted is float and type(value) is int):
             raise ConfigError(f"{key} of method {name!r} must be {KINDS[wanted]}; got {value!r}")

@@ -208,8 +208,10 @@ def check_fits(calibration: Calibration, fingerprint: str | None, n: int, **used
 
     `used` may name more of its attributes: two samplers share a prior, so give `method` and `settings` as well.
     """
-    for name, value in {"fingerprint": fingerprint, "samples": n, **used}.items():
+    for name, value in {**used, "samples": n, "fingerprint": fingerprint}.items():
         made = getattr(calibration, name)
+        if isinstance(made, Mapping) and isinstance(value, Mapping):  # only what differs
+            made, value = ({k: v for k, v in a.items() if b.get(k) != v} for a, b in ((made, value), (value, made)))
         if made != value:
             raise ConfigError(
                 f"the calibration does not fit: it was made for {name} {made!r}, this is {value!r}; "

@@ -112,10 +112,12 @@ def run(args: argparse.Namespace) -> int:
 def _subject(args: argparse.Namespace) -> Subject:
     from laminar.audit import open_subject, subject_of
 
-    if args.model in METHODS[1:] and not Path(args.model).exists() and not args.fastmri:
+    if args.model in METHODS[1:] and not (Path(args.model) / "model.json").exists() and not args.fastmri:
         return subject_of(chosen_method(args, args.model))
     if args.prior is not None or args.nfe is not None or args.set:
-        raise ConfigError(f"--prior, --nfe and --set are for classical methods and samplers; {args.model} is neither")
+        raise ConfigError(
+            f"--prior, --nfe and --set are for classical methods and samplers, such as dds; {args.model} is neither"
+        )
     return open_subject(args.model, fastmri=args.fastmri)
 
 

@@ -54,6 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+FEW = 30
 _OUT = "file to write (default: uncertainty.json)"
 _KIND = "guarantee for a new slice, or the plain fit to all pixels (default: conformal)"
 _DATA = "files or folders of fully sampled scans (default: simulated slices)"
@@ -97,7 +98,12 @@ def run(args: argparse.Namespace) -> int:
         )
     calibration.write(args.out)
     Console().print(_table(calibration, slices, accelerations))
-    print(f"written to {args.out}: laminar reconstruct --samples {args.samples} --calibration {args.out} ...")
+    if args.kind == "conformal" and len(cases) < FEW:
+        print(
+            f"{len(cases)} slices are few for a conformal factor: near that of the worst slice, the intervals are wide"
+        )
+    named = f"--model {args.model or 'default'}" if args.method == "network" else f"--method {args.method}"
+    print(f"written to {args.out}: laminar reconstruct {named} --samples {args.samples} --calibration {args.out} ...")
     return 0
 
 

@@ -39,12 +39,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _model(folder: Path) -> int:
+    from laminar.methods import fingerprint
+    from laminar.models import load_any
     from laminar.models.checkpoint import read_settings, read_weights
 
     settings = read_settings(folder)
     count = sum(tensor.numel() for tensor in read_weights(folder, settings).values())
     kind = settings["format"].removeprefix("laminar-").replace("-", " ")
     print(f"model {folder.name}: {kind}, {count:,} parameters, sha256 {settings['sha256'][:16]}")
+    if settings["config"].get("regularizer", {}).get("kind") != "custom":
+        model = load_any(folder)
+        print(f"fingerprint, as in what it makes: {fingerprint(model, repr(model.config))}")
     _print_tree({"configuration": settings["config"], "card": settings["card"]})
     return 0
 

@@ -17,7 +17,7 @@ METHODS = ("network", *CLASSICAL, *SAMPLERS)
 
 def add_method_options(parser: argparse._ActionsContainer) -> None:
     """`--method` and `--model`, and the options of classical methods and samplers."""
-    parser.add_argument("--method", choices=METHODS, default="network", metavar="NAME", help=_METHOD)
+    parser.add_argument("--method", default="network", metavar="NAME", help=_METHOD)
     parser.add_argument("--model", metavar="DIR", help="checkpoint of the network, or one that ships: default, sampler")
     add_settings(parser)
 

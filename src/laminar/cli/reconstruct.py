@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.cli.methods import add_method_options, chosen_method
+from laminar.cli.methods import SAMPLERS, add_method_options, chosen_method
 from laminar.cli.pictures import draw, draw_uncertainty, images_of, reference_of
 from laminar.cli.undersampling import add_undersampling, describe_mask, settle_undersampling, undersample
 from laminar.errors import ConfigError, LaminarError
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
             failed.append(name)
             print(f"laminar: error: {error}", file=sys.stderr)
     if done:
-        _summarize(done, args.out, args.samples)
+        _summarize(done, args, method)
     if failed and len(args.inputs) > 1:
         print(f"laminar: {len(failed)} of {len(args.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
     return 2 if failed else 0
@@ -159,7 +159,9 @@ def _one(path: Path, name: str, method: Method, device: str, args: argparse.Name
         metrics = draw(picture, method.name, images["reconstruction"], reference, title)
         if args.samples:
             uncertainty = written.enter_context(replacing(args.out / f"{name}-uncertainty.png"))
-            draw_uncertainty(uncertainty, images, reference, title)
+            kind = "not calibrated" if args.calibrated is None else f"{args.calibrated.kind} factor"
+            said = f"{method.name}, {args.samples} samples, {100 * args.level:g} % intervals, {kind}"
+            draw_uncertainty(uncertainty, images, reference, f"{title}: {said}")
     shape = (scan.n_slices, scan.n_coils, *images["reconstruction"].shape[-2:])
     return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
 
@@ -226,14 +228,15 @@ def _progress(name: str, n_slices: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def _summarize(done: list[_Done], out: Path, samples: int) -> None:
+def _summarize(done: list[_Done], args: argparse.Namespace, method: Method) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     scored = any(d.metrics for d in done)
     caption = "PSNR in dB; against the root-sum-of-squares of all samples, fastMRI protocol" if scored else None
-    table = Table(title="Reconstructions", caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    title = f"Reconstructions by {method.name}"
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("scan", overflow="fold", min_width=12)
     for column in ("slice,coil,y,x", "R", "seconds", *(("PSNR", "SSIM", "NMSE") * scored)):
         table.add_column(column, justify="right", no_wrap=True)
@@ -243,6 +246,11 @@ def _summarize(done: list[_Done], out: Path, samples: int) -> None:
             cells += [f"{d.metrics['psnr']:.2f}", f"{d.metrics['ssim']:.4f}", f"{d.metrics['nmse']:.4f}"]
         table.add_row(*cells)
     Console().print(table)
-    print(f"written to {out}/: NAME.h5 (reconstruction, reconstruction_complex) and NAME.png")
-    if samples:
+    print(f"written to {args.out}/: NAME.h5 (reconstruction, reconstruction_complex) and NAME.png")
+    if args.samples:
         print("with uncertainty_std, interval_lower and interval_upper in NAME.h5, and NAME-uncertainty.png")
+        if args.calibrated is None:
+            said = f"the {100 * args.level:g} % intervals are not calibrated"
+            print(f"{said}: laminar calibrate measures how far to trust them")
+    elif args.method in SAMPLERS:
+        print("this is one sample, noisier than the posterior mean: --samples 8 gives the mean of eight")

@@ -89,7 +89,7 @@ def load(model: str | Path = "default", regularizer: nn.Module | None = None) ->
     """
     network = load_any(model, regularizer)
     if isinstance(network, Prior):
-        raise CheckpointError(f"{find(model)} holds a prior and no network: load_prior reads it, --prior takes it")
+        raise CheckpointError(f"{model} is a prior and no network: --method dds --prior {model}, or load_prior")
     return network
 
 
@@ -97,7 +97,7 @@ def load_prior(model: str | Path = "prior") -> Prior:
     """The prior of a checkpoint folder, or one that ships, ready for inference. Raises CheckpointError as `load`."""
     prior = load_any(model)
     if not isinstance(prior, Prior):
-        raise CheckpointError(f"{find(model)} holds a network and no prior: load reads it, --model takes it")
+        raise CheckpointError(f"{model} is a network and no prior: --model {model}, or load")
     return prior
 
 
@@ -123,8 +123,10 @@ def find(model: str | Path) -> Path:
     """The folder of a model given by path or by the name of one that ships. Raises CheckpointError."""
     shipped = Path(str(files("laminar"))) / "weights"
     folder = Path(model)
-    if not folder.exists() and (shipped / str(model)).is_dir():
-        folder = shipped / str(model)
+    if not (folder / SETTINGS).exists() and (shipped / str(model) / SETTINGS).exists():
+        folder = shipped / str(model)  # a folder of that name that holds no model does not hide it
+    if (folder / "best" / SETTINGS).exists() and not (folder / SETTINGS).exists():
+        raise CheckpointError(f"{folder} is the folder of a training run: name its checkpoint {folder / 'best'}")
     if not folder.is_dir():
         names = sorted(path.name for path in shipped.iterdir()) if shipped.is_dir() else []
         raise CheckpointError(
