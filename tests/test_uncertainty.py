@@ -158,7 +158,7 @@ def test_pixels_without_spread_are_covered_where_they_are_right_and_never_where_
 def test_too_few_slices_are_refused_with_the_number_that_is_needed() -> None:
     slices = [torch.ones(5)] * 9
     assert Ratios(slices).factor(0.9, "conformal") == 1
-    with pytest.raises(ConfigError, match=r"level 0\.9 needs at least 9 slices; got 8"):
+    with pytest.raises(ConfigError, match=r"level 0\.9 needs at least 9 slices; there are 8"):
         Ratios(slices[1:]).factor(0.9, "conformal")
 
 
@@ -216,7 +216,7 @@ def test_a_held_out_slice_is_judged_without_its_own_pixels() -> None:
 
 
 def test_calibration_refuses_too_few_slices_before_it_draws() -> None:
-    with pytest.raises(ConfigError, match="needs at least 10 slices; got 9"):
+    with pytest.raises(ConfigError, match="needs at least 10 slices; there are 9"):
         known(1.0, count=9)
     with pytest.raises(ConfigError, match="unknown kind 'bonferroni'"):
         known(1.0, kind="bonferroni")

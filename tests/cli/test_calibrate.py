@@ -65,7 +65,7 @@ def test_mistakes_are_one_line_and_write_nothing(
     for arguments, said in (
         (("--model", tiny_model), "draws no samples"),
         (("--method", "cg-sense"), "draws no samples"),
-        (("--model", sampling_model, "--slices", 4), "needs at least 10 slices; got 4"),
+        (("--model", sampling_model, "--slices", 4), "needs at least 10 slices; there are 4"),
         (("--model", sampling_model, "--level", 1), "between 0 and 1"),
         (("--model", sampling_model, "--samples", 1), "at least 2 samples; got 1"),
         (("--model", sampling_model, "--data", tmp_path, "--noise-std", 0.1), "--noise-std is for simulated slices"),

@@ -67,9 +67,9 @@ def test_round_trip_and_same_bytes(tmp_path: Path, name: str) -> None:
 def test_a_prior_is_no_network_and_a_network_no_prior(folder: Path, tmp_path: Path) -> None:
     save(MODELS["prior"](), tmp_path / "prior")
     assert isinstance(load_prior(tmp_path / "prior"), Prior)
-    with pytest.raises(CheckpointError, match="load_prior reads it, --prior takes it"):
+    with pytest.raises(CheckpointError, match="is a prior and no network: --method dds --prior"):
         load(tmp_path / "prior")
-    with pytest.raises(CheckpointError, match="load reads it, --model takes it"):
+    with pytest.raises(CheckpointError, match="is a network and no prior: --model"):
         load_prior(folder)
 
 

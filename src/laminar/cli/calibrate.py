@@ -99,9 +99,7 @@ def run(args: argparse.Namespace) -> int:
     calibration.write(args.out)
     Console().print(_table(calibration, slices, accelerations))
     if args.kind == "conformal" and len(cases) < FEW:
-        print(
-            f"{len(cases)} slices are few for a conformal factor: near that of the worst slice, the intervals are wide"
-        )
+        print(f"{len(cases)} slices are few for a conformal factor: the intervals are too wide")
     named = f"--model {args.model or 'default'}" if args.method == "network" else f"--method {args.method}"
     print(f"written to {args.out}: laminar reconstruct {named} --samples {args.samples} --calibration {args.out} ...")
     return 0
