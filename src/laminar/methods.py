@@ -30,8 +30,8 @@ Number = bool | int | float
 class Sampler(NamedTuple):
     """A posterior sampler and the noise level, in units of the image, from which it starts unless told otherwise.
 
-    Guidance through the Jacobian of a trained denoiser is only as good as that Jacobian, which at levels far above the
-    image is divided by a small number: there these samplers start lower, with a state that lacks the prior's mean.
+    Guidance through the Jacobian of a trained denoiser is only as good as that Jacobian, whose error grows with the
+    level over the width of the image: such samplers start lower, though noise alone then lacks the prior's mean.
     """
 
     function: Callable[..., Trajectory]
@@ -95,9 +95,6 @@ class Method:
         if self.module is not None:
             self.module.to(device)
         return self
-
-    def named(self, name: str) -> Method:
-        return replace(self, name=name)
 
 
 def open_method(
