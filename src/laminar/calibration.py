@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
+from laminar.runtime import seed_of
 from laminar.uncertainty import KINDS, OBJECT_FRACTION, Calibration, Spread, check_level, object_pixels
 
 Draw = Callable[[Problem, torch.Generator], Tensor]
@@ -135,8 +135,7 @@ def calibrate(
     check_enough(len(cases), level, kind, spare=1)
     found: list[tuple[Tensor, float]] = []
     for index, (problem, image) in enumerate(cases):
-        state = np.random.SeedSequence((seed, index, SAMPLES)).generate_state(1, np.uint64)[0]
-        generator = torch.Generator(device).manual_seed(int(state >> 1))
+        generator = torch.Generator(device).manual_seed(seed_of(seed, index, SAMPLES))
         found.append(_measured(draw, problem.to(device), image, samples, level, generator))
         report(index + 1)
     ratios = Ratios([one for one, _ in found])

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from laminar.flow import Trajectory
 from laminar.methods import Method, Solver, of_network
 from laminar.models import UnrolledNetwork, VarNet
 from laminar.operators import ifft2c
+from laminar.runtime import seed_of
 from laminar.uncertainty import Spread
 
 Solvable = Method | UnrolledNetwork | VarNet | Callable[[Problem], Trajectory]
@@ -193,8 +193,7 @@ def check_samples_of(method: Method, samples: int) -> Solver:
 
 
 def _generator(problem: Problem, *seeds: int) -> torch.Generator:
-    state = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
-    return torch.Generator(problem.kspace.device).manual_seed(int(state >> 1))
+    return torch.Generator(problem.kspace.device).manual_seed(seed_of(*seeds))
 
 
 def _in_units(images: Tensor, problem: Problem, part: Acquisition) -> Tensor:

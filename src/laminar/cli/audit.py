@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import METHODS, add_settings, chosen_method
-from laminar.cli.undersampling import MASKS
+from laminar.cli.scenario import add_scenario, check_scenario, scenario_of
 from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,16 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: audit-NAME")
     parser.add_argument("--json-only", action="store_true", help="write no page")
     add_settings(parser.add_argument_group("if MODEL is a classical method or a sampler"))
-    group = parser.add_argument_group("on what")
-    group.add_argument("--data", nargs="+", type=Path, default=[], metavar="PATH", help=_DATA)
-    group.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
-    group.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
-    group.add_argument("--slices", type=int, default=12, metavar="N", help="number of slices (default: 12)")
+    group = add_scenario(parser, 12, "perturbations")
     group.add_argument("--acceleration", type=float, default=4.0, metavar="R", help="nominal acceleration (default: 4)")
-    group.add_argument("--calibration-lines", type=int, default=14, metavar="N", help="default: 14")
-    group.add_argument("--mask", choices=MASKS, default="equispaced-fraction", help="default: equispaced-fraction")
-    group.add_argument("--noise-std", type=float, metavar="S", help=_NOISE)
-    group.add_argument("--seed", type=int, default=0, help="of scans, masks and perturbations (default: 0)")
     parser.set_defaults(run=run)
 
 
@@ -59,8 +51,6 @@ _MODEL = (
     "a checkpoint folder, a model that ships, a method of `laminar reconstruct --method`, package.module:name of a "
     "callable, or a .safetensors file"
 )
-_DATA = "files or folders of fully sampled scans (default: simulated slices)"
-_NOISE = "noise of the simulated slices, relative to a magnetization of about one (default: 0.01)"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,30 +59,18 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from laminar.audit import ScenarioConfig, audit, make_cases
+    from laminar.audit import audit, make_cases
     from laminar.audit_page import check_pictures, write_page
     from laminar.files import write_json
     from laminar.runtime import keep_freed_memory
 
-    if args.data and args.noise_std is not None:
-        raise ConfigError("--noise-std is for simulated slices; scans from --data bring their own noise")
+    check_scenario(args)
     if not args.json_only:
         check_pictures()
     keep_freed_memory()
     started = time.perf_counter()
     subject = _subject(args)
-    config = ScenarioConfig(
-        data=tuple(args.data),
-        slices=args.slices,
-        acceleration=args.acceleration,
-        calibration_lines=args.calibration_lines,
-        mask=args.mask,
-        seed=args.seed,
-        noise_std=0.01 if args.noise_std is None else args.noise_std,
-        variable=args.variable,
-        axes=args.axes,
-    )
-    cases, data = make_cases(config)
+    cases, data = make_cases(scenario_of(args, args.acceleration))
     with _progress(f"auditing {subject.name}", len(cases)) as report:
         result = audit(subject, cases, data, seed=args.seed, report=report)
     out = args.out or Path(f"audit-{subject.name}")

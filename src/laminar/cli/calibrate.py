@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import add_method_options, chosen_method
-from laminar.cli.undersampling import MASKS
+from laminar.cli.scenario import add_scenario, check_scenario, scenario_of
 from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from laminar.audit import Case, ScenarioConfig
+    from laminar.audit import Case
     from laminar.calibration import SliceCoverage
     from laminar.uncertainty import Calibration
 
@@ -41,25 +41,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--level", type=float, default=0.9, metavar="P", help="coverage to reach (default: 0.9)")
     parser.add_argument("--kind", choices=("conformal", "scale"), default="conformal", help=_KIND)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    group = parser.add_argument_group("on what")
-    group.add_argument("--data", nargs="+", type=Path, default=[], metavar="PATH", help=_DATA)
-    group.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
-    group.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
-    group.add_argument("--slices", type=int, default=40, metavar="N", help="number of slices (default: 40)")
+    group = add_scenario(parser, 40, "samples")
     group.add_argument("--acceleration", nargs="+", type=float, default=[4.0, 8.0], metavar="R", help=_ACCELERATION)
-    group.add_argument("--calibration-lines", type=int, default=14, metavar="N", help="default: 14")
-    group.add_argument("--mask", choices=MASKS, default="equispaced-fraction", help="default: equispaced-fraction")
-    group.add_argument("--noise-std", type=float, metavar="S", help=_NOISE)
-    group.add_argument("--seed", type=int, default=0, help="of scans, masks and samples (default: 0)")
     parser.set_defaults(run=run)
 
 
 FEW = 30
 _OUT = "file to write (default: uncertainty.json)"
 _KIND = "guarantee for a new slice, or the plain fit to all pixels (default: conformal)"
-_DATA = "files or folders of fully sampled scans (default: simulated slices)"
 _ACCELERATION = "nominal accelerations, shared out evenly among the slices (default: 4 8)"
-_NOISE = "noise of the simulated slices, relative to a magnetization of about one (default: 0.01)"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,8 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from laminar.runtime import keep_freed_memory
     from laminar.uncertainty import check_samples
 
-    if args.data and args.noise_std is not None:
-        raise ConfigError("--noise-std is for simulated slices; scans from --data bring their own noise")
+    check_scenario(args)
     check_samples(args.samples)
     check_enough(args.slices, args.level, args.kind, spare=1)
     keep_freed_memory()
@@ -116,23 +105,8 @@ def _cases(args: argparse.Namespace) -> tuple[list[Case], list[float], dict[str,
 
     lot = torch.randperm(args.slices, generator=torch.Generator().manual_seed(args.seed)).tolist()
     dealt = [args.acceleration[place % len(args.acceleration)] for place in lot]
-    cases, data = make_cases(_scenario(args), dealt)
+    cases, data = make_cases(scenario_of(args), dealt)
     return cases, dealt[: len(cases)], data | {"acceleration": sorted(set(args.acceleration))}
-
-
-def _scenario(args: argparse.Namespace) -> ScenarioConfig:
-    from laminar.audit import ScenarioConfig
-
-    return ScenarioConfig(
-        data=tuple(args.data),
-        slices=args.slices,
-        calibration_lines=args.calibration_lines,
-        mask=args.mask,
-        seed=args.seed,
-        noise_std=0.01 if args.noise_std is None else args.noise_std,
-        variable=args.variable,
-        axes=args.axes,
-    )
 
 
 def _table(calibration: Calibration, slices: Sequence[SliceCoverage], accelerations: Sequence[float]) -> Table:

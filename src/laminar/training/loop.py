@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from laminar.data.stream import Batch, Stream
 from laminar.errors import ConfigError, MissingExtraError, TrainingError
 from laminar.models import Model, save
+from laminar.runtime import seed_of
 from laminar.training.average import Average
 from laminar.training.config import OptimizerConfig, TrainConfig
 from laminar.training.data import prefetched
@@ -91,7 +91,7 @@ def train(
     with stop_on_interrupt() as interrupted:
         for step, index, batch in _batches(stream, config, fabric, progress["step"]):
             _set_learning_rate(optimizer, learning_rate(step, config.steps, config.optimizer))
-            terms = learner(*task.inputs(batch.to(fabric.device)), seed=_batch_seed(config.seed, index))
+            terms = learner(*task.inputs(batch.to(fabric.device)), seed=seed_of(config.seed, index))
             losses = _descend(fabric, optimizer, terms, config.optimizer.clip, step, folder)
             if average:
                 average.update(model, step)
@@ -154,11 +154,6 @@ def _not_finite(fabric: Fabric, loss: float, norm: float, step: int, folder: Run
         f"the loss ({', '.join(f'{value:.3g}' for value in every_loss)}) or the gradient (norm {norm:.3g}) is not "
         f"finite at step {step}, batch {', '.join(map(str, blamed))} of the stream; last good checkpoint: {good}"
     )
-
-
-def _batch_seed(seed: int, index: int) -> int:
-    """A seed for each batch of a run, independent of those of other runs."""
-    return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -1,0 +1,53 @@
+"""The options that say on which slices something is measured, alike for `audit` and `calibrate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from laminar.cli.undersampling import MASKS
+from laminar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from laminar.audit import ScenarioConfig
+
+_DATA = "files or folders of fully sampled scans (default: simulated slices)"
+_NOISE = "noise of the simulated slices, relative to a magnetization of about one (default: 0.01)"
+
+
+def add_scenario(parser: argparse.ArgumentParser, slices: int, seeded: str) -> argparse._ArgumentGroup:
+    """All but the acceleration; `seeded` is what the seed decides besides scans and masks."""
+    group = parser.add_argument_group("on what")
+    group.add_argument("--data", nargs="+", type=Path, default=[], metavar="PATH", help=_DATA)
+    group.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
+    group.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    group.add_argument("--slices", type=int, default=slices, metavar="N", help=f"number of slices (default: {slices})")
+    group.add_argument("--calibration-lines", type=int, default=14, metavar="N", help="default: 14")
+    group.add_argument("--mask", choices=MASKS, default="equispaced-fraction", help="default: equispaced-fraction")
+    group.add_argument("--noise-std", type=float, metavar="S", help=_NOISE)
+    group.add_argument("--seed", type=int, default=0, help=f"of scans, masks and {seeded} (default: 0)")
+    return group
+
+
+def check_scenario(args: argparse.Namespace) -> None:
+    """Raise ConfigError for options that contradict each other."""
+    if args.data and args.noise_std is not None:
+        raise ConfigError("--noise-std is for simulated slices; scans from --data bring their own noise")
+
+
+def scenario_of(args: argparse.Namespace, acceleration: float = 4.0) -> ScenarioConfig:
+    """What the options ask for."""
+    from laminar.audit import ScenarioConfig
+
+    return ScenarioConfig(
+        data=tuple(args.data),
+        slices=args.slices,
+        acceleration=acceleration,
+        calibration_lines=args.calibration_lines,
+        mask=args.mask,
+        seed=args.seed,
+        noise_std=0.01 if args.noise_std is None else args.noise_std,
+        variable=args.variable,
+        axes=args.axes,
+    )
