@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import add_method_options, chosen_method
 from laminar.cli.scenario import add_scenario, check_scenario, scenario_of
-from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     from laminar.calibration import calibrate, check_enough
     from laminar.cli.reconstruct import check_device
+    from laminar.reconstruction import check_samples_of
     from laminar.runtime import keep_freed_memory
     from laminar.uncertainty import check_samples
 
@@ -66,8 +66,7 @@ def run(args: argparse.Namespace) -> int:
     check_enough(args.slices, args.level, args.kind, spare=1)
     keep_freed_memory()
     method = chosen_method(args).to(check_device(args.device))
-    if (draw := method.draw) is None:
-        raise ConfigError(f"{method.name} draws no samples, and has no intervals to calibrate")
+    draw = check_samples_of(method, args.samples)
     cases, accelerations, data = _cases(args)
     with Progress(transient=True) as progress:
         task = progress.add_task(f"{args.samples} samples of each slice", total=len(cases))

@@ -207,8 +207,8 @@ def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dic
         "model" if args.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
     }
-    if method.fingerprint is not None:
-        attributes["weights_sha256"] = method.fingerprint
+    if (fingerprint := method.fingerprint) is not None:
+        attributes["weights_sha256"] = fingerprint
     if method.settings:
         attributes["settings"] = json.dumps(dict(method.settings))
     if method.draw is not None:
