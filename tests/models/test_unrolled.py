@@ -270,8 +270,8 @@ def test_a_network_that_sees_the_source_is_homogeneous() -> None:
     torch.testing.assert_close(network(2 * y, operator, level), 2 * seen, rtol=1e-6, atol=1e-9)
     assert sum(p.numel() for p in network.parameters()) > sum(p.numel() for p in blind.parameters())
     scan = network.measure(y, operator, level)
-    assert scan.seen is not None
-    torch.testing.assert_close(scan.seen, network.source(scan), rtol=0, atol=0)
+    assert scan.source is not None
+    torch.testing.assert_close(scan.source, network.source(scan), rtol=0, atol=0)
 
 
 def test_recomputing_the_cascades_changes_no_gradient() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory, interpolate, power_schedule
-from laminar.training.objectives import ObjectiveConfig, alignment, objective
+from laminar.training.objectives import ObjectiveConfig, alignment, distance, objective
 
 
 def draw(*shape: int, seed: int) -> Tensor:
@@ -70,13 +70,28 @@ def test_gradients_reach_every_state_but_not_the_source() -> None:
     assert all(bool(state.grad.any()) for state in states[1:])
 
 
+def test_decibels_weigh_every_image_by_its_own_error() -> None:
+    target = draw(2, 9, 8, seed=1)
+    error = draw(2, 9, 8, seed=2) * torch.tensor([1.0, 1e-2])[:, None, None]
+    image = (target + error).requires_grad_()
+    level = distance(image, target, "db")
+    squares = error.abs().square().mean((1, 2))
+    torch.testing.assert_close(level, 10 * (squares + 1e-9).log10().mean())
+    level.backward()
+    assert image.grad is not None
+    shares = (image.grad * error.conj()).real.sum((1, 2))
+    torch.testing.assert_close(shares[0], shares[1], rtol=1e-3, atol=0)
+    halved = distance(target + error / 2, target, "db")
+    torch.testing.assert_close(level - halved, torch.tensor(6.0206).double(), rtol=0, atol=2e-3)
+
+
 def test_wrong_weights_and_norms_are_refused() -> None:
     for name in ("image", "ssim", "alignment", "flow_matching", "symmetry"):
         with pytest.raises(ConfigError, match=f"objective.{name} must be zero or positive; got -1"):
             ObjectiveConfig(**{name: -1})
         with pytest.raises(ConfigError, match=f"objective.{name} must be zero or positive; got nan"):
             ObjectiveConfig(**{name: float("nan")})
-    with pytest.raises(ConfigError, match="image_norm must be l1 or l2; got 'l3'"):
+    with pytest.raises(ConfigError, match="image_norm must be l1 or l2 or db; got 'l3'"):
         ObjectiveConfig(image_norm="l3")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="alignment_form must be state or velocity or endpoint; got 'path'"):
         ObjectiveConfig(alignment_form="path")  # type: ignore[arg-type]

@@ -26,10 +26,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--coils", type=int, default=8, metavar="N", help="default: 8")
     parser.add_argument("--noise-std", type=float, default=0.01, metavar="S", help=_NOISE)
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--problems", type=int, metavar="N", help=_PROBLEMS)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings of the training that --problems are for")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes for --problems (default: 1)")
     parser.set_defaults(run=run)
 
 
 _NOISE = "standard deviation per complex sample, relative to a magnetization of about one (default: 0.01)"
+
+
+_PROBLEMS = (
+    "write N batches of training problems instead, as the data settings of --config ask for; "
+    "`laminar train --data.kind problems --data.train DIR` reads them, each time with other masks; "
+    "what is there already is kept, so that an interrupted run goes on"
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
     from laminar.data.simulation.volume import simulate_file
 
+    if args.problems is not None:
+        return _pack_problems(args)
     matrix = parse_matrix(args.matrix)
     for option, value, least in (
         ("volumes", args.volumes, 1),
@@ -55,6 +67,28 @@ def run(args: argparse.Namespace) -> int:
         path = args.out / f"{args.anatomy}_{args.seed:04d}_{index:04d}.h5"
         simulate_file(path, args.anatomy, matrix, args.coils, args.slices, args.noise_std, first_seed + index)
     print(f"{args.volumes} simulated scans of {args.slices} slices, {args.coils} coils, {args.matrix}: {args.out}/")
+    return 0
+
+
+def _pack_problems(args: argparse.Namespace) -> int:
+    from rich.progress import track
+    from torch.utils.data import DataLoader
+
+    from laminar.cli.settings import Settings
+    from laminar.data.packed import Packing
+    from laminar.models import preset
+    from laminar.training.data import training_stream
+
+    if args.problems < 1 or args.workers < 0:
+        raise ConfigError(f"--problems must be at least 1 and --workers 0; got {args.problems} and {args.workers}")
+    options = ["--config", str(args.config)] if args.config else []
+    config = Settings(preset("flat")).parse([*options, "--seed", str(args.seed)])
+    args.out.mkdir(parents=True, exist_ok=True)
+    packing = Packing(training_stream(config), args.out, args.problems)
+    loader = DataLoader(packing, batch_size=None, num_workers=args.workers)
+    for _ in track(loader, description="simulating", total=args.problems, transient=True):
+        pass
+    print(f"{args.problems} batches of {config.data.batch_size} simulated problems: {args.out}/")
     return 0
 
 

@@ -77,7 +77,7 @@ def _train(config: TrainConfig, text: str, args: argparse.Namespace) -> int:
     import torch
 
     from laminar.files import replacing
-    from laminar.models import build
+    from laminar.models import started
     from laminar.runtime import keep_freed_memory
     from laminar.training.data import make_data
     from laminar.training.loop import make_fabric, train
@@ -86,7 +86,7 @@ def _train(config: TrainConfig, text: str, args: argparse.Namespace) -> int:
     keep_freed_memory()
     fabric = make_fabric(config)
     torch.manual_seed(config.seed)
-    model = build(config.model)
+    model = started(config.model, config.start)
     stream, validation = make_data(config)
     if fabric.is_global_zero:
         with replacing(args.out / "config.yaml") as temporary:

@@ -49,20 +49,36 @@ class SamplingConfig:
 
     def draw(self, matrix: tuple[int, int], axis: int, kind: str, random: np.random.Generator) -> Tensor:
         """One mask (y, x)."""
-        acceleration = random.uniform(*self.acceleration)
+        acceleration, lines = self.draw_acceleration(kind, matrix, axis, random)
+        return self.mask(kind, matrix, axis, acceleration, lines, random)
+
+    def draw_acceleration(
+        self, kind: str, matrix: tuple[int, int], axis: int, random: np.random.Generator
+    ) -> tuple[float, int]:
+        """R and calibration lines that such a matrix has room for."""
+        acceleration = log_uniform(random, *self.acceleration)
         lines = int(random.integers(self.calibration_lines[0], self.calibration_lines[1] + 1))
-        if kind == "poisson":
-            size, fewest = matrix[0] * matrix[1], FEWEST_LINES**2
-        else:
-            size, fewest = matrix[axis], FEWEST_LINES
+        size, fewest = (matrix[axis], FEWEST_LINES) if kind != "poisson" else (matrix[0] * matrix[1], FEWEST_LINES**2)
         acceleration = max(1.0, min(acceleration, size / (SURPLUS * fewest)))
-        if kind == "poisson":
-            room = min(int((size / acceleration) ** 0.5 / 2), *matrix)
-        else:
-            room = int(0.7 * size / acceleration)
+        room = (
+            int(0.7 * size / acceleration) if kind != "poisson" else min(int((size / acceleration) ** 0.5 / 2), *matrix)
+        )
+        return acceleration, max(FEWEST_LINES, min(lines, room))
+
+    def mask(
+        self,
+        kind: str,
+        matrix: tuple[int, int],
+        axis: int,
+        acceleration: float,
+        lines: int,
+        random: np.random.Generator,
+    ) -> Tensor:
+        """A mask (y, x) of about this R with so many calibration lines; R is less where these leave no room."""
+        size, center = (matrix[axis], lines) if kind != "poisson" else (matrix[0] * matrix[1], lines**2)
+        acceleration = max(1.0, min(acceleration, size / (SURPLUS * center)))
         if kind == "equispaced":
             acceleration = round(acceleration)
-        lines = max(FEWEST_LINES, min(lines, room))
         return make_mask(kind, matrix, acceleration, lines, int(random.integers(2**31)), axis)
 
 
@@ -97,6 +113,11 @@ class SimulationConfig:
         _check_range("coils", self.coils, 1)
         _check_range("noise_std", self.noise_std, 0)
         _check("noise_std", self.noise_std, self.noise_std[0] > 0, "two positive numbers")
+
+
+def log_uniform(random: np.random.Generator, low: float, high: float) -> float:
+    """A number in [low, high) whose logarithm is uniform."""
+    return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
 
 def _check(name: str, value: Any, fits: bool, expected: str) -> None:

@@ -1,6 +1,6 @@
 """Unrolled networks, the variational network, priors, and their checkpoints."""
 
-from laminar.models.checkpoint import Model, Network, build, load, load_any, load_prior, save
+from laminar.models.checkpoint import Model, Network, build, load, load_any, load_prior, save, started
 from laminar.models.config import RegularizerConfig, UnrolledConfig, VarNetConfig
 from laminar.models.presets import PRESETS, ModelConfig, preset
 from laminar.models.prior import Prior, PriorConfig
@@ -25,4 +25,5 @@ __all__ = [
     "load_prior",
     "preset",
     "save",
+    "started",
 ]

@@ -54,6 +54,20 @@ def build(config: ModelConfig, regularizer: nn.Module | None = None) -> Model:
     return KINDS[_format(config)].model(config=config)
 
 
+def started(config: ModelConfig, start: str | Path | None) -> Model:
+    """The model of a configuration, with the weights of the checkpoint `start` if one is named.
+
+    Raises CheckpointError if that is of another configuration.
+    """
+    if start is None:
+        return build(config)
+    model = load_any(start).train()
+    if model.config != config:
+        changed = [name for name, value in asdict(config).items() if value != asdict(model.config).get(name)]
+        raise CheckpointError(f"{start} is of another configuration than the model to train: {', '.join(changed)}")
+    return model
+
+
 def _format(config: ModelConfig) -> str:
     return next(name for name, kind in KINDS.items() if isinstance(config, kind.config))
 

@@ -85,6 +85,9 @@ class UnrolledConfig(Settings):
         time_embedding: a shared regularizer is told the time (unet, cnn).
         see_source: the regularizer sees the source, without noise, beside the state (unet, custom): what a sampler
             needs to know of the data where its state is mostly noise.
+        phase_frame: the regularizer works on images without the smooth phase of the source, and its result gets it
+            back: a global phase of the scan then changes nothing but the phase of the image.
+        scan_embedding: the regularizer is told the noise level and the acceleration of the scan (unet).
         solver: euler | midpoint | heun | ralston | rk4 | bogacki_shampine | dormand_prince, the outer scheme. Any but
             Euler needs one shared regularizer that is told the time, flow or learned coefficients, and a data step
             that has a velocity (proximal, gradient_endpoint, none). The last step, whose stages may stand at t = 0,
@@ -115,6 +118,8 @@ class UnrolledConfig(Settings):
     shared: bool = False
     time_embedding: bool = True
     see_source: bool = False
+    phase_frame: bool = False
+    scan_embedding: bool = False
     solver: str = "euler"
     solver_tolerance: float = 0.0
     solver_max_nfe: int = 200
@@ -150,6 +155,10 @@ class UnrolledConfig(Settings):
         if self.see_source and self.regularizer.kind not in SEEING_KINDS:
             raise ConfigError(
                 f"see_source needs a regularizer of kind {' or '.join(SEEING_KINDS)}; got {self.regularizer.kind}"
+            )
+        if self.scan_embedding and self.regularizer.kind not in SEEING_KINDS:
+            raise ConfigError(
+                f"scan_embedding needs a regularizer of kind {' or '.join(SEEING_KINDS)}; got {self.regularizer.kind}"
             )
         if self.data_step == "paper" and self.coefficients == "free":
             raise ConfigError("data_step 'paper' is a closed form: with free coefficients it is 'gradient'")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from laminar.flow import DataStep
-from laminar.operators import LinearOperator
+from laminar.operators import LinearOperator, squared_norm
 
 Denoiser = Callable[[Tensor], Tensor]
 
@@ -17,8 +18,9 @@ Denoiser = Callable[[Tensor], Tensor]
 class Measurement:
     """What the data steps know of a scan, and how exactly they solve for it.
 
-    `y` (batch, ...), its `back_projection` `A^H y` (batch, y, x); `noise_level` (batch,), sigma per complex sample;
-    `seen` (batch, y, x) is the source for a regularizer that sees it, without noise.
+    `y` (batch, ...), its `back_projection` `A^H y` (batch, y, x); `noise_level` (batch,), sigma per complex sample.
+    For the regularizers, where the network's settings ask for it: `source` (batch, y, x) without noise, `frame`
+    (batch, y, x), the smooth phase of the source, and `conditions` (batch, 2), numbers of the scan.
     """
 
     y: Tensor
@@ -27,7 +29,22 @@ class Measurement:
     noise_level: Tensor
     cg_iterations: int
     cg_tolerance: float
-    seen: Tensor | None = None
+    source: Tensor | None = None
+    frame: Tensor | None = None
+    conditions: Tensor | None = None
+
+    def probed(self, source: Tensor) -> Tensor:
+        """Numbers of order one (batch, 2): `log10(sigma + 1e-4) + 2`, and `log R - 1.2` with R as a probe finds it.
+
+            1 / R = ||A p||^2 / ||p||^2,   p = |source| with random signs, the same for every scan
+
+        The energy of p is spread evenly over frequencies and lies where the object is.
+        """
+        generator = torch.Generator().manual_seed(0)
+        signs = torch.randint(0, 2, source.shape[1:], generator=generator).to(source.device)
+        probe = source.abs() * (2 * signs - 1).to(source)
+        share = squared_norm(self.operator.forward(probe)) / squared_norm(probe).clamp_min(1e-30)
+        return torch.stack([(self.noise_level + 1e-4).log10() + 2, -share.clamp_min(1e-4).log() - 1.2], 1)
 
     def gradient(self, x: Tensor) -> Tensor:
         """`A^H (A x - y)`."""

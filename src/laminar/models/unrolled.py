@@ -30,7 +30,7 @@ from laminar.flow import (
 from laminar.models.coefficients import CoefficientValues, FlowCoefficients, FreeCoefficients
 from laminar.models.config import RegularizerConfig, UnrolledConfig
 from laminar.models.data_steps import Measurement, advance, endpoint
-from laminar.networks import CNN, ISTA, NormUnet, UNet
+from laminar.networks import CNN, ISTA, NormUnet, UNet, smooth_phase
 from laminar.operators import LinearOperator
 
 Edit = Callable[[int, Tensor], Tensor]
@@ -147,7 +147,12 @@ class UnrolledNetwork(nn.Module):
         scan = Measurement(
             y, operator, back_projection, noise_level, self.config.cg_iterations, self.config.cg_tolerance
         )
-        return replace(scan, seen=self.source(scan)) if self.config.see_source else scan
+        if not (self.config.see_source or self.config.phase_frame or self.config.scan_embedding):
+            return scan
+        source = self.source(scan).detach()
+        frame = smooth_phase(source) if self.config.phase_frame else None
+        conditions = scan.probed(source) if self.config.scan_embedding else None
+        return replace(scan, source=source, frame=frame, conditions=conditions)
 
     def _unroll(self, scan: Measurement, source: Tensor, edit: Edit, n_cascades: int) -> Trajectory:
         values = self.coefficients(scan.noise_level)
@@ -176,9 +181,12 @@ class UnrolledNetwork(nn.Module):
         return after, x + (after - x) / _relative(values, k)
 
     def _denoise(self, k: int, time: Tensor, scan: Measurement, x: Tensor) -> Tensor:
-        seen = () if scan.seen is None else (scan.seen,)
-        residual: Tensor = self._regularizer(k)(x, time.expand(len(x)), *seen)
-        return x - residual
+        images = [x, scan.source] if self.config.see_source and scan.source is not None else [x]
+        if scan.frame is not None:
+            images = [image * scan.frame.conj() for image in images]
+        told = {} if scan.conditions is None else {"conditions": scan.conditions}
+        residual: Tensor = self._regularizer(k)(images[0], time.expand(len(x)), *images[1:], **told)
+        return x - (residual if scan.frame is None else scan.frame * residual)
 
     def _regularizer(self, k: int) -> nn.Module:
         return self.regularizers[0 if self.config.shared else k]
@@ -253,8 +261,8 @@ class UnrolledNetwork(nn.Module):
         ConfigError if `source_iterations` do not reach the pseudo-inverse.
         """
         iterations = self.config.source_iterations
-        if scan.seen is not None:
-            return scan.seen
+        if scan.source is not None:
+            return scan.source
         if self.config.source == "zero-filled":
             return scan.back_projection
         if self.config.source == "pseudo-inverse":
@@ -295,7 +303,8 @@ def _regularizer(config: UnrolledConfig) -> nn.Module:
     options = config.regularizer
     first, *coarser = options.channels
     if options.kind == "unet":
-        return UNet(options.channels, options.fold, time_embedding=config.timed, images=1 + config.see_source)
+        images, conditions = 1 + config.see_source, 2 * config.scan_embedding
+        return UNet(options.channels, options.fold, time_embedding=config.timed, images=images, conditions=conditions)
     if options.kind == "cnn":
         return CNN(first, options.depth, time_embedding=config.timed)
     if options.kind == "normunet":

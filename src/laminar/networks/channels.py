@@ -67,3 +67,21 @@ class TimeScale(nn.Module):
         phase = time[:, None].to(self.frequencies.dtype) * self.frequencies
         scale: Tensor = self.mlp(torch.cat([phase.sin(), phase.cos()], 1))
         return features * (1 + scale[:, :, None, None])
+
+
+class ScanScale(nn.Module):
+    """Multiplies features by a learned function of what is known of the scan, `f <- f (1 + g(c))`, g = 0 at the start.
+
+    c (batch, conditions) are numbers of order one, such as the logarithm of the noise level.
+    """
+
+    def __init__(self, channels: int, conditions: int, width: int = 32) -> None:
+        super().__init__()
+        last = nn.Linear(width, channels)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.mlp = nn.Sequential(nn.Linear(conditions, width), nn.SiLU(), last)
+
+    def forward(self, features: Tensor, conditions: Tensor) -> Tensor:
+        scale: Tensor = self.mlp(conditions)
+        return features * (1 + scale[:, :, None, None])

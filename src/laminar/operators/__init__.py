@@ -2,7 +2,7 @@
 
 from laminar.operators.encoding import Encoding
 from laminar.operators.fourier import fft2c, ifft2c
-from laminar.operators.linear import LinearOperator, conjugate_gradient, solve, spectral_norm, wrap
+from laminar.operators.linear import LinearOperator, conjugate_gradient, solve, spectral_norm, squared_norm, wrap
 
 __all__ = [
     "Encoding",
@@ -12,5 +12,6 @@ __all__ = [
     "ifft2c",
     "solve",
     "spectral_norm",
+    "squared_norm",
     "wrap",
 ]

@@ -18,9 +18,11 @@ class DataConfig:
     """Where training problems come from.
 
     Args:
-        kind: simulation (endless, no files needed) | files (fully sampled scans).
+        kind: simulation (phantoms, endless, no files needed) | images (scans simulated from images: HDF5, DICOM, NIfTI,
+            pictures) | files (fully sampled scans) | problems (packed by `laminar simulate --problems`) | mixed.
         train: files or folders to train on.
         validation: files or folders to validate on.
+        mixture: for kind mixed, the kinds and how often a batch is of each; `train` and `validation` serve all of them.
         variable: the variable in each file that holds k-space, where the file does not say it.
         axes: its axes, such as ky,kx,coil.
         simulation: settings of the simulation.
@@ -31,9 +33,10 @@ class DataConfig:
         workers: processes that prepare batches.
     """
 
-    kind: Literal["simulation", "files"] = "simulation"
+    kind: Literal["simulation", "images", "files", "problems", "mixed"] = "simulation"
     train: list[str] = field(default_factory=list)
     validation: list[str] = field(default_factory=list)
+    mixture: dict[str, float] = field(default_factory=lambda: {"images": 2.0, "simulation": 1.0})
     variable: str | None = None
     axes: str | None = None
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
@@ -45,24 +48,34 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_least("data.", self, batch_size=1, distinct_batches=0, validation_batches=1, workers=0)
+        fits = self.mixture and set(self.mixture) <= {"simulation", "images", "files", "problems"}
+        if not fits or not all(0 < weight < float("inf") for weight in self.mixture.values()):
+            raise ConfigError(
+                "data.mixture must give positive weights to simulation, images, files or problems; "
+                f"got {self.mixture!r}"
+            )
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam with a linear warm-up and a cosine decay to zero at the last step.
+    """Adam or Muon with a linear warm-up and a cosine decay to zero at the last step.
 
     Args:
+        kind: adam | muon (orthogonalized momentum for the convolutions, Adam for everything else).
         learning_rate: peak learning rate.
+        coefficient_rate: learning rate of the cascades' coefficients over that of everything else.
         warmup: steps of the linear warm-up.
         clip: largest norm of the gradient.
     """
 
+    kind: Literal["adam", "muon"] = "adam"
     learning_rate: float = 1.5e-3
+    coefficient_rate: float = 1.0
     warmup: int = 200
     clip: float = 0.1
 
     def __post_init__(self) -> None:
-        check_least("optimizer.", self, learning_rate=0, warmup=0, clip=0)
+        check_least("optimizer.", self, learning_rate=0, coefficient_rate=0, warmup=0, clip=0)
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,7 @@ class TrainConfig:
         reference: what the alignment compares with.
         data: the problems.
         optimizer: the optimizer.
+        start: checkpoint of the same model, or the name of one that ships, whose weights training starts from.
         steps: optimizer steps in all.
         seed: of weights and data.
         ema: decay of the averaged weights, which are then validated and become `best`; 0 does not average.
@@ -115,6 +129,7 @@ class TrainConfig:
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    start: str | None = None
     steps: int = 4000
     seed: int = 0
     ema: float = 0.0

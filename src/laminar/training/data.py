@@ -8,7 +8,9 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader, Dataset
 
-from laminar.data.stream import Batch, FileStream, SimulationStream, Stream
+from laminar.data.images import find_images
+from laminar.data.packed import PackedStream
+from laminar.data.stream import Batch, FileStream, Images, Mixture, Phantoms, SimulationStream, Stream
 from laminar.errors import ConfigError, LaminarError
 from laminar.models import UnrolledConfig
 from laminar.training.config import TrainConfig
@@ -21,12 +23,8 @@ VALIDATION_SEED = 2**31
 def make_data(config: TrainConfig) -> tuple[Stream, list[Batch]]:
     """The training stream and the fixed validation batches. Raises ConfigError if files are asked for but missing."""
     data = config.data
-    if data.kind == "simulation":
-        stream: Stream = SimulationStream(data.simulation, data.sampling, data.batch_size, config.seed)
-        held_out: Stream = SimulationStream(data.simulation, data.sampling, data.batch_size, VALIDATION_SEED)
-    else:
-        stream = _files(data.train, "data.train", config, config.seed)
-        held_out = _files(data.validation, "data.validation", config, VALIDATION_SEED)
+    stream = training_stream(config)
+    held_out = _stream(data.kind, data.validation, "data.validation", config, VALIDATION_SEED)
     if data.distinct_batches:
         stream = Repeated(stream, data.distinct_batches)
     if config.reference.kind == "ode":
@@ -88,12 +86,30 @@ def with_reference(stream: Stream, config: TrainConfig) -> ReferenceStream:
     )
 
 
-def _files(names: list[str], setting: str, config: TrainConfig, seed: int) -> FileStream:
-    if not names:
-        raise ConfigError(f"data.kind is files: {setting} must name at least one file or folder")
-    paths = [path for name in names for path in _expand(Path(name))]
+def training_stream(config: TrainConfig) -> Stream:
+    """The stream of problems that a training draws from. Raises ConfigError as `make_data` does."""
+    return _stream(config.data.kind, config.data.train, "data.train", config, config.seed)
+
+
+def _stream(kind: str, names: list[str], setting: str, config: TrainConfig, seed: int) -> Stream:
+    """The stream of one kind of data; `names` are the files or folders that `setting` gives."""
     data = config.data
-    return FileStream(paths, data.sampling, data.batch_size, seed, data.variable, data.axes)
+    if kind == "mixed":
+        return Mixture(
+            [_stream(each, names, setting, config, seed) for each in data.mixture], list(data.mixture.values()), seed
+        )
+    if kind == "simulation":
+        phantoms = Phantoms(data.simulation.anatomy, data.simulation.matrices)
+        return SimulationStream(phantoms, data.simulation, data.sampling, data.batch_size, seed)
+    if not names:
+        raise ConfigError(f"data.kind is {kind}: {setting} must name at least one file or folder")
+    paths = [Path(name) for name in names]
+    if kind == "images":
+        return SimulationStream(Images(find_images(paths)), data.simulation, data.sampling, data.batch_size, seed)
+    if kind == "problems":
+        return PackedStream.open(paths, data.sampling, seed)
+    files = [path for name in paths for path in _expand(name)]
+    return FileStream(files, data.sampling, data.batch_size, seed, data.variable, data.axes)
 
 
 def _expand(path: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from laminar.training.average import Average
 from laminar.training.config import OptimizerConfig, TrainConfig
 from laminar.training.data import prefetched
 from laminar.training.interrupt import stop_on_interrupt
+from laminar.training.optimizer import make_optimizer
 from laminar.training.state import RunFolder
 from laminar.training.tasks import make_task
 
@@ -76,9 +77,7 @@ def train(
     Raises TrainingError if the loss or a gradient is not finite.
     """
     task = make_task(model, config)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=config.optimizer.learning_rate)
-    learner, optimizer = fabric.setup(task.learner, optimizer)
+    learner, optimizer = fabric.setup(task.learner, make_optimizer(model, config.optimizer))
     average = Average(model, config.ema) if config.ema else None
     judged = average.model if average else model
     progress: dict[str, Any] = {"step": 0, "best": None, "seconds": 0.0}
@@ -158,7 +157,7 @@ def _not_finite(fabric: Fabric, loss: float, norm: float, step: int, folder: Run
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["rate"]
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:

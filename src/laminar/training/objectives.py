@@ -17,8 +17,9 @@ from laminar.errors import ConfigError
 from laminar.flow import Trajectory, interpolate, uniform_schedule
 from laminar.metrics import ssim
 
-Norm = Literal["l1", "l2"]
+Norm = Literal["l1", "l2", "db"]
 Form = Literal["state", "velocity", "endpoint"]
+NORMS = get_args(Norm)
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,13 @@ class ObjectiveConfig:
     """Weights of `L = image + ssim * (1 - SSIM) + alignment * mean_k align_k + flow_matching + symmetry`; zero is off.
 
     Args:
-        image_norm: l1 | l2, of the complex difference of result and target.
+        image_norm: l1 | l2 | db, of the complex difference of result and target; db counts decibels, so that an image
+            with little error weighs as much as one with a large error (see `distance`).
         image: weight of the image loss.
         ssim: weight of 1 - SSIM of the magnitudes, data range = maximum of each target.
         alignment: weight of the alignment of the states with the ideal trajectory.
         alignment_form: state | velocity | endpoint, what is aligned.
-        alignment_norm: l1 | l2, of the alignment.
+        alignment_norm: l1 | l2 | db, of the alignment.
         flow_matching: weight of the distance between x0_hat(x_t, t, y) and the image at a random time on the path to
             the noisy source. Trains a network with a velocity at every time (see `solver`) as a flow.
         flow_matching_norm: l1 | l2, of that distance; only l2 learns a conditional mean.
@@ -49,9 +51,9 @@ class ObjectiveConfig:
     symmetry: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("image_norm", "alignment_norm", "flow_matching_norm"):
-            if getattr(self, name) not in get_args(Norm):
-                raise ConfigError(f"objective.{name} must be l1 or l2; got {getattr(self, name)!r}")
+        for name, norms in (("image_norm", NORMS), ("alignment_norm", NORMS), ("flow_matching_norm", NORMS[:2])):
+            if getattr(self, name) not in norms:
+                raise ConfigError(f"objective.{name} must be {' or '.join(norms)}; got {getattr(self, name)!r}")
         if self.alignment_form not in get_args(Form):
             raise ConfigError(
                 f"objective.alignment_form must be {' or '.join(get_args(Form))}; got {self.alignment_form!r}"
@@ -83,10 +85,23 @@ def objective(
     return {"loss": total, **terms}
 
 
+LEAST_SQUARE = 1e-9
+"""Mean squared difference below which `distance` in decibels counts no more: 90 dB under an image of about one."""
+
+
 def distance(a: Tensor, b: Tensor, norm: Norm) -> Tensor:
-    """Mean absolute or mean squared difference of complex images."""
-    difference = a - b
-    return difference.abs().mean() if norm == "l1" else difference.abs().square().mean()
+    """Mean absolute or mean squared difference of complex images (batch, y, x), or its mean level in decibels.
+
+        db:  mean over images of 10 log10(mean |a - b|^2 + 1e-9)
+
+    The level weighs each image by the inverse of its own squared error: halving any of them gains 3 dB.
+    """
+    difference = (a - b).abs()
+    if norm == "l1":
+        return difference.mean()
+    if norm == "l2":
+        return difference.square().mean()
+    return 10 * (difference.square().mean((-2, -1)) + LEAST_SQUARE).log10().mean()
 
 
 def magnitude_ssim(image: Tensor, target: Tensor) -> Tensor:

@@ -39,25 +39,34 @@ def phantom(anatomy: str, matrix: tuple[int, int], generator: torch.Generator) -
     canvas = Canvas((int(matrix[0]), int(matrix[1])), generator)
     if anatomy == "mixed":
         anatomy = canvas.choose(_MIXTURE)
-    signal = ANATOMIES[anatomy](canvas) * _shading(canvas)
+    signal = ANATOMIES[anatomy](canvas) * random_shading(canvas)
     signal = signal / adaptive_avg_pool2d(signal.abs()[None], 64).amax().clamp(min=1e-3)
-    return torch.polar(signal.abs(), _phase(canvas, signal) + math.pi * (signal < 0))
+    return torch.polar(signal.abs(), random_phase(canvas, signal) + math.pi * (signal < 0))
 
 
-def _shading(canvas: Canvas) -> Tensor:
+def random_shading(canvas: Canvas) -> Tensor:
     """Smooth transmit field and fine 1/f texture, both as a factor around one."""
     bias = torch.exp(canvas.log_uniform(0.02, 0.2) * canvas.noise(2.0, 0.4, 2.5))
     texture = canvas.noise(canvas.uniform(0.2, 1.3), 1.0, 110.0)
     return bias * (1 + canvas.log_uniform(0.008, 0.08) * texture)
 
 
-def _phase(canvas: Canvas, signal: Tensor) -> Tensor:
-    """Phase in radians: a constant, a ramp, a smooth field, and sometimes strong local variation."""
+def random_phase(canvas: Canvas, signal: Tensor) -> Tensor:
+    """Phase in radians: a constant, a ramp, a smooth field, and sometimes strong local variation.
+
+    Tissue may have a phase of its own, as fat has: an offset where the signal is bright, or a phase that follows the
+    signal's fine structure. Sharp phase is what a network that saw smooth phase alone takes for aliasing.
+    """
     tilt = canvas.log_uniform(0.05, 2.0)
     phase = canvas.uniform(-math.pi, math.pi) + tilt * (canvas.normal() * canvas.y + canvas.normal() * canvas.x)
     phase = phase + canvas.log_uniform(0.05, 1.2) * canvas.noise(2.0, 0.4, 4.0)
+    if canvas.chance(0.3):
+        phase = phase + canvas.log_uniform(0.03, 1.0) * canvas.noise(1.0, 3.0, 60.0)
+    if canvas.chance(0.5):
+        bright = (signal.abs() - canvas.uniform(0.2, 0.9)) / canvas.uniform(0.02, 0.2)
+        phase = phase + canvas.uniform(-math.pi, math.pi) * bright.sigmoid()
     if canvas.chance(0.25):
-        phase = phase + canvas.log_uniform(0.03, 0.3) * canvas.noise(1.0, 3.0, 30.0)
+        phase = phase + canvas.normal(2.0) * signal.abs().clamp(0, 2)
     if canvas.chance(0.2):
         centers = torch.rand(6, 2, generator=canvas.generator) * 1.6 - 0.8
         radii = torch.rand(6, generator=canvas.generator) * 0.12 + 0.04

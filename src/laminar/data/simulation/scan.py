@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from laminar.acquisition import Acquisition, Sample
 from laminar.data.simulation.phantoms import phantom
 from laminar.data.simulation.receive import colored_noise, noise_covariance, sensitivities
+from laminar.errors import ConfigError
 from laminar.operators import fft2c, ifft2c
 
 OVERSAMPLING = 2
@@ -57,16 +59,26 @@ class SimulatedSlice:
 def simulate_slice(
     anatomy: str, matrix: tuple[int, int], n_coils: int, noise_std: float, generator: torch.Generator
 ) -> SimulatedSlice:
-    """Scan a random phantom: `y = crop(F S x) + n`, with `S x` on a grid `OVERSAMPLING` times finer.
+    """Scan a random phantom on a grid `OVERSAMPLING` times finer, as `scan_object` does."""
+    fine = (OVERSAMPLING * matrix[0], OVERSAMPLING * matrix[1])
+    return scan_object(phantom(anatomy, fine, generator), matrix, n_coils, noise_std, generator)
+
+
+def scan_object(
+    magnetization: Tensor, matrix: tuple[int, int], n_coils: int, noise_std: float, generator: torch.Generator
+) -> SimulatedSlice:
+    """Scan an object on a finer grid: `y = crop(F S x) + n`, complex64 (y, x), with random coils S.
 
     The finer grid avoids the inverse crime: k-space is a crop of a larger one, so that the coil images have Gibbs
     ringing and partial volume. `noise_std` is relative to a magnetization of about one, `E|n_c|^2 = noise_std^2` on
-    average over the coils, with correlation between them.
+    average over the coils, with correlation between them. Raises ConfigError for a grid that is coarser than `matrix`.
     """
-    fine = (OVERSAMPLING * matrix[0], OVERSAMPLING * matrix[1])
-    image = phantom(anatomy, fine, generator)
+    fine = (magnetization.shape[0], magnetization.shape[1])
+    if fine[0] < matrix[0] or fine[1] < matrix[1]:
+        raise ConfigError(f"a scan of {matrix} needs an object on a grid at least as fine; got {fine}")
     maps = sensitivities(n_coils, fine, generator)
-    clean = _central(fft2c(maps * image), matrix) / OVERSAMPLING
+    shrink = math.sqrt(matrix[0] * matrix[1] / (fine[0] * fine[1]))
+    clean = _central(fft2c(maps * magnetization), matrix) * shrink
     covariance = noise_std**2 * noise_covariance(n_coils, generator)
     noise = colored_noise((n_coils, *matrix), covariance, generator)
     return SimulatedSlice(clean + noise.to(clean.dtype), clean, covariance)

@@ -1,0 +1,128 @@
+"""Training problems prepared once, on disk: scans with their maps and images, to which each reading gives new masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from laminar.acquisition import Acquisition
+from laminar.data.config import SamplingConfig, log_uniform
+from laminar.data.preparation import Problem, prepare
+from laminar.data.stream import Batch, Mixture, SimulationStream, Stream, image_of
+from laminar.errors import ConfigError, DataFormatError
+from laminar.files import replacing
+from laminar.operators import fft2c, ifft2c
+
+SUFFIX = ".problems.safetensors"
+_SPREAD = 1.25  # by which the acceleration of a reading differs at most from the one that was drawn for the record
+
+
+def pack(stream: Stream, index: int, path: Path) -> None:
+    """Write batch `index` of a simulation as a record: fully sampled scans and the maps that their calibration gave.
+
+    `kspace` complex64 (batch, coil, y, x) in the units of the problem, `maps` as pairs of float16, `target`, and
+    `noise_level`; kind, axis, accelerations and calibration lines of the masks stand in the header. Raises ConfigError
+    for a stream that does not simulate.
+    """
+    if isinstance(stream, Mixture):
+        stream = stream.choose(index)
+    if not isinstance(stream, SimulationStream):
+        raise ConfigError("only simulated problems can be packed: data.kind simulation or images, or a mixture of them")
+    record = stream.record(index)
+    parts: dict[str, list[Tensor]] = {"kspace": [], "maps": [], "target": [], "noise_level": []}
+    for scan, mask in zip(record.scans, record.masks, strict=True):
+        problem = prepare(Acquisition(scan.kspace[None] * mask, mask))
+        parts["kspace"].append(scan.kspace[None] / problem.scale)
+        parts["maps"].append(torch.view_as_real(problem.sensitivities).half())
+        parts["target"].append(image_of(scan.clean[None], problem))
+        parts["noise_level"].append(problem.noise_level)
+    header = {"kind": record.kind, "axis": record.axis, "accelerations": record.accelerations, "lines": record.lines}
+    with replacing(path) as temporary:
+        tensors = {name: torch.cat(values).contiguous() for name, values in parts.items()}
+        save_file(tensors, temporary, {"laminar": json.dumps(header)})
+
+
+@dataclass(frozen=True)
+class Packing(Dataset[int]):
+    """Item i packs batch i of a stream into a folder, if it is not there yet: a data set for a loader with workers."""
+
+    stream: Stream
+    folder: Path
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        path = self.folder / f"{index:06d}{SUFFIX}"
+        if not path.exists():
+            pack(self.stream, index, path)
+        return index
+
+
+@dataclass(frozen=True)
+class PackedStream:
+    """Batches of records that `pack` wrote, in random order; each time with other masks, mirrored, in another phase."""
+
+    paths: Sequence[Path]
+    sampling: SamplingConfig
+    seed: int
+
+    @classmethod
+    def open(cls, places: Sequence[Path], sampling: SamplingConfig, seed: int) -> PackedStream:
+        """The records in files and folders. Raises ConfigError if there are none."""
+        paths = [path for place in places for path in (sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else [place])]
+        if not paths:
+            raise ConfigError(f"no packed problems (*{SUFFIX}) in {', '.join(map(str, places))}")
+        return cls(paths, sampling, seed)
+
+    def batch(self, index: int) -> Batch:
+        epoch, place = divmod(index, len(self.paths))
+        path = self.paths[np.random.default_rng((self.seed, epoch)).permutation(len(self.paths))[place]]
+        return self._read(path, np.random.default_rng((self.seed, epoch, place)))
+
+    def _read(self, path: Path, random: np.random.Generator) -> Batch:
+        try:
+            with safe_open(path, "pt") as file:
+                header = json.loads(file.metadata()["laminar"])
+                kspace, maps, target, noise_level = (
+                    file.get_tensor(n) for n in ("kspace", "maps", "target", "noise_level")
+                )
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise DataFormatError(f"{path}: not packed problems: {error}") from error
+        sensitivities = torch.view_as_complex(maps.float())
+        kspace, sensitivities, target = _symmetric(kspace, sensitivities, target, random)
+        matrix = (kspace.shape[-2], kspace.shape[-1])
+        masks = []
+        for acceleration, lines in zip(header["accelerations"], header["lines"], strict=True):
+            aim = float(
+                np.clip(
+                    log_uniform(random, acceleration / _SPREAD, acceleration * _SPREAD), *self.sampling.acceleration
+                )
+            )
+            masks.append(self.sampling.mask(header["kind"], matrix, header["axis"], aim, lines, random))
+        mask = torch.stack(masks)
+        problem = Problem(kspace * mask[:, None], mask, sensitivities, noise_level, torch.ones(len(target)))
+        return Batch(problem, target)
+
+
+def _symmetric(
+    kspace: Tensor, maps: Tensor, target: Tensor, random: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same scans mirrored along either axis and in another global phase of the object."""
+    axes = [axis for axis in (-2, -1) if random.random() < 0.5]
+    phase = torch.polar(torch.ones(()), torch.tensor(random.uniform(0, 2 * np.pi), dtype=torch.float32))
+    if axes:
+        images = torch.cat([ifft2c(kspace), maps, target[:, None]], 1).flip(axes)
+        coils = kspace.shape[1]
+        kspace, maps, target = fft2c(images[:, :coils]), images[:, coils:-1], images[:, -1]
+    return kspace * phase, maps, target * phase
