@@ -80,7 +80,8 @@ class PackedStream:
     @classmethod
     def open(cls, places: Sequence[Path], sampling: SamplingConfig, seed: int) -> PackedStream:
         """The records in files and folders. Raises ConfigError if there are none."""
-        paths = [path for place in places for path in (sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else [place])]
+        files = [path for place in places for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
+        paths = [path for path in files if path.name.endswith(SUFFIX) and path.exists()]
         if not paths:
             raise ConfigError(f"no packed problems (*{SUFFIX}) in {', '.join(map(str, places))}")
         return cls(paths, sampling, seed)
