@@ -28,7 +28,8 @@ from rich.table import Table
 from benchmarks import presets
 from benchmarks.presets import Kept
 from benchmarks.record import RESULTS, mean_interval, write_record
-from laminar.data.stream import Batch, SimulationConfig
+from laminar.data.cases import Case
+from laminar.data.config import SimulationConfig
 from laminar.files import write_json
 from laminar.flow.geometry import line_deviation
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, load, preset
@@ -134,25 +135,25 @@ def train_seed(seed: int, steps: int, distinct: int) -> None:
         print(f"seed {seed}: {name}: {outcome.validation['psnr']:.2f} dB", flush=True)
 
 
-def _with_source(batch: Batch, *, ode: bool) -> Batch:
+def _with_source(batch: Case, *, ode: bool) -> Case:
     """The batch with the same noisy source in every arm: with the flow of the teacher, or with the line from there."""
     assert batch.reference is not None
     if ode:
         return batch
     source, times = batch.reference.source, torch.tensor(FLOW.times)
-    line = [(1 - t) * batch.target + t * source for t in times]
-    return replace(batch, reference=replace(batch.reference, states=line, endpoints=[batch.target] * FLOW.n_cascades))
+    line = [(1 - t) * batch.image + t * source for t in times]
+    return replace(batch, reference=replace(batch.reference, states=line, endpoints=[batch.image] * FLOW.n_cascades))
 
 
 @torch.no_grad()
-def deviation(network: UnrolledNetwork, batches: list[Batch]) -> list[float]:
+def deviation(network: UnrolledNetwork, batches: list[Case]) -> list[float]:
     """Mean distance of each state from the line between image and source, relative to its length."""
     found = []
     for batch in batches:
         problem = batch.problem
-        trajectory = network.trajectory(problem.kspace, problem.operator, problem.noise_level)
+        trajectory = network.trajectory(problem.y, problem.operator, problem.noise_level)
         found.append(
-            torch.stack([line_deviation(state, batch.target, trajectory.source) for state in trajectory.states], 1)
+            torch.stack([line_deviation(state, batch.image, trajectory.source) for state in trajectory.states], 1)
         )
     return torch.cat(found).mean(0).tolist()
 

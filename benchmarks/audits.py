@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmarks.presets import NETWORKS, base_config
 from benchmarks.record import RESULTS
-from laminar.data.stream import Batch
+from laminar.data.cases import Case
 from laminar.files import replacing
 from laminar.metrics import ssim
 from laminar.models import UnrolledNetwork
@@ -79,10 +79,10 @@ def train_varnet(steps: int) -> None:
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, temporary)
 
 
-def varnet_loss(network: Any, batch: Batch) -> Tensor:
-    problem, target = batch.problem, batch.target.abs()
-    kspace = torch.view_as_real(problem.kspace.resolve_conj()).contiguous()
-    mask = problem.mask[:, None, :1, :, None]
+def varnet_loss(network: Any, batch: Case) -> Tensor:
+    problem, target = batch.problem, batch.image.abs()
+    kspace = torch.view_as_real(problem.y.resolve_conj()).contiguous()
+    mask = problem.encoding.mask[:, None, :1, :, None]
     image = network(kspace, mask, CALIBRATION_LINES)
     similarity = ssim(image, target, target.flatten(1).amax(1))
     return (image - target).abs().mean() + 0.05 * (1 - similarity)

@@ -53,13 +53,13 @@ def transform(n: int) -> float:
 
 def parts(device: str) -> dict[str, tuple[Task, float, float]]:
     problem, network = prepare(scan()).to(device), load().to(device)
-    operator, unet = Encoding(problem.mask, problem.sensitivities), network.regularizers[0]
-    image, time = operator.adjoint(problem.kspace), torch.ones(1, device=device)
+    operator, unet = Encoding(problem.encoding.mask, problem.encoding.sensitivities), network.regularizers[0]
+    image, time = operator.adjoint(problem.y), torch.ones(1, device=device)
     pixels = COILS * SIZE * SIZE
     gram = 2 * COILS * SIZE * transform(SIZE) + pixels * (6 + 2 + 6 + 2)
     weights = sum(p.nbytes for p in unet.parameters())
     return {
-        "A^H A": (lambda: operator.gram(image), gram, problem.sensitivities.nbytes + 2 * image.nbytes),
+        "A^H A": (lambda: operator.gram(image), gram, problem.encoding.sensitivities.nbytes + 2 * image.nbytes),
         "U-Net": (lambda: unet(image, time), convolutions(unet, image, time), weights + 2 * image.nbytes),
     }
 

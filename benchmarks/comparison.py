@@ -37,7 +37,7 @@ from rich.table import Table
 
 from benchmarks.record import RESULTS, mean_interval, write_record
 from benchmarks.worlds import SIZE, WORLDS, Slices, Undersampled, fixed_batches, load_world
-from laminar.data.stream import Batch
+from laminar.data.cases import Case
 from laminar.errors import LaminarError
 from laminar.files import write_json
 from laminar.flow import Trajectory
@@ -236,13 +236,13 @@ def averaged(method: Method, samples: int) -> Method:
     return Method(method.name, solve, module=method.module)
 
 
-def score(method: Method, batch: Batch, seed: int = 0) -> dict[str, float]:
+def score(method: Method, batch: Case, seed: int = 0) -> dict[str, float]:
     """One slice: PSNR (dB), SSIM, NMSE of the magnitude, data range the maximum of the target; NFE and CPU seconds."""
     started = time.process_time()
     with torch.no_grad():
         trajectory = method(batch.problem, torch.Generator().manual_seed(seed))
     seconds = time.process_time() - started
-    image, target = trajectory.image.abs(), batch.target.abs()
+    image, target = trajectory.image.abs(), batch.image.abs()
     peak = target.amax((1, 2))
     return {
         "psnr": float(psnr(image, target, peak, per_slice=True)),

@@ -26,7 +26,7 @@ from benchmarks.comparison import ACCELERATIONS, part, run_folder, settled
 from benchmarks.record import RESULTS, mean_interval, write_record
 from benchmarks.worlds import WORLDS, fixed_batches
 from laminar.calibration import Ratios, ratios_of
-from laminar.data.stream import Batch
+from laminar.data.cases import Case
 from laminar.files import write_json
 from laminar.methods import Method, of_network
 from laminar.models import load
@@ -66,7 +66,7 @@ def measure(args: argparse.Namespace) -> None:
         write_json(path, found)
 
 
-def spread_of(method: Method, batch: Batch, samples: int, seed: int) -> Spread:
+def spread_of(method: Method, batch: Case, samples: int, seed: int) -> Spread:
     """The spread of the magnitudes of samples (y, x)."""
     assert method.draw is not None
     generator = torch.Generator().manual_seed(seed)
@@ -74,17 +74,17 @@ def spread_of(method: Method, batch: Batch, samples: int, seed: int) -> Spread:
         return Spread.of(torch.cat([method.draw(batch.problem, generator).image.abs() for _ in range(samples)]))
 
 
-def ratios(spread: Spread, batch: Batch) -> Tensor:
+def ratios(spread: Spread, batch: Case) -> Tensor:
     """|error| over the half width of the interval, of the object pixels."""
-    return ratios_of(spread, batch.target[0].abs(), object_pixels(spread.mean), LEVEL)
+    return ratios_of(spread, batch.image[0].abs(), object_pixels(spread.mean), LEVEL)
 
 
-def judged(method: Method, batch: Batch, samples: int, factors: dict[str, float], seed: int) -> dict[str, float]:
+def judged(method: Method, batch: Case, samples: int, factors: dict[str, float], seed: int) -> dict[str, float]:
     """Coverage before and after, and how the standard deviation goes with the error, of one slice."""
     spread = spread_of(method, batch, samples, seed)
     found, where = ratios(spread, batch), object_pixels(spread.mean)
     row = {kind: float((found <= factor).double().mean()) for kind, factor in ({"before": 1.0} | factors).items()}
-    std, error = spread.std[where], (spread.mean - batch.target[0].abs()).abs()[where]
+    std, error = spread.std[where], (spread.mean - batch.image[0].abs()).abs()[where]
     row["rank correlation"] = rank_correlation(std.numpy(), error.numpy())
     row["std / error"] = float(std.square().mean().sqrt() / error.square().mean().sqrt())
     return row
@@ -98,7 +98,7 @@ def draw_picture(args: argparse.Namespace) -> None:
     half = factor * spread.half_width(LEVEL)
     title = f"Simulated brain, R = 8, {spread.n} samples of FLAT"
     uncertainty_figure(
-        spread.mean, spread.std, PICTURE, batch.target[0].abs(), spread.mean - half, spread.mean + half, title
+        spread.mean, spread.std, PICTURE, batch.image[0].abs(), spread.mean - half, spread.mean + half, title
     )
 
 

@@ -22,8 +22,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.record import write_record
+from laminar.data.cases import Case
 from laminar.data.preparation import Problem
-from laminar.data.stream import Batch
 from laminar.flow.oracles import Gaussian, matrix_of
 from laminar.models import UnrolledConfig, UnrolledNetwork
 from laminar.operators import Encoding
@@ -76,7 +76,7 @@ class GaussianWorld:
         maps = torch.ones(1, 1, self.size, self.size, dtype=torch.complex128)
         return matrix_of(Encoding(self.mask, maps), (self.size, self.size))
 
-    def batch(self, index: int) -> Batch:
+    def batch(self, index: int) -> Case:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + index)
         shape = (self.batch_size, self.size, self.size)
         image = self.prior.sample(self.batch_size, generator).view(shape)
@@ -86,14 +86,14 @@ class GaussianWorld:
         noise = torch.randn(clean.shape, dtype=clean.dtype, generator=generator)
         kspace = (clean + self.noise_std * noise) * mask[:, None]
         level = torch.full((self.batch_size,), self.noise_std)
-        problem = Problem(kspace.cfloat(), mask, maps.cfloat(), level, torch.ones(self.batch_size))
-        return Batch(problem, image.cfloat())
+        problem = Problem(kspace.cfloat(), Encoding(mask, maps.cfloat()), level, torch.ones(self.batch_size))
+        return Case(problem, image.cfloat())
 
     def posterior_mean(self, problem: Problem) -> Tensor:
         """`C A^H (A C A^H + sigma^2 I)^(-1) y` (batch, y, x), the same matrix for every scan."""
         a, c = self.matrix, self.prior.covariance
         gain = c @ a.mH @ torch.linalg.inv(a @ c @ a.mH + self.noise_std**2 * torch.eye(len(a)))
-        return (problem.kspace.cdouble().flatten(1) @ gain.T).view(-1, self.size, self.size)
+        return (problem.y.cdouble().flatten(1) @ gain.T).view(-1, self.size, self.size)
 
 
 @torch.no_grad()
@@ -101,7 +101,7 @@ def deviation(network: UnrolledNetwork, world: GaussianWorld) -> tuple[float, li
     """Relative distance of the image from the posterior mean, and of each state from the line that ends there."""
     problem = world.batch(0).problem
     mean = world.posterior_mean(problem).cfloat()
-    trajectory = network.trajectory(problem.kspace, problem.operator, problem.noise_level)
+    trajectory = network.trajectory(problem.y, problem.operator, problem.noise_level)
     assert trajectory.times is not None
     states = [
         float((state - (1 - t) * mean - t * trajectory.source).norm() / mean.norm())
@@ -133,9 +133,9 @@ class _Kept:
     """A stream that keeps what it made."""
 
     def __init__(self, world: GaussianWorld) -> None:
-        self.world, self.batches = world, dict[int, Batch]()
+        self.world, self.batches = world, dict[int, Case]()
 
-    def batch(self, index: int) -> Batch:
+    def batch(self, index: int) -> Case:
         if index not in self.batches:
             self.batches[index] = self.world.batch(index)
         return self.batches[index]

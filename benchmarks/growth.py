@@ -33,16 +33,16 @@ WEIGHT, ITERATIONS, TOLERANCE = 0.0024, 12, 1e-3
 
 
 def problem(coils: int, size: int, device: str) -> Problem:
-    sample = simulate_slice("brain", (size, size), coils, 0.01, torch.Generator().manual_seed(0)).sample()
+    sample = simulate_slice("brain", (size, size), coils, 0.01, torch.Generator().manual_seed(0))
     mask = make_mask("equispaced-fraction", (size, size), 4.0, 26, 0)
     return prepare(sample.acquisition.undersample(mask)).to(device)
 
 
 def tasks(problem: Problem, network: torch.nn.Module) -> dict[str, Task]:
-    image = problem.operator.adjoint(problem.kspace)
+    image = problem.operator.adjoint(problem.y)
 
     def fresh() -> Encoding:
-        return Encoding(problem.mask, problem.sensitivities)
+        return Encoding(problem.encoding.mask, problem.encoding.sensitivities)
 
     def solve() -> Any:
         rhs = (1 + WEIGHT) * image
@@ -51,7 +51,7 @@ def tasks(problem: Problem, network: torch.nn.Module) -> dict[str, Task]:
     return {
         "A^H A": lambda: problem.operator.gram(image),
         "solve": solve,
-        "network": lambda: network(problem.kspace, fresh(), problem.noise_level),
+        "network": lambda: network(problem.y, fresh(), problem.noise_level),
     }
 
 

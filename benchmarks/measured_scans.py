@@ -55,7 +55,7 @@ Scores = dict[str, dict[str, list[float]]]
 def combined_image(full: Acquisition) -> Tensor:
     """`|S^H F^(-1) y|` with maps S of all samples."""
     problem = prepare(full)
-    image = (problem.sensitivities.conj() * ifft2c(problem.kspace)).sum(1)
+    image = (problem.encoding.sensitivities.conj() * ifft2c(problem.y)).sum(1)
     return (image * problem.scale[:, None, None]).abs()
 
 

@@ -80,7 +80,7 @@ def spread(values: list[float]) -> list[float]:
 def operations(device: str, folder: Path) -> tuple[dict[str, dict[str, Task]], Tensor]:
     """By operation and by who does it, a new operator first; and the converged solution of the solve."""
     problem = prepare(scan()).to(device)
-    kspace, maps, mask = problem.kspace, problem.sensitivities, problem.mask
+    kspace, maps, mask = problem.y, problem.encoding.sensitivities, problem.encoding.mask
     operator, lines = Encoding(mask, maps), mask.unsqueeze(1)
     image = operator.adjoint(kspace)
     rhs = (1 + WEIGHT) * image

@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.record import RESULTS, mean_interval, write_record
-from laminar.data.stream import Batch, SamplingConfig, SimulationConfig
+from laminar.data.cases import Case
+from laminar.data.config import SamplingConfig, SimulationConfig
 from laminar.files import write_json
 from laminar.models import RegularizerConfig, UnrolledNetwork, preset
 from laminar.runtime import keep_freed_memory
@@ -57,10 +58,10 @@ def base_config(seed: int, steps: int) -> TrainConfig:
 class Kept:
     """A stream whose batches are simulated once and kept for the next network."""
 
-    def __init__(self, batches: list[Batch]) -> None:
+    def __init__(self, batches: list[Case]) -> None:
         self.batches = batches
 
-    def batch(self, index: int) -> Batch:
+    def batch(self, index: int) -> Case:
         return self.batches[index]
 
 

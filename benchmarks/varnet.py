@@ -52,7 +52,7 @@ def scan() -> Any:
     from laminar.data.masks import make_mask
     from laminar.data.simulation import simulate_slice
 
-    simulated = simulate_slice("brain", (SIZE, SIZE), COILS, 0.01, torch.Generator().manual_seed(0)).sample()
+    simulated = simulate_slice("brain", (SIZE, SIZE), COILS, 0.01, torch.Generator().manual_seed(0))
     mask = make_mask("equispaced-fraction", (SIZE, SIZE), ACCELERATION, CALIBRATION_LINES, 0)
     return simulated.acquisition.undersample(mask)
 
@@ -86,7 +86,7 @@ def measure_flat_network() -> dict[str, float]:
     keep_freed_memory()
     problem, network = prepare(scan()), load()
     with torch.inference_mode():
-        return timed(lambda: network(problem.kspace, problem.operator, problem.noise_level)) | parameters(network)
+        return timed(lambda: network(problem.y, problem.operator, problem.noise_level)) | parameters(network)
 
 
 def parameters(network: torch.nn.Module) -> dict[str, float]:

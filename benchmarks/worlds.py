@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from laminar.acquisition import Acquisition
+from laminar.data.cases import Case
 from laminar.data.masks import make_mask
 from laminar.data.preparation import Problem, prepare
 from laminar.data.simulation import SimulatedSlice, simulate_slice
 from laminar.data.simulation.receive import colored_noise, noise_covariance, sensitivities
-from laminar.data.stream import Batch
 from laminar.files import replacing
-from laminar.operators import fft2c, ifft2c
+from laminar.operators import Encoding, fft2c, ifft2c
 
 SIZE, COILS, NOISE_STD, CALIBRATION_LINES = 128, 8, 0.01, 8
 MASK = "equispaced-fraction"
@@ -41,7 +41,7 @@ class Slices:
     noise_level: Tensor
     target: Tensor
 
-    def batch(self, indices: list[int], accelerations: list[float], seeds: list[int]) -> Batch:
+    def batch(self, indices: list[int], accelerations: list[float], seeds: list[int]) -> Case:
         """These slices, undersampled. The maps and the scale come from the calibration lines, which all masks have."""
         masks = torch.stack(
             [
@@ -51,12 +51,11 @@ class Slices:
         )
         problem = Problem(
             self.kspace[indices] * masks[:, None],
-            masks,
-            self.sensitivities[indices],
+            Encoding(masks, self.sensitivities[indices]),
             self.noise_level[indices],
             torch.ones(len(indices)),
         )
-        return Batch(problem, self.target[indices])
+        return Case(problem, self.target[indices])
 
     def __len__(self) -> int:
         return len(self.target)
@@ -75,7 +74,7 @@ class Undersampled:
     seed: int
     readout: int = SIZE
 
-    def batch(self, index: int) -> Batch:
+    def batch(self, index: int) -> Case:
         random = np.random.default_rng((self.seed, index))
         chosen = random.integers(len(self.slices), size=self.batch_size).tolist()
         accelerations = random.uniform(4, 8, self.batch_size).tolist()
@@ -83,22 +82,18 @@ class Undersampled:
         return _rows_of(whole, int(random.integers(SIZE - self.readout + 1)), self.readout)
 
 
-def _rows_of(batch: Batch, start: int, rows: int) -> Batch:
+def _rows_of(batch: Case, start: int, rows: int) -> Case:
     """The same problem in `rows` rows of its field of view."""
     if rows == SIZE:
         return batch
     problem = batch.problem
-    kspace = fft2c(ifft2c(problem.kspace, (-2,)).narrow(-2, start, rows), (-2,))
-    part = replace(
-        problem,
-        kspace=kspace,
-        mask=problem.mask.narrow(-2, start, rows),
-        sensitivities=problem.sensitivities.narrow(-2, start, rows),
-    )
-    return Batch(part, batch.target.narrow(-2, start, rows))
+    kspace = fft2c(ifft2c(problem.y, (-2,)).narrow(-2, start, rows), (-2,))
+    mask, maps = (part.narrow(-2, start, rows) for part in (problem.encoding.mask, problem.encoding.sensitivities))
+    part = replace(problem, y=kspace, operator=Encoding(mask, maps))
+    return Case(part, batch.image.narrow(-2, start, rows))
 
 
-def fixed_batches(slices: Slices, acceleration: float, batch_size: int, seed: int = 0) -> list[Batch]:
+def fixed_batches(slices: Slices, acceleration: float, batch_size: int, seed: int = 0) -> list[Case]:
     """All slices once, each with a mask of its own seed."""
     groups = [list(range(len(slices)))[start : start + batch_size] for start in range(0, len(slices), batch_size)]
     return [slices.batch(group, [acceleration] * len(group), [1000 * seed + i for i in group]) for group in groups]
@@ -155,7 +150,7 @@ def _normalized(scans: list[SimulatedSlice]) -> Slices:
     for scan in scans:
         problem = prepare(Acquisition(scan.kspace[None] * center, center, noise_std=NOISE_STD))
         parts["kspace"].append(scan.kspace[None] / problem.scale)
-        parts["sensitivities"].append(problem.sensitivities)
+        parts["sensitivities"].append(problem.encoding.sensitivities)
         parts["noise_level"].append(problem.noise_level)
-        parts["target"].append((problem.sensitivities.conj() * scan.coil_images).sum(1) / problem.scale)
+        parts["target"].append((problem.encoding.sensitivities.conj() * scan.coil_images).sum(1) / problem.scale)
     return Slices(**{name: torch.cat(tensors).contiguous() for name, tensors in parts.items()})

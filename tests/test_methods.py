@@ -89,12 +89,12 @@ def test_a_sampling_network_gives_the_exact_mean_at_once_and_exact_samples() -> 
     network = UnrolledNetwork(oracle, n_cascades=24, **settings).double()
     method = of_network(network)
     level = torch.full((1,), 0.5, dtype=torch.float64)
-    problem = Problem(y, mask, maps, level, torch.ones(1, dtype=torch.float64))
+    problem = Problem(y, Encoding(mask, maps), level, torch.ones(1, dtype=torch.float64))
     torch.testing.assert_close(method(problem).image.flatten(), posterior.mean, rtol=0, atol=1e-6)
     mean = posterior_mean(network)(problem)
     torch.testing.assert_close(mean.image.flatten(), posterior.mean, rtol=0, atol=1e-10)
     assert (mean.nfe, len(mean.states)) == (1, 2)
-    many = replace(problem, kspace=y.expand(20_000, -1, -1, -1), noise_level=level.expand(20_000))
+    many = replace(problem, y=y.expand(20_000, -1, -1, -1), noise_level=level.expand(20_000))
     assert method.draw is not None
     with torch.no_grad():
         samples = method.draw(many, generator).image.flatten(1)

@@ -19,6 +19,7 @@ from laminar.calibration import Ratios, calibrate, ratios_of
 from laminar.data.preparation import Problem
 from laminar.errors import CheckpointError, ConfigError
 from laminar.flow.oracles import Gaussian
+from laminar.operators import Encoding
 from laminar.reconstruction import SliceReconstruction
 from laminar.store import writing_reconstruction
 from laminar.uncertainty import (
@@ -174,7 +175,7 @@ def test_object_pixels_are_bright_ones_of_each_slice_by_itself() -> None:
 def problem(noise: float = 1.0) -> Problem:
     kspace = torch.zeros(1, 1, 12, 12, dtype=torch.complex64)
     ones = torch.ones(1)
-    return Problem(kspace, kspace.real[:, 0] == 0, kspace + 1, noise * ones, ones)
+    return Problem(kspace, Encoding(kspace.real[:, 0] == 0, kspace + 1), noise * ones, ones)
 
 
 def sampler(narrow: float) -> Any:

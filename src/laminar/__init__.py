@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from laminar.acquisition import Acquisition, Sample
+    from laminar.acquisition import Acquisition
     from laminar.data.formats import read
     from laminar.data.preparation import Problem, prepare
     from laminar.models import UnrolledNetwork, load, preset, save
@@ -24,7 +24,6 @@ _HOMES = {
     "ObjectiveConfig": "laminar.training.objectives",
     "Problem": "laminar.data.preparation",
     "Reconstruction": "laminar.reconstruction",
-    "Sample": "laminar.acquisition",
     "UnrolledNetwork": "laminar.models",
     "alignment": "laminar.training.objectives",
     "load": "laminar.models",
@@ -44,7 +43,6 @@ __all__ = [
     "ObjectiveConfig",
     "Problem",
     "Reconstruction",
-    "Sample",
     "UnrolledNetwork",
     "__version__",
     "alignment",

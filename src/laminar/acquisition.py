@@ -100,11 +100,3 @@ class Acquisition:
             raise DataFormatError(f"{self.name}: the mask has {tuple(mask.shape)} points, k-space {self.matrix}")
         kept = mask & self.mask
         return replace(self, kspace=self.kspace * kept, mask=kept)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An acquisition with the image that it should give: `target` real or complex (slice, y, x)."""
-
-    acquisition: Acquisition
-    target: Tensor

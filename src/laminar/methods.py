@@ -73,7 +73,7 @@ class Method:
     settings: Mapping[str, Number] = field(default_factory=dict)
 
     def __call__(self, problem: Problem, generator: torch.Generator | None = None) -> Trajectory:
-        return self.estimate(problem, generator or torch.Generator(problem.kspace.device).manual_seed(0))
+        return self.estimate(problem, generator or torch.Generator(problem.y.device).manual_seed(0))
 
     @property
     def parameters(self) -> int:
@@ -175,7 +175,7 @@ def of_sampler(name: str, prior: Prior, nfe: int, settings: Mapping[str, Number]
         return function(
             prior,
             problem.operator,
-            problem.kspace,
+            problem.y,
             nfe=nfe,
             generator=generator,
             schedule=schedule,
@@ -197,18 +197,18 @@ def fingerprint(module: nn.Module, also: str = "") -> str:
 
 
 def _run(network: Network, problem: Problem, generator: torch.Generator) -> Trajectory:
-    return network.trajectory(problem.kspace, problem.operator, problem.noise_level, generator=generator)
+    return network.trajectory(problem.y, problem.operator, problem.noise_level, generator=generator)
 
 
 def _first_endpoint(network: UnrolledNetwork, problem: Problem, generator: torch.Generator) -> Trajectory:
-    scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
+    scan = network.measure(problem.y, problem.operator, problem.noise_level)
     source = noisy(network.source(scan), network.config.source_noise, generator)
     mean = network.endpoint(source, torch.ones_like(scan.noise_level), scan)
     return Trajectory([source, mean], [mean], _from_one_to_zero(mean), nfe=1)
 
 
 def _from_quiet_source(network: UnrolledNetwork, problem: Problem, generator: torch.Generator) -> Trajectory:
-    scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
+    scan = network.measure(problem.y, problem.operator, problem.noise_level)
     return network.run(scan, source=network.source(scan))
 
 

@@ -193,7 +193,7 @@ def check_samples_of(method: Method, samples: int) -> Solver:
 
 
 def _generator(problem: Problem, *seeds: int) -> torch.Generator:
-    return torch.Generator(problem.kspace.device).manual_seed(seed_of(*seeds))
+    return torch.Generator(problem.y.device).manual_seed(seed_of(*seeds))
 
 
 def _in_units(images: Tensor, problem: Problem, part: Acquisition) -> Tensor:

@@ -25,6 +25,7 @@ from laminar.data.simulation.volume import simulate_file
 from laminar.errors import CheckpointError, ConfigError, LaminarError
 from laminar.flow import Trajectory
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork
+from laminar.operators import Encoding
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "audit.md"
 SHAPE, SIGMA, LEFT = (16, 12), 0.02, 0.05
@@ -43,9 +44,9 @@ def known_case(seed: int = 0) -> tuple[Case, Tensor]:
     mask = torch.zeros(1, *SHAPE, dtype=torch.bool)
     mask[..., ::2] = True
     level, scale = torch.tensor([SIGMA], dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    problem = Problem(torch.zeros_like(maps), mask, maps, level, scale)
+    problem = Problem(torch.zeros_like(maps), Encoding(mask, maps), level, scale)
     kspace = problem.operator(image)
-    return Case("known", Problem(kspace, mask, maps, level, scale), image), source
+    return Case(replace(problem, y=kspace), image, "known"), source
 
 
 class Relaxation:
@@ -93,10 +94,10 @@ def test_an_exact_linear_subject_gives_the_numbers_that_it_is_made_of(steps: tup
     difference, peak = (source - case.image).abs(), float(case.image.abs().max())
     psnr = -20 * np.log10(times * float(difference.square().mean().sqrt()) / peak)
     np.testing.assert_allclose([record["source"]["psnr"], *column("psnr")], psnr, atol=1e-9)
-    operator, y = case.problem.operator, case.problem.kspace
+    operator, y = case.problem.operator, case.problem.y
     residual = times * float(torch.linalg.vector_norm(operator(source - case.image)) / torch.linalg.vector_norm(y))
     np.testing.assert_allclose(column("data_residual"), residual[1:], rtol=1e-11)
-    samples = float(case.problem.mask.sum()) * 3
+    samples = float(case.problem.encoding.mask.sum()) * 3
     over_noise = residual[1:] * float(torch.linalg.vector_norm(y)) / (SIGMA * samples**0.5)
     np.testing.assert_allclose(column("data_residual_noise"), over_noise, rtol=1e-11)
     assert record["reference"]["data_residual"] == 0
@@ -144,7 +145,9 @@ def test_a_slice_that_diverges_is_the_worst_wherever_it_stands(broken: int) -> N
     cases = [replace(known_case(seed)[0], name=f"slice {seed}") for seed in range(4)]
 
     def subject(problem: Problem) -> list[Tensor]:
-        case = next(case for case in cases if torch.equal(case.problem.sensitivities, problem.sensitivities))
+        case = next(
+            case for case in cases if torch.equal(case.problem.encoding.sensitivities, problem.encoding.sensitivities)
+        )
         source = known_case(cases.index(case))[1]
         return [source, source * (math.nan if case is cases[broken] else 0.9)]
 
@@ -229,7 +232,7 @@ def test_a_network_of_ours_is_seen_as_it_reconstructs(small: Small) -> None:
     result = audit(network, cases, data)
     record, problem = result.record, cases[1].problem
     with torch.no_grad():
-        image = network(problem.kspace, problem.operator, problem.noise_level)
+        image = network(problem.y, problem.operator, problem.noise_level)
     torch.testing.assert_close(result.slices[1].states[-1], image[0].abs(), rtol=0, atol=0)
     assert all(record["subject"]["offers"].values())
     np.testing.assert_allclose(record["times"], [1, 2 / 3, 1 / 3, 0], atol=1e-7)
@@ -267,11 +270,11 @@ def varnet() -> Any:
 def test_the_fastmri_varnet_is_walked_as_it_walks_itself(small: Small) -> None:
     network, problem = varnet(), small[1][0].problem
     subject = subject_of(network)
-    mask = problem.mask[:, None, :1, :, None]
+    mask = problem.encoding.mask[:, None, :1, :, None]
     kspaces: list[Tensor] = []
     hooks = [c.register_forward_hook(lambda m, i, out: kspaces.append(out)) for c in network.cascades]
     with torch.no_grad():
-        rss = network(torch.view_as_real(problem.kspace), mask)
+        rss = network(torch.view_as_real(problem.y), mask)
         of_package, kspaces = kspaces[-1].clone(), []
         trajectory = subject.trajectory(problem)
     for hook in hooks:
@@ -281,7 +284,7 @@ def test_the_fastmri_varnet_is_walked_as_it_walks_itself(small: Small) -> None:
 
     coils = ifft2c(torch.view_as_complex(kspaces[-1]))
     torch.testing.assert_close(coils.abs().square().sum(1).sqrt(), rss, rtol=1e-5, atol=1e-5)
-    combined = (problem.sensitivities.conj() * coils).sum(1)
+    combined = (problem.encoding.sensitivities.conj() * coils).sum(1)
     torch.testing.assert_close(trajectory.image, combined, rtol=1e-5, atol=1e-5)
     assert len(trajectory.states) == 4
 
@@ -293,14 +296,14 @@ def test_the_fastmri_varnet_offers_edits_and_depths(small: Small) -> None:
     bump = torch.zeros_like(whole.image)
     bump[..., 20:24, 18:22] = 0.1
     edited = subject.trajectory(problem, edit=lambda k, x: x + bump if k == 3 else x)
-    inside = problem.sensitivities.abs().sum(1) > 0
+    inside = problem.encoding.sensitivities.abs().sum(1) > 0
     torch.testing.assert_close(edited.image - whole.image, bump * inside, atol=1e-6, rtol=1e-5)
     untouched = subject.trajectory(problem, edit=lambda k, x: x)
     torch.testing.assert_close(untouched.image, whole.image, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(subject.trajectory(problem, n_cascades=2).image, whole.states[2])
     assert len(subject.trajectory(problem, n_cascades=5).states) == 6
-    rows = Problem(problem.kspace, problem.mask.clone(), problem.sensitivities, problem.noise_level, problem.scale)
-    rows.mask[:, 0] = False
+    rows = replace(problem, operator=Encoding(problem.encoding.mask.clone(), problem.encoding.sensitivities))
+    rows.encoding.mask[:, 0] = False
     with pytest.raises(ConfigError, match="last axis"):
         subject.trajectory(rows)
 
@@ -394,20 +397,20 @@ def test_the_data_are_what_was_asked_for(small: Small, tmp_path: Path) -> None:
     assert data["source"] == "small (simulated)"
     assert data["n_slices"] == 2
     assert len(data["files"][0]["sha256"]) == 64
-    masks = [case.problem.mask[0] for case in cases]
+    masks = [case.problem.encoding.mask[0] for case in cases]
     assert [float(1 / mask.float().mean()) for mask in masks] == pytest.approx([2, 2], rel=0.1)
     assert not torch.equal(*masks), "every slice has the mask of a seed of its own"
     # The image explains all the samples: what is undersampled is the measurement, not the reference.
     for case in cases:
-        noise = case.problem.operator(case.image) - case.problem.kspace
-        assert torch.linalg.vector_norm(noise) < 0.3 * torch.linalg.vector_norm(case.problem.kspace)
+        noise = case.problem.operator(case.image) - case.problem.y
+        assert torch.linalg.vector_norm(noise) < 0.3 * torch.linalg.vector_norm(case.problem.y)
     (tmp_path / "empty").mkdir()
     for wrong, said in (
         ({"slices": 0}, "at least 1 slice"),
         ({"mask": "spiral"}, "unknown mask"),
         ({"noise_std": -1.0}, "noise level"),
         ({"seed": -1}, "seed"),
-        ({"data": (tmp_path / "empty",)}, "no file"),
+        ({"data": (tmp_path / "empty",)}, "no scan in this folder"),
         ({"data": (tmp_path / "absent.h5",)}, "no such file"),
     ):
         with pytest.raises(LaminarError, match=said):
@@ -420,7 +423,7 @@ def test_simulated_cases_depend_on_the_seed_alone(monkeypatch: pytest.MonkeyPatc
     (first, data), (again, _) = make_cases(config), make_cases(config)
     assert data["simulated"] is True
     for one, other in zip(first, again, strict=True):
-        assert torch.equal(one.problem.kspace, other.problem.kspace)
+        assert torch.equal(one.problem.y, other.problem.y)
         assert torch.equal(one.image, other.image)
     other, _ = make_cases(ScenarioConfig(slices=2, acceleration=2.0, calibration_lines=10, seed=6))
     assert not torch.equal(first[0].image, other[0].image)
@@ -444,7 +447,7 @@ def test_same_seed_same_record(complete: Audit, small: Small) -> None:
 
 def test_intervals_hold_the_mean_once_there_are_five_slices() -> None:
     cases = [known_case(seed)[0] for seed in range(5)]
-    record = audit(lambda problem: [0.5 * problem.operator.adjoint(problem.kspace)] * 2, cases).record
+    record = audit(lambda problem: [0.5 * problem.operator.adjoint(problem.y)] * 2, cases).record
     low, high = record["cascades"][0]["intervals"]["psnr"]
     assert low < record["cascades"][0]["psnr"] < high
 

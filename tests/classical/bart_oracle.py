@@ -27,6 +27,7 @@ from laminar.data.formats.bart import load
 from laminar.data.masks import make_mask
 from laminar.data.preparation import Problem, prepare
 from laminar.data.simulation import simulate_slice
+from laminar.operators import Encoding
 
 GOLDEN = Path(__file__).parent / "golden" / "pics_bart.npz"
 WEIGHT, BART_STEP = 0.02, 0.95
@@ -39,14 +40,14 @@ OPTIONS = {
 
 def problem(matrix: tuple[int, int], coils: int, seed: int) -> Problem:
     """A simulated head, twofold undersampled."""
-    full = simulate_slice("brain", matrix, coils, 0.02, torch.Generator().manual_seed(seed)).sample().acquisition
+    full = simulate_slice("brain", matrix, coils, 0.02, torch.Generator().manual_seed(seed)).acquisition
     return prepare(full.undersample(make_mask("equispaced-fraction", matrix, 2, 8, seed)))
 
 
 def pics(name: str, problem: Problem, folder: Path) -> Tensor:
     """BART's image (1, y, x), at the minimum: its last gradient step is taken back."""
-    _write(folder / "kspace", problem.kspace)
-    _write(folder / "maps", problem.sensitivities)
+    _write(folder / "kspace", problem.y)
+    _write(folder / "maps", problem.encoding.sensitivities)
     command = ["bart", "pics", "-w", "1", *OPTIONS[name], "kspace", "maps", "image"]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     array = load(folder / "image")
@@ -70,7 +71,7 @@ def golden() -> tuple[Problem, dict[str, Tensor]]:
         arrays = {key: torch.from_numpy(file[key]) for key in file.files}
     one = torch.ones(1)
     kspace = arrays.pop("kspace")
-    return Problem(kspace, arrays.pop("mask"), arrays.pop("maps"), one, one), arrays
+    return Problem(kspace, Encoding(arrays.pop("mask"), arrays.pop("maps")), one, one), arrays
 
 
 def _regenerate() -> None:

@@ -23,12 +23,12 @@ from laminar.operators import Encoding
 def solve(name: str, problem: Problem, iterations: int, seed: int = 0) -> Tensor:
     if name == "total variation":
         found = total_variation(
-            problem.kspace, problem.operator, WEIGHT, scale=1.0, norm=1.0, iterations=iterations, tolerance=0
+            problem.y, problem.operator, WEIGHT, scale=1.0, norm=1.0, iterations=iterations, tolerance=0
         )
     else:
         shifts = torch.Generator().manual_seed(seed) if name == "shifted" else None
         found = l1_wavelet(
-            problem.kspace,
+            problem.y,
             problem.operator,
             WEIGHT,
             scale=1.0,
@@ -42,7 +42,7 @@ def solve(name: str, problem: Problem, iterations: int, seed: int = 0) -> Tensor
 
 
 def objective(name: str, problem: Problem, x: Tensor) -> float:
-    fit = (problem.operator.forward(x) - problem.kspace).abs().square().sum() / 2
+    fit = (problem.operator.forward(x) - problem.y).abs().square().sum() / 2
     if name == "total variation":
         penalty = Differences().forward(x).norm(dim=1).sum()
     else:
@@ -89,7 +89,7 @@ def small() -> Problem:
     operator = Encoding(mask.expand(2, 18, 15), maps)
     noise = 0.05 * torch.randn(2, 3, 18, 15, dtype=torch.complex128, generator=generator)
     one = torch.ones(2, dtype=torch.float64)
-    return Problem(operator.forward(x) + operator.mask.unsqueeze(1) * noise, operator.mask, maps, 0.05 * one, one)
+    return Problem(operator.forward(x) + operator.mask.unsqueeze(1) * noise, operator, 0.05 * one, one)
 
 
 def test_l1_wavelet_closes_the_duality_gap() -> None:
@@ -97,13 +97,13 @@ def test_l1_wavelet_closes_the_duality_gap() -> None:
     is as large: nothing else can be smaller. The padding is part of x, so its dual must vanish."""
     case, weight = small(), 0.1
     wavelet = Wavelet((18, 15), "db4")
-    found = l1_wavelet(case.kspace, case.operator, weight, scale=1.0, iterations=4000, tolerance=1e-13).x
-    residual = case.kspace - case.operator.forward(found)
+    found = l1_wavelet(case.y, case.operator, weight, scale=1.0, iterations=4000, tolerance=1e-13).x
+    residual = case.y - case.operator.forward(found)
     slope = wavelet.analyze(wavelet.pad(case.operator.adjoint(residual)))
     assert float(slope.abs().max()) <= weight * (1 + 1e-7)
     # ||W x||_1 over the best padding equals Re <W^H slope, x> / w at the optimum: complementary slackness.
     primal = residual.abs().square().sum() / 2 + (case.operator.adjoint(residual).conj() * found).real.sum()
-    dual = (residual.conj() * case.kspace).real.sum() - residual.abs().square().sum() / 2
+    dual = (residual.conj() * case.y).real.sum() - residual.abs().square().sum() / 2
     assert float(primal) == pytest.approx(float(dual), rel=1e-10)
     padded = wavelet.forward(found).abs().sum() * weight
     assert float((slope.conj() * wavelet.forward(found)).real.sum()) <= float(padded) * (1 + 1e-9)
@@ -118,8 +118,8 @@ def test_scale_of_the_data_scales_the_image(method: object) -> None:
 
     for factor in (1e-4, 1e5):
         for scale in (None, torch.tensor([1.0, 3.0], dtype=torch.float64)):
-            scaled = run(factor * case.kspace, None if scale is None else factor * scale)
-            expected = factor * run(case.kspace, scale).x
+            scaled = run(factor * case.y, None if scale is None else factor * scale)
+            expected = factor * run(case.y, scale).x
             torch.testing.assert_close(scaled.x, expected, rtol=1e-9, atol=1e-10 * factor)
 
 
@@ -127,7 +127,7 @@ def test_scale_of_the_data_scales_the_image(method: object) -> None:
 def test_methods_follow_the_units_and_report_their_iterates(method: object) -> None:
     case = problem((32, 32), 4, 3)
     trajectory = method(case)  # type: ignore[operator]
-    assert torch.equal(trajectory.source, case.operator.adjoint(case.kspace))
+    assert torch.equal(trajectory.source, case.operator.adjoint(case.y))
     assert len(trajectory.endpoints) == len(trajectory.states) - 1 == len(method(case).endpoints)  # type: ignore[operator]
     assert len(trajectory.states) > 3
     noisier = replace(case, noise_level=100 * case.noise_level)
@@ -138,9 +138,9 @@ def test_each_entry_has_its_weight_and_a_large_one_leaves_nothing() -> None:
     case = small()
     weight = torch.tensor([0.05, 1e3], dtype=torch.float64)
     for method in (l1_wavelet, total_variation):
-        x = method(case.kspace, case.operator, weight, scale=1.0, iterations=300, tolerance=0).x
-        alone = method(case.kspace, case.operator, 0.05, scale=1.0, iterations=300, tolerance=0).x
+        x = method(case.y, case.operator, weight, scale=1.0, iterations=300, tolerance=0).x
+        alone = method(case.y, case.operator, 0.05, scale=1.0, iterations=300, tolerance=0).x
         torch.testing.assert_close(x[0], alone[0], rtol=0, atol=1e-9)
         assert float(Differences().forward(x[1:]).abs().max()) < 1e-2 * float(alone.abs().max())
     with pytest.raises(ConfigError, match="weight"):
-        l1_wavelet(case.kspace, case.operator, -0.1)
+        l1_wavelet(case.y, case.operator, -0.1)

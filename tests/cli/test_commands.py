@@ -220,7 +220,7 @@ def test_two_inputs_of_one_name_are_refused(scans: Path, tmp_path: Path, tiny_mo
 
 
 def test_info_of_scan_and_model(tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
-    scan = simulate_slice("brain", (48, 40), 3, 0.01, torch.Generator().manual_seed(0)).sample().acquisition
+    scan = simulate_slice("brain", (48, 40), 3, 0.01, torch.Generator().manual_seed(0)).acquisition
     write_fastmri(tmp_path / "scan.h5", scan.undersample(make_mask("equispaced-fraction", (48, 40), 3, 8, 0)))
     code, text, _ = laminar("info", tmp_path / "scan.h5")
     assert code == 0

@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from laminar.data.config import SamplingConfig, SimulationConfig
 from laminar.data.images import find_images
 from laminar.data.packed import SUFFIX, PackedStream, pack
+from laminar.data.simulated import Images, Phantoms, SimulationStream
 from laminar.data.simulation.pictured import pictured
-from laminar.data.stream import Images, Mixture, Phantoms, SamplingConfig, SimulationConfig, SimulationStream
+from laminar.data.stream import Mixture
 from laminar.errors import ConfigError, DataFormatError
 from laminar.operators import ifft2c
 
@@ -103,9 +105,9 @@ def test_images_give_problems_that_depend_on_seed_and_index_alone(tmp_path: Path
     for each in (images, mixture):
         for index in (3, 0):
             first, again = each.batch(index), each.batch(index)
-            assert torch.equal(first.problem.kspace, again.problem.kspace)
-            assert torch.equal(first.target, again.target)
-            assert first.target.shape == first.problem.mask.shape
+            assert torch.equal(first.problem.y, again.problem.y)
+            assert torch.equal(first.image, again.image)
+            assert first.image.shape == first.problem.encoding.mask.shape
 
 
 def test_packed_problems_are_those_of_the_stream_with_other_masks(tmp_path: Path) -> None:
@@ -117,13 +119,13 @@ def test_packed_problems_are_those_of_the_stream_with_other_masks(tmp_path: Path
     whole = SamplingConfig(acceleration=(1.0, 1.0))
     for index in range(4):
         batch, later = packed.batch(index), packed.batch(index + 4 * 7)
-        assert torch.equal(batch.problem.kspace, packed.batch(index).problem.kspace)
-        assert batch.problem.kspace.shape[0] == later.problem.kspace.shape[0] == 2
+        assert torch.equal(batch.problem.y, packed.batch(index).problem.y)
+        assert batch.problem.y.shape[0] == later.problem.y.shape[0] == 2
         full = PackedStream(packed.paths, whole, 3).batch(index)
-        image = (full.problem.sensitivities.conj() * ifft2c(full.problem.kspace)).sum(1)
-        error = (image - full.target).norm() / full.target.norm()
+        image = (full.problem.encoding.sensitivities.conj() * ifft2c(full.problem.y)).sum(1)
+        error = (image - full.image).norm() / full.image.norm()
         assert float(error) < 0.5  # noise, and what the masks of Poisson records leave out
-        assert bool((batch.problem.kspace[~batch.problem.mask[:, None].expand_as(batch.problem.kspace)] == 0).all())
+        assert bool((batch.problem.y[~batch.problem.encoding.mask[:, None].expand_as(batch.problem.y)] == 0).all())
 
 
 def test_only_simulated_problems_can_be_packed(tmp_path: Path) -> None:

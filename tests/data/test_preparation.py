@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from laminar.acquisition import Acquisition
+from laminar.data.cases import FullScans
+from laminar.data.config import SamplingConfig, SimulationConfig
 from laminar.data.formats import write_fastmri
 from laminar.data.masks import make_mask
 from laminar.data.preparation import prepare
+from laminar.data.simulated import Phantoms, SimulationStream
 from laminar.data.simulation import simulate_slice
 from laminar.data.simulation.phantoms import phantom
 from laminar.data.simulation.receive import sensitivities
-from laminar.data.stream import FileStream, SamplingConfig, SimulationConfig, SimulationStream, Stream
+from laminar.data.stream import FileStream, Stream
 from laminar.errors import ConfigError, DataFormatError
 from laminar.operators import fft2c, ifft2c
 
@@ -24,7 +27,7 @@ LINES = SamplingConfig(kinds=["equispaced-fraction"], acceleration=(2.0, 4.0))
 
 
 def simulated(matrix: tuple[int, int] = (48, 40), coils: int = 4, seed: int = 0) -> Acquisition:
-    return simulate_slice("brain", matrix, coils, 0.01, torch.Generator().manual_seed(seed)).sample().acquisition
+    return simulate_slice("brain", matrix, coils, 0.01, torch.Generator().manual_seed(seed)).acquisition
 
 
 def test_the_scale_is_taken_out_and_does_not_depend_on_the_mask() -> None:
@@ -32,20 +35,20 @@ def test_the_scale_is_taken_out_and_does_not_depend_on_the_mask() -> None:
     masks = [make_mask("equispaced-fraction", scan.matrix, r, 10, 0) for r in (1.0, 2.0, 3.5)]
     problems = [prepare(scan.undersample(mask)) for mask in masks]
     louder = prepare(Acquisition(1e-5 * scan.kspace * masks[2], masks[2]))
-    torch.testing.assert_close(louder.kspace, problems[2].kspace, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(louder.y, problems[2].y, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(louder.scale, 1e-5 * problems[2].scale)
     torch.testing.assert_close(louder.noise_level, problems[2].noise_level, rtol=1e-3, atol=0)
     torch.testing.assert_close(problems[1].scale, problems[2].scale)
-    image = ifft2c(problems[0].kspace).abs().square().sum(1).sqrt()
+    image = ifft2c(problems[0].y).abs().square().sum(1).sqrt()
     assert 0.8 < float(image.quantile(0.99)) < 1.5
 
 
 def test_maps_fit_the_data_and_the_operator_is_a_contraction() -> None:
     problem = prepare(simulated())
-    image = problem.operator.adjoint(problem.kspace)
-    residual = problem.operator.forward(image) - problem.kspace
-    assert float(residual.norm() / problem.kspace.norm()) < 0.1
-    power = problem.sensitivities.abs().square().sum(1)
+    image = problem.operator.adjoint(problem.y)
+    residual = problem.operator.forward(image) - problem.y
+    assert float(residual.norm() / problem.y.norm()) < 0.1
+    power = problem.encoding.sensitivities.abs().square().sum(1)
     assert bool(((power - 1).abs() < 1e-4).logical_or(power == 0).all())
 
 
@@ -53,7 +56,7 @@ def test_given_sensitivities_and_noise_are_used() -> None:
     scan = simulated()
     maps = torch.full_like(scan.kspace, 0.5)
     problem = prepare(Acquisition(scan.kspace, scan.mask, sensitivities=maps, noise_std=0.25))
-    assert torch.equal(problem.sensitivities, maps)
+    assert torch.equal(problem.encoding.sensitivities, maps)
     torch.testing.assert_close(problem.noise_level * problem.scale, torch.tensor([0.25]))
 
 
@@ -68,12 +71,15 @@ def test_a_scan_without_calibration_lines_is_refused() -> None:
 def streams(tmp_path: Path) -> list[Stream]:
     paths = []
     for seed in range(2):
-        scan = simulate_slice("knee", (40, 36), 3, 0.01, torch.Generator().manual_seed(seed)).sample().acquisition
+        scan = simulate_slice("knee", (40, 36), 3, 0.01, torch.Generator().manual_seed(seed)).acquisition
         paths.append(tmp_path / f"{seed}.h5")
         write_fastmri(paths[-1], scan)
     simulation = SimulationConfig(matrices=[(40, 48)], coils=(2, 3), readout=32)
     every_kind = SamplingConfig(acceleration=(2.0, 3.0), calibration_lines=(8, 10))
-    return [SimulationStream(simulation, every_kind, 2, 5), FileStream(paths, LINES, 2, 5)]
+    return [
+        SimulationStream(Phantoms(simulation.anatomy, simulation.matrices), simulation, every_kind, 2, 5),
+        FileStream(FullScans(paths), LINES, 2, 5),
+    ]
 
 
 def test_a_batch_depends_on_seed_and_index_alone(tmp_path: Path) -> None:
@@ -83,21 +89,21 @@ def test_a_batch_depends_on_seed_and_index_alone(tmp_path: Path) -> None:
         np.random.seed(7)  # noqa: NPY002
         for index in (3, 0):
             again = stream.batch(index)
-            assert torch.equal(again.problem.kspace, first[index].problem.kspace)
-            assert torch.equal(again.target, first[index].target)
-        assert not torch.equal(first[0].target, first[1].target) or first[0].target.shape != first[1].target.shape
+            assert torch.equal(again.problem.y, first[index].problem.y)
+            assert torch.equal(again.image, first[index].image)
+        assert not torch.equal(first[0].image, first[1].image) or first[0].image.shape != first[1].image.shape
         for batch in first:
-            assert batch.target.shape == batch.problem.mask.shape
-            assert bool((batch.problem.kspace.abs().sum(1) > 0).logical_not().logical_or(batch.problem.mask).all())
+            assert batch.image.shape == batch.problem.encoding.mask.shape
+            assert bool((batch.problem.y.abs().sum(1) > 0).logical_not().logical_or(batch.problem.encoding.mask).all())
 
 
 def test_files_must_be_there_and_fully_sampled(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="at least one file"):
-        FileStream([], LINES, 1, 0)
+        FileStream(FullScans([]), LINES, 1, 0)
     scan = simulated()
     write_fastmri(tmp_path / "half.h5", scan.undersample(make_mask("equispaced", scan.matrix, 2, 10, 0)))
     with pytest.raises(ConfigError, match="fully sampled"):
-        FileStream([tmp_path / "half.h5"], LINES, 1, 0).batch(0)
+        FileStream(FullScans([tmp_path / "half.h5"]), LINES, 1, 0).batch(0)
 
 
 def test_a_part_of_the_readout_is_a_part_of_the_image() -> None:
@@ -141,16 +147,16 @@ def test_files_with_zero_padding_are_trained_on_as_they_are(tmp_path: Path) -> N
     """Target from all acquired columns, problem from those that the mask has too; maps and noise from the file."""
     columns = torch.arange(40) >= 9
     scan = simulated(seed=3).undersample(columns.expand(48, 40))
-    maps = prepare(scan).sensitivities
+    maps = prepare(scan).encoding.sensitivities
     scan = replace(scan, sensitivities=2 * maps, noise_std=0.125)
     write_fastmri(tmp_path / "a.h5", scan)
     image = (maps.conj() * ifft2c(scan.kspace)).sum(1)
     for index in range(6):
-        batch = FileStream([tmp_path / "a.h5"], SamplingConfig(acceleration=(2.0, 3.0)), 1, 0).batch(index)
-        problem, mask = batch.problem, batch.problem.mask[0]
-        torch.testing.assert_close(batch.target * problem.scale, image, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(problem.kspace * problem.scale, scan.kspace * mask)
-        torch.testing.assert_close(problem.sensitivities, maps)
+        batch = FileStream(FullScans([tmp_path / "a.h5"]), SamplingConfig(acceleration=(2.0, 3.0)), 1, 0).batch(index)
+        problem, mask = batch.problem, batch.problem.encoding.mask[0]
+        torch.testing.assert_close(batch.image * problem.scale, image, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(problem.y * problem.scale, scan.kspace * mask)
+        torch.testing.assert_close(problem.encoding.sensitivities, maps)
         torch.testing.assert_close(problem.noise_level * problem.scale, torch.tensor([0.125]))
         assert not bool((mask & ~columns).any())
         assert float(mask.float().mean()) < 0.75 * 31 / 40
@@ -162,14 +168,14 @@ def test_the_undersampled_axis_of_a_file_is_that_of_its_phase_encoding(tmp_path:
     np.save(tmp_path / "a.npy", kspace)
     sampling = SamplingConfig(kinds=["random"], acceleration=(2.0, 3.0))
     for axes, gapless in (("coil,ky,kx", {-1}), ("coil,kx,ky", {-2}), ("coil,kz,ky", {-1, -2})):
-        stream = FileStream([tmp_path / "a.npy"], sampling, 1, 0, axes=axes)
-        masks = [stream.batch(index).problem.mask[0] for index in range(8)]
+        stream = FileStream(FullScans([tmp_path / "a.npy"], axes=axes), sampling, 1, 0)
+        masks = [stream.batch(index).problem.encoding.mask[0] for index in range(8)]
         assert {-2 if not gaps(mask, -2) else -1 for mask in masks} == gapless
         assert not any(gaps(mask, -1) and gaps(mask, -2) for mask in masks)
     poisson = SamplingConfig(kinds=["poisson"])
-    FileStream([tmp_path / "a.npy"], poisson, 1, 0, axes="coil,kz,ky").batch(0)
+    FileStream(FullScans([tmp_path / "a.npy"], axes="coil,kz,ky"), poisson, 1, 0).batch(0)
     with pytest.raises(ConfigError, match=r"a.npy: Poisson masks would undersample its readout"):
-        FileStream([tmp_path / "a.npy"], poisson, 1, 0, axes="coil,ky,kx").batch(0)
+        FileStream(FullScans([tmp_path / "a.npy"], axes="coil,ky,kx"), poisson, 1, 0).batch(0)
 
 
 def test_slices_without_signal_are_not_drawn_and_oversampling_is_removed(tmp_path: Path) -> None:
@@ -177,11 +183,11 @@ def test_slices_without_signal_are_not_drawn_and_oversampling_is_removed(tmp_pat
     empty = torch.zeros_like(scan.kspace)
     wide = replace(scan, kspace=torch.cat([empty, scan.kspace, empty, empty]), image_shape=(24, 40))
     write_fastmri(tmp_path / "a.h5", wide)
-    batch = FileStream([tmp_path / "a.h5"], LINES, 4, 0).batch(0)
-    assert batch.target.shape == (4, 24, 40)
-    assert bool((batch.target.abs().amax((-2, -1)) > 0).all())
+    batch = FileStream(FullScans([tmp_path / "a.h5"]), LINES, 4, 0).batch(0)
+    assert batch.image.shape == (4, 24, 40)
+    assert bool((batch.image.abs().amax((-2, -1)) > 0).all())
     central = ifft2c(scan.kspace)[:, :, 12:36].abs().square().sum(1).sqrt()
-    image = batch.target.abs() * batch.problem.scale[:, None, None]
+    image = batch.image.abs() * batch.problem.scale[:, None, None]
     assert float((image - central).norm() / central.expand(4, -1, -1).norm()) < 0.1  # ESPIRiT leaves out some noise
 
 
@@ -192,8 +198,8 @@ def test_a_file_without_signal_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         file["mask"][:] = ~column.numpy()
         del file["ismrmrd_header"]  # with its limits of the measured columns
-    with pytest.raises(ConfigError, match=r"a.h5: training needs signal"):
-        FileStream([tmp_path / "a.h5"], LINES, 1, 0).batch(0)
+    with pytest.raises(ConfigError, match=r"a.h5: a scan with signal is needed"):
+        FileStream(FullScans([tmp_path / "a.h5"]), LINES, 1, 0).batch(0)
 
 
 @pytest.mark.parametrize("side", [16, 32, 33, 41, 48, 64, 65, 95])

@@ -27,9 +27,9 @@ def test_flat_optimizes_the_posterior_mean() -> None:
     def sample(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         batch = replace(world, seed=seed).batch(0)
         problem = batch.problem
-        source = problem.operator.adjoint(problem.kspace).flatten(1).cdouble()
-        y = problem.kspace[problem.mask[:, None]].view(len(source), -1).cdouble()
-        return batch.target.flatten(1).cdouble(), source, y, world.posterior_mean(problem).flatten(1)
+        source = problem.operator.adjoint(problem.y).flatten(1).cdouble()
+        y = problem.y[problem.encoding.mask[:, None]].view(len(source), -1).cdouble()
+        return batch.image.flatten(1).cdouble(), source, y, world.posterior_mean(problem).flatten(1)
 
     image, source, y, _ = sample(0)
     _, new_source, new_y, mean = sample(1)

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from laminar.data.stream import Batch, SamplingConfig, SimulationConfig
+from laminar.data.cases import Case
+from laminar.data.config import SamplingConfig, SimulationConfig
 from laminar.errors import CheckpointError, TrainingError
 from laminar.models import PriorConfig, RegularizerConfig, UnrolledConfig, VarNetConfig, build
 from laminar.training.config import DataConfig, OptimizerConfig, TrainConfig
@@ -128,9 +129,9 @@ class Poisoned:
     def __init__(self) -> None:
         self.stream = make_data(CONFIG)[0]
 
-    def batch(self, index: int) -> Batch:
+    def batch(self, index: int) -> Case:
         batch = self.stream.batch(index)
-        bad = replace(batch.problem, kspace=batch.problem.kspace * float("nan"))
+        bad = replace(batch.problem, y=batch.problem.y * float("nan"))
         return replace(batch, problem=bad) if index == 4 else batch
 
 

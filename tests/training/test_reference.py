@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from laminar.data.cases import Case
 from laminar.data.preparation import Problem
-from laminar.data.stream import Batch
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory, Velocity, uniform_schedule
 from laminar.flow.oracles import Gaussian, matrix_of
@@ -30,7 +30,7 @@ def one_problem() -> Problem:
     mask = (torch.arange(6) % 2 == 0).expand(SHAPE)
     maps = torch.ones(2, 1, 5, 6, dtype=torch.complex128)
     kspace = Encoding(mask, maps).forward(random_image(1))
-    return Problem(kspace, mask, maps, torch.full((2,), SIGMA), torch.ones(2))
+    return Problem(kspace, Encoding(mask, maps), torch.full((2,), SIGMA), torch.ones(2))
 
 
 @dataclass
@@ -45,14 +45,14 @@ class OracleTeacher:
         distance = (torch.arange(n)[:, None] - torch.arange(n)).abs()
         prior = Gaussian(torch.zeros(n).cdouble(), (0.8 ** distance.double()).cdouble())
         found = []
-        for index in range(len(problem.kspace)):
-            one = Encoding(problem.mask[index : index + 1], problem.sensitivities[index : index + 1])
+        for index in range(len(problem.y)):
+            one = Encoding(problem.encoding.mask[index : index + 1], problem.encoding.sensitivities[index : index + 1])
             matrix = matrix_of(one, SHAPE[1:])
-            found.append(prior.given(matrix, problem.kspace[index].flatten(), SIGMA))
+            found.append(prior.given(matrix, problem.y[index].flatten(), SIGMA))
         return found
 
     def source(self, problem: Problem) -> Tensor:
-        return problem.operator.adjoint(problem.kspace)
+        return problem.operator.adjoint(problem.y)
 
     def velocity(self, problem: Problem) -> Velocity:
         self.calls += 1
@@ -71,8 +71,8 @@ class OracleTeacher:
 class One:
     """A stream of one batch."""
 
-    def batch(self, index: int) -> Batch:
-        return Batch(one_problem(), random_image(2))
+    def batch(self, index: int) -> Case:
+        return Case(one_problem(), random_image(2))
 
 
 def test_the_reference_is_the_exact_conditional_flow(tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_alignment_is_zero_on_the_reference_and_only_there(tmp_path: Path) -> No
     batch = ReferenceStream(One(), OracleTeacher(), uniform_schedule(3), TAU, tmp_path).batch(0)
     assert batch.reference is not None
     for form in ("state", "velocity", "endpoint"):
-        assert float(alignment(batch.reference, batch.target, form, reference=batch.reference)) == 0
-        assert float(alignment(batch.reference, batch.target, form)) > 0.01
+        assert float(alignment(batch.reference, batch.image, form, reference=batch.reference)) == 0
+        assert float(alignment(batch.reference, batch.image, form)) > 0.01
 
 
 def test_from_a_deterministic_source_there_is_no_flow() -> None:
@@ -150,10 +150,10 @@ def test_a_network_teaches(tmp_path: Path) -> None:
     teacher = NetworkTeacher.load(tmp_path / "teacher")
 
     class Single:
-        def batch(self, index: int) -> Batch:
+        def batch(self, index: int) -> Case:
             p = one_problem()
-            small = Problem(p.kspace.cfloat(), p.mask, p.sensitivities.cfloat(), p.noise_level, p.scale)
-            return Batch(small, random_image(2).cfloat())
+            small = replace(p, y=p.y.cfloat(), operator=Encoding(p.encoding.mask, p.encoding.sensitivities.cfloat()))
+            return Case(small, random_image(2).cfloat())
 
     stream = ReferenceStream(Repeated(Single(), 1), teacher, config.times, 0.2, tmp_path / "cache", tolerance=1e-5)
     reference = stream.batch(3).reference
@@ -162,7 +162,7 @@ def test_a_network_teaches(tmp_path: Path) -> None:
     teacher.network.config = finer
     problem = Single().batch(0).problem
     solved = teacher.network.trajectory(
-        problem.kspace, problem.operator, problem.noise_level, source=reference.source, n_cascades=60
+        problem.y, problem.operator, problem.noise_level, source=reference.source, n_cascades=60
     )
     torch.testing.assert_close(solved.image, reference.image, rtol=0, atol=5e-3)
 

@@ -9,8 +9,9 @@ from typing import Any
 from laminar.audit.door import open_subject, subject_of
 from laminar.audit.measure import Measured, measure
 from laminar.audit.record import METHOD, make_record
-from laminar.audit.scenario import Case, ScenarioConfig, describe, make_cases
+from laminar.audit.scenario import ScenarioConfig, describe, make_cases
 from laminar.audit.subject import Coefficients, Subject
+from laminar.data.cases import Case
 from laminar.errors import ConfigError
 
 __all__ = [

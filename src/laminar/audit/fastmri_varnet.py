@@ -65,15 +65,15 @@ class _Walk:
         self, problem: Problem, *, edit: Callable[[int, Tensor], Tensor] | None = None, n_cascades: int | None = None
     ) -> Trajectory:
         mask = line_mask(problem)
-        measured = torch.view_as_real(problem.kspace)
+        measured = torch.view_as_real(problem.y)
         maps = self.sens_net(measured, mask)
         depth = n_cascades or len(self.cascades)
-        kspace, states = problem.kspace, list[Tensor]()
+        kspace, states = problem.y, list[Tensor]()
         for k in range(depth + 1):
             state = combine(kspace, problem)
             if edit is not None:
                 changed = edit(k, state)
-                kspace = kspace + fft2c(problem.sensitivities * (changed - state)[:, None])
+                kspace = kspace + fft2c(problem.encoding.sensitivities * (changed - state)[:, None])
                 state = changed
             states.append(state)
             if k < depth:
@@ -84,13 +84,13 @@ class _Walk:
 
 def combine(kspace: Tensor, problem: Problem) -> Tensor:
     """`S^H F^-1 k`, complex (batch, y, x)."""
-    return (problem.sensitivities.conj() * ifft2c(kspace)).sum(1)
+    return (problem.encoding.sensitivities.conj() * ifft2c(kspace)).sum(1)
 
 
 def line_mask(problem: Problem) -> Tensor:
     """The mask as the package wants it, (batch, 1, 1, x, 1). Raises ConfigError unless it consists of columns."""
-    lines = problem.mask[:, :1]
-    if not bool((problem.mask == lines).all()):
+    lines = problem.encoding.mask[:, :1]
+    if not bool((problem.encoding.mask == lines).all()):
         raise ConfigError(
             "the VarNet of the fastmri package needs phase encoding along the last axis: a mask of whole columns; "
             "this one differs from row to row"

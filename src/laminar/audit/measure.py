@@ -14,12 +14,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from laminar.audit.scenario import Case
 from laminar.audit.subject import Coefficients, Subject
+from laminar.data.cases import Case
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
 from laminar.flow.geometry import implied_endpoint, implied_time, line_deviation, straightness
+from laminar.flow.path import per_entry
 from laminar.metrics import psnr, ssim
 
 PERTURBATION = 1e-3
@@ -147,11 +148,10 @@ class _View:
     def residuals(self, images: Tensor) -> dict[str, Tensor]:
         """`||A x - y|| / ||y||`, and the same norm over the `sigma sqrt(samples)` that noise alone would leave."""
         problem = self.case.problem
-        residual = torch.stack([_norm(problem.operator(state[None]) - problem.kspace) for state in images])
-        samples = problem.mask.sum() * problem.kspace.shape[1]
-        expected = problem.noise_level.double() * samples.double().sqrt()
+        residual = torch.stack([_norm(problem.operator(state[None]) - problem.y) for state in images])
+        expected = problem.noise_level.double() * problem.samples**0.5
         multiple = torch.where(expected > 0, residual / expected, torch.nan)
-        return {"data_residual": residual / _norm(problem.kspace), "data_residual_noise": multiple}
+        return {"data_residual": residual / _norm(problem.y), "data_residual_noise": multiple}
 
 
 def quality(images: Tensor, target: Tensor) -> Tensor:
@@ -206,11 +206,13 @@ def _blob(shape: torch.Size) -> Tensor:
 
 def _noise(subject: Subject, case: Case, generator: torch.Generator) -> Tensor:
     problem = case.problem
-    draw = torch.randn(problem.kspace.shape, dtype=torch.complex64, generator=generator)
+    draw = torch.randn(problem.y.shape, dtype=torch.complex64, generator=generator)
     images = []
     for told, actual in NOISE_CONDITIONS:
-        extra = (actual**2 - 1) ** 0.5 * problem.noise_level[:, None, None, None] * draw * problem.mask[:, None]
-        changed: Problem = replace(problem, kspace=problem.kspace + extra, noise_level=told * problem.noise_level)
+        extra = (actual**2 - 1) ** 0.5 * per_entry(problem.noise_level, draw) * draw
+        sampled = problem.operator.sampled
+        y = problem.y + (extra if sampled is None else extra * sampled)
+        changed: Problem = replace(problem, y=y, noise_level=told * problem.noise_level)
         images.append(subject.trajectory(changed).image)
     return quality(torch.cat(images), case.image)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,15 @@ import torch
 from torch import Tensor
 
 from laminar.acquisition import Acquisition
-from laminar.data.formats import read, scan_name
+from laminar.data.cases import Case, FullScans, case_of
+from laminar.data.formats import find_scans, scan_name
 from laminar.data.masks import KINDS, make_mask
-from laminar.data.preparation import Problem, prepare, without_oversampling
 from laminar.data.simulation import simulate_slice
-from laminar.data.stream import MOST_ACCELERATED
 from laminar.errors import ConfigError
-from laminar.operators import ifft2c
+from laminar.operators import Encoding
+from laminar.runtime import seed_of
 
 ANATOMIES, MATRIX, COILS = ("brain", "knee", "cardiac"), (160, 144), 6
-
-
-@dataclass(frozen=True)
-class Case:
-    """One slice to audit on: a problem of batch size 1, and its image complex64 (1, y, x) in the problem's units."""
-
-    name: str
-    problem: Problem
-    image: Tensor
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class ScenarioConfig:
         acceleration: nominal R of the masks.
         calibration_lines: fully sampled lines in the center.
         mask: kind of mask, see `laminar.data.masks.make_mask`.
-        seed: of anatomy, coils, noise, and of the masks: slice i has the mask of seed + i.
+        seed: of anatomy, coils, noise and masks, for each slice by itself.
         noise_std: noise of the simulated slices, relative to a magnetization of about one.
         variable, axes: the array of k-space and its axes where a file does not say, see `laminar.data.formats.read`.
     """
@@ -76,12 +68,13 @@ def make_cases(
     `accelerations`, one for each of `config.slices`, take the place of the one in the settings. Raises LaminarError for
     files that cannot be read, are not fully sampled or hold no signal.
     """
-    paths = [path for name in config.data for path in _expand(name)]
-    scans = list(_from_files(paths, config) if paths else _simulated(config))
-    each = accelerations or [config.acceleration] * len(scans)
-    cases = [_case(*scan, replace(config, acceleration=each[index]), index) for index, scan in enumerate(scans)]
-    flags = {_is_simulated(scan) for _, scan, _ in scans}
-    sources = sorted({f"{scan.name}{' (simulated)' if _is_simulated(scan) else ''}" for _, scan, _ in scans})
+    paths = find_scans(config.data)
+    each = accelerations or [config.acceleration] * config.slices
+    found = _from_files(paths, config) if paths else _simulated(config)
+    full = list(islice(found, config.slices))
+    cases = [_case(*scan, replace(config, acceleration=each[index]), index) for index, scan in enumerate(full)]
+    flags = {_is_simulated(scan) for _, scan, _ in full}
+    sources = sorted({f"{scan.name}{' (simulated)' if _is_simulated(scan) else ''}" for _, scan, _ in full})
     return cases, describe(cases) | {
         "simulated": flags.pop() if len(flags) == 1 else None,
         "source": "; ".join(sources) if paths else _SIMULATED,
@@ -102,12 +95,13 @@ def _is_simulated(scan: Acquisition) -> bool:
 def describe(cases: Sequence[Case]) -> dict[str, Any]:
     """What the cases themselves say of the data of an audit; what they do not is None."""
     unknown = dict.fromkeys(("simulated", "source", "noise_std", "mask", "acceleration", "calibration_lines", "seed"))
+    encodings = [case.problem.operator for case in cases if isinstance(case.problem.operator, Encoding)]
     return unknown | {
         "files": [],
         "n_slices": len(cases),
-        "matrices": [list(shape) for shape in sorted({tuple(case.problem.mask.shape[-2:]) for case in cases})],
-        "coils": sorted({int(case.problem.kspace.shape[1]) for case in cases}),
-        "measured_acceleration": sum(float(1 / c.problem.mask.float().mean()) for c in cases) / len(cases),
+        "matrices": [list(shape) for shape in sorted({tuple(case.image.shape[-2:]) for case in cases})],
+        "coils": sorted({int(encoding.sensitivities.shape[1]) for encoding in encodings}),
+        "measured_acceleration": sum(float(1 / e.mask.float().mean()) for e in encodings) / len(cases),
     }
 
 
@@ -117,62 +111,37 @@ _SIMULATED = (
 )
 
 
-def _simulated(config: ScenarioConfig) -> Iterator[tuple[str, Acquisition, Tensor]]:
-    """Name, fully sampled scan and noiseless k-space (1, coil, y, x) of each slice."""
+Full = tuple[str, Acquisition, Tensor | None]
+"""Name, fully sampled scan of one slice, and its k-space (1, coil, y, x) without noise where that is known."""
+
+
+def _simulated(config: ScenarioConfig) -> Iterator[Full]:
     for index in range(config.slices):
         anatomy = ANATOMIES[index % len(ANATOMIES)]
-        generator = torch.Generator().manual_seed(1_000_003 * config.seed + index)
+        generator = torch.Generator().manual_seed(seed_of(config.seed, index))
         scan = simulate_slice(anatomy, MATRIX, COILS, config.noise_std, generator)
         name = f"simulated {anatomy} {index // len(ANATOMIES) + 1}"
-        yield name, scan.sample(name).acquisition, scan.clean[None]
+        yield name, replace(scan.acquisition, name=name), scan.clean[None]
 
 
-def _from_files(paths: list[Path], config: ScenarioConfig) -> Iterator[tuple[str, Acquisition, Tensor]]:
-    """As `_simulated`, with all the samples in place of the noiseless ones."""
+def _from_files(paths: list[Path], config: ScenarioConfig) -> Iterator[Full]:
+    """Slices with signal, spread evenly over the files and each of them."""
+    scans = FullScans(paths, config.variable, config.axes)
     share, rest = divmod(config.slices, len(paths))
     for index, path in enumerate(paths[: config.slices]):
-        scan, numbers = _full_scan(path, config)
-        count = min(share + (index < rest), scan.n_slices)
+        numbers = scans.slices(path)
+        count = min(share + (index < rest), len(numbers))
         for place in range(count):
-            number = int((place + 0.5) * scan.n_slices / count)
-            part = scan.slice(number)
-            yield f"{scan_name(path)} slice {numbers[number]}", part, part.kspace
+            number = numbers[int((place + 0.5) * len(numbers) / count)]
+            part = scans.slice(path, number)
+            assert part is not None  # it has signal
+            yield f"{scan_name(path)} slice {number}", part, None
 
 
-def _full_scan(path: Path, config: ScenarioConfig) -> tuple[Acquisition, list[int]]:
-    """The slices with signal of a fully sampled scan, without readout oversampling, and their numbers in the file."""
-    scan = read(path, variable=config.variable, axes=config.axes)
-    if scan.measured_acceleration > MOST_ACCELERATED:
-        raise ConfigError(
-            f"{path}: an audit needs fully sampled scans (R up to {MOST_ACCELERATED}); "
-            f"this one has R = {scan.measured_acceleration:.2f}"
-        )
-    numbers = (scan.kspace != 0).flatten(1).any(1).nonzero()[:, 0]
-    if len(numbers) == 0:
-        raise ConfigError(f"{path}: an audit needs signal; every slice of this scan is zero")
-    maps = scan.sensitivities
-    scan = replace(scan, kspace=scan.kspace[numbers], sensitivities=None if maps is None else maps[numbers])
-    return without_oversampling(scan), numbers.tolist()
-
-
-def _case(name: str, scan: Acquisition, clean: Tensor, config: ScenarioConfig, index: int) -> Case:
-    """The undersampled problem and the image `S^H F^-1 y` of all samples, with the problem's own sensitivities."""
-    mask = make_mask(
-        config.mask, scan.matrix, config.acceleration, config.calibration_lines, config.seed + index, scan.phase_axis
-    )
-    problem = prepare(scan.undersample(mask))
-    image = (problem.sensitivities.conj() * ifft2c(clean)).sum(1) / problem.scale[:, None, None]
-    return Case(name, problem, image)
-
-
-def _expand(path: Path) -> list[Path]:
-    """The scans of a folder; of a BART pair .cfl and .hdr, the first."""
-    if not path.is_dir():
-        return [path]
-    found = sorted(p for p in path.iterdir() if p.is_file() and p.suffix != ".hdr" and not p.name.startswith("."))
-    if not found:
-        raise ConfigError(f"{path}: no file in this folder")
-    return found
+def _case(name: str, scan: Acquisition, clean: Tensor | None, config: ScenarioConfig, index: int) -> Case:
+    seed = (config.seed, index)
+    mask = make_mask(config.mask, scan.matrix, config.acceleration, config.calibration_lines, seed, scan.phase_axis)
+    return case_of(scan, mask, clean, name)
 
 
 def _sha256(path: Path) -> str:

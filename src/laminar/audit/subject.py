@@ -106,7 +106,7 @@ def of_network(network: UnrolledNetwork, name: str, sha256: str | None = None) -
         return Coefficients(values.steps, values.data[:, 0], config.data_step, None if width is None else width.exp())
 
     def solve(problem: Problem, **more: Any) -> Trajectory:
-        scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
+        scan = network.measure(problem.y, problem.operator, problem.noise_level)
         return network.run(scan, source=network.source(scan), **more)
 
     return Subject(
@@ -164,7 +164,7 @@ def _as_trajectory(result: Any, problem: Problem, name: str) -> Trajectory:
                 f"{name}: a subject returns a Trajectory or a sequence of images; got {type(result).__name__}"
             )
         trajectory = Trajectory(list(result), [], None, len(result) - 1)
-    expected = (len(problem.kspace), *problem.kspace.shape[-2:])
+    expected = tuple(problem.operator.adjoint(problem.y).shape)
     shapes = {tuple(image.shape) for image in (*trajectory.states, *trajectory.endpoints)}
     if len(trajectory.states) < 2 or shapes != {expected}:
         raise ConfigError(

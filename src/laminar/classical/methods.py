@@ -23,12 +23,12 @@ _ALIASING = 0.005  # in units of the image: what a penalty has to suppress is no
 
 def zero_filled_method(problem: Problem) -> Trajectory:
     """`zero_filled` as a method of `laminar.reconstruct`."""
-    return Trajectory([zero_filled(problem.kspace, problem.operator)], [], None, nfe=0)
+    return Trajectory([zero_filled(problem.y, problem.operator)], [], None, nfe=0)
 
 
 def cg_sense_method(problem: Problem, weight: float = 0.01) -> Trajectory:
     """`cg_sense` as a method of `laminar.reconstruct`."""
-    return _trajectory(problem, [cg_sense(problem.kspace, problem.operator, weight)])
+    return _trajectory(problem, [cg_sense(problem.y, problem.operator, weight)])
 
 
 def l1_wavelet_method(problem: Problem, weight: float = 0.15, seed: int | None = 0) -> Trajectory:
@@ -38,22 +38,20 @@ def l1_wavelet_method(problem: Problem, weight: float = 0.15, seed: int | None =
     """
     shifts = None if seed is None else torch.Generator().manual_seed(seed)
     return _sparse(
-        problem, l1_wavelet(problem.kspace, problem.operator, weight, scale=_scale(problem), norm=_NORM, shifts=shifts)
+        problem, l1_wavelet(problem.y, problem.operator, weight, scale=_scale(problem), norm=_NORM, shifts=shifts)
     )
 
 
 def total_variation_method(problem: Problem, weight: float = 0.2) -> Trajectory:
     """`total_variation` as a method of `laminar.reconstruct`; the unit of `weight` is that of `l1_wavelet_method`."""
-    return _sparse(
-        problem, total_variation(problem.kspace, problem.operator, weight, scale=_scale(problem), norm=_NORM)
-    )
+    return _sparse(problem, total_variation(problem.y, problem.operator, weight, scale=_scale(problem), norm=_NORM))
 
 
 def grappa_method(problem: Problem) -> Trajectory:
     """`grappa`, its coils combined by the sensitivities, as a method of `laminar.reconstruct`; line masks only."""
-    parts = zip(problem.kspace.unsqueeze(1), problem.mask, problem.noise_level, strict=True)
+    parts = zip(problem.y.unsqueeze(1), problem.encoding.mask, problem.noise_level, strict=True)
     filled = torch.cat([grappa(kspace, mask, noise) for kspace, mask, noise in parts])
-    everywhere = Encoding(torch.ones_like(problem.mask), problem.sensitivities)
+    everywhere = Encoding(torch.ones_like(problem.encoding.mask), problem.encoding.sensitivities)
     return _trajectory(problem, [everywhere.adjoint(filled)])
 
 
@@ -66,4 +64,4 @@ def _sparse(problem: Problem, found: Solution) -> Trajectory:
 
 
 def _trajectory(problem: Problem, states: list[Tensor]) -> Trajectory:
-    return Trajectory([zero_filled(problem.kspace, problem.operator), *states], states, None, nfe=0)
+    return Trajectory([zero_filled(problem.y, problem.operator), *states], states, None, nfe=0)

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         "FLAT": load(args.model),
     }
     generator = torch.Generator().manual_seed(args.seed)
-    sample = simulate_slice("brain", MATRIX, N_COILS, NOISE_STD, generator).sample()
+    sample = simulate_slice("brain", MATRIX, N_COILS, NOISE_STD, generator)
     mask = make_mask("equispaced-fraction", MATRIX, ACCELERATION, CALIBRATION_LINES, args.seed)
     scan = sample.acquisition.undersample(mask)
     results = {name: reconstruct(scan, method) for name, method in methods.items()}

@@ -36,8 +36,8 @@ def settle_undersampling(args: argparse.Namespace) -> None:
 
 def undersample(full: LazyScan, args: argparse.Namespace) -> LazyScan:
     """The scan with the mask that the options ask for. Raises ConfigError if it is undersampled already."""
+    from laminar.data.cases import MOST_ACCELERATED
     from laminar.data.masks import make_mask
-    from laminar.data.stream import MOST_ACCELERATED
 
     if full.measured_acceleration > MOST_ACCELERATED:
         raise ConfigError(

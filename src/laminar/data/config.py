@@ -47,6 +47,11 @@ class SamplingConfig:
         _check_range("acceleration", self.acceleration, 1)
         _check_range("calibration_lines", self.calibration_lines, 1)
 
+    def draw_kind(self, random: np.random.Generator) -> tuple[str, int]:
+        """A kind of mask, and the axis that it undersamples."""
+        kind = self.kinds[int(random.integers(len(self.kinds)))]
+        return kind, -2 if self.both_axes and random.random() < 0.5 else -1
+
     def draw(self, matrix: tuple[int, int], axis: int, kind: str, random: np.random.Generator) -> Tensor:
         """One mask (y, x)."""
         acceleration, lines = self.draw_acceleration(kind, matrix, axis, random)

@@ -15,12 +15,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from laminar.acquisition import Acquisition
+from laminar.data.cases import Case, image_of
 from laminar.data.config import SamplingConfig, log_uniform
 from laminar.data.preparation import Problem, prepare
-from laminar.data.stream import Batch, Mixture, SimulationStream, Stream, image_of
+from laminar.data.simulated import SimulationStream
+from laminar.data.stream import Mixture, Stream
 from laminar.errors import ConfigError, DataFormatError
 from laminar.files import replacing
-from laminar.operators import fft2c, ifft2c
+from laminar.operators import Encoding, fft2c, ifft2c
 
 SUFFIX = ".problems.safetensors"
 _SPREAD = 1.25  # by which the acceleration of a reading differs at most from the one that was drawn for the record
@@ -42,7 +44,7 @@ def pack(stream: Stream, index: int, path: Path) -> None:
     for scan, mask in zip(record.scans, record.masks, strict=True):
         problem = prepare(Acquisition(scan.kspace[None] * mask, mask))
         parts["kspace"].append(scan.kspace[None] / problem.scale)
-        parts["maps"].append(torch.view_as_real(problem.sensitivities).half())
+        parts["maps"].append(torch.view_as_real(problem.encoding.sensitivities).half())
         parts["target"].append(image_of(scan.clean[None], problem))
         parts["noise_level"].append(problem.noise_level)
     header = {"kind": record.kind, "axis": record.axis, "accelerations": record.accelerations, "lines": record.lines}
@@ -86,12 +88,12 @@ class PackedStream:
             raise ConfigError(f"no packed problems (*{SUFFIX}) in {', '.join(map(str, places))}")
         return cls(paths, sampling, seed)
 
-    def batch(self, index: int) -> Batch:
+    def batch(self, index: int) -> Case:
         epoch, place = divmod(index, len(self.paths))
         path = self.paths[np.random.default_rng((self.seed, epoch)).permutation(len(self.paths))[place]]
         return self._read(path, np.random.default_rng((self.seed, epoch, place)))
 
-    def _read(self, path: Path, random: np.random.Generator) -> Batch:
+    def _read(self, path: Path, random: np.random.Generator) -> Case:
         try:
             with safe_open(path, "pt") as file:
                 header = json.loads(file.metadata()["laminar"])
@@ -112,8 +114,8 @@ class PackedStream:
             )
             masks.append(self.sampling.mask(header["kind"], matrix, header["axis"], aim, lines, random))
         mask = torch.stack(masks)
-        problem = Problem(kspace * mask[:, None], mask, sensitivities, noise_level, torch.ones(len(target)))
-        return Batch(problem, target)
+        problem = Problem(kspace * mask[:, None], Encoding(mask, sensitivities), noise_level, torch.ones(len(target)))
+        return Case(problem, target)
 
 
 def _symmetric(

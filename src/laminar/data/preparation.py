@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,41 +12,54 @@ from laminar.acquisition import Acquisition
 from laminar.data.coils import calibrate, calibration_region
 from laminar.data.cropping import crop_readout
 from laminar.data.noise import estimate_noise_std
-from laminar.errors import DataFormatError
-from laminar.operators import Encoding, ifft2c
+from laminar.errors import ConfigError, DataFormatError
+from laminar.operators import Encoding, LinearOperator, ifft2c
 
 SCALE_QUANTILE = 0.99
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """`y = A x + n` in units in which the image is about one.
 
-    Shapes: `kspace` and `sensitivities` complex64 (batch, coil, y, x); `mask` bool (batch, y, x);
-    `noise_level` (batch,), sigma per complex sample in these units; `scale` (batch,): image in the units of
-    the file = scale * image in these units.
+    `y` complex64 (batch, ...); `operator` is A; `noise_level` (batch,), sigma per complex sample in these units;
+    `scale` (batch,): image in the units of the file = scale * image in these units.
     """
 
-    kspace: Tensor
-    mask: Tensor
-    sensitivities: Tensor
+    y: Tensor
+    operator: LinearOperator
     noise_level: Tensor
     scale: Tensor
 
-    @cached_property
-    def operator(self) -> Encoding:
-        return Encoding(self.mask, self.sensitivities)
-
     def to(self, device: torch.device | str) -> Problem:
-        return Problem(*(part.to(device) for part in self._parts()))
+        return Problem(self.y.to(device), self.operator.to(device), self.noise_level.to(device), self.scale.to(device))
 
-    def _parts(self) -> tuple[Tensor, ...]:
-        return self.kspace, self.mask, self.sensitivities, self.noise_level, self.scale
+    @property
+    def samples(self) -> int:
+        """The number of measured entries of y, over the whole batch."""
+        sampled = self.operator.sampled
+        return self.y.numel() if sampled is None else int(sampled.expand(self.y.shape).sum())
+
+    @property
+    def encoding(self) -> Encoding:
+        """The operator as the multi-coil Cartesian one. Raises ConfigError if it is another."""
+        if not isinstance(self.operator, Encoding):
+            raise ConfigError(
+                "this needs a multi-coil Cartesian scan, with mask and sensitivities; "
+                f"got an operator of type {type(self.operator).__name__}"
+            )
+        return self.operator
 
     @staticmethod
     def stack(problems: Sequence[Problem]) -> Problem:
-        """One batch of problems of the same matrix and number of coils."""
-        return Problem(*(torch.cat(parts) for parts in zip(*(p._parts() for p in problems), strict=True)))
+        """One batch of problems of the same sizes and kind of operator."""
+        first = problems[0].operator
+        return Problem(
+            torch.cat([problem.y for problem in problems]),
+            first.stack([problem.operator for problem in problems]),
+            torch.cat([problem.noise_level for problem in problems]),
+            torch.cat([problem.scale for problem in problems]),
+        )
 
 
 def prepare(acquisition: Acquisition) -> Problem:
@@ -67,13 +79,8 @@ def prepare(acquisition: Acquisition) -> Problem:
     if noise is None:
         noise = estimate_noise_std(kspace, mask)
     batch_mask = mask.expand(len(kspace), *mask.shape)
-    return Problem(
-        kspace / scale[:, None, None, None],
-        batch_mask,
-        sensitivities,
-        (noise / scale).to(torch.float32),
-        scale,
-    )
+    y, level = kspace / scale[:, None, None, None], (noise / scale).to(torch.float32)
+    return Problem(y, Encoding(batch_mask, sensitivities), level, scale)
 
 
 def without_oversampling(scan: Acquisition) -> Acquisition:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -38,6 +41,23 @@ class Encoding(LinearOperator):
         self._axes = tuple(axis for axis in IMAGE_AXES if not _constant_along(mask, axis))
         self._spectrum = real_spectrum(self._sampled().unsqueeze(1), sensitivities)
         self._systems: LineSystems | None = None
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return Encoding, (self.mask, self.sensitivities, self.workspace)
+
+    @property
+    def sampled(self) -> Tensor:
+        return self.mask.unsqueeze(1)
+
+    def to(self, device: torch.device | str) -> Encoding:
+        return Encoding(self.mask.to(device), self.sensitivities.to(device))
+
+    @staticmethod
+    def stack(operators: Sequence[LinearOperator]) -> Encoding:
+        """One encoding of several batches of the same matrix and number of coils."""
+        parts = [part for part in operators if isinstance(part, Encoding)]
+        masks = [part.mask.expand(len(part.sensitivities), -1, -1) for part in parts]
+        return Encoding(torch.cat(masks), torch.cat([part.sensitivities for part in parts]))
 
     @property
     def _line_axis(self) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -63,6 +63,20 @@ class LinearOperator(ABC):
         """What `solve_regularized` computes, without a gradient; a subclass may know a faster way."""
         normal: LinearMap = lambda x: self.gram(x) + weight * x  # noqa: E731
         return conjugate_gradient(normal, rhs, start, iterations=iterations, tolerance=tolerance)
+
+    @property
+    def sampled(self) -> Tensor | None:
+        """Which entries of y are measured, bool and broadcastable to y (the others are zero); None: all of them."""
+        return None
+
+    def to(self, device: torch.device | str) -> LinearOperator:
+        """The same operator on another device; one that knows no better stays where it is."""
+        return self
+
+    @staticmethod
+    def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
+        """One operator of the batches of several of the same kind and size. Raises ConfigError if they have no such."""
+        raise ConfigError(f"operators of type {type(operators[0]).__name__} cannot be put into one batch")
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.forward(x)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
-from laminar.data.config import MaskKind
-from laminar.data.stream import SamplingConfig, SimulationConfig
+from laminar.data.config import MaskKind, SamplingConfig, SimulationConfig
 from laminar.errors import ConfigError
 from laminar.models import ModelConfig, PriorConfig, UnrolledConfig, VarNetConfig
 from laminar.training.denoising import DenoisingConfig

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader, Dataset
 
+from laminar.data.cases import Case, FullScans
+from laminar.data.formats import find_scans
 from laminar.data.images import find_images
 from laminar.data.packed import PackedStream
-from laminar.data.stream import Batch, FileStream, Images, Mixture, Phantoms, SimulationStream, Stream
+from laminar.data.simulated import Images, Phantoms, SimulationStream
+from laminar.data.stream import FileStream, Mixture, Stream
 from laminar.errors import ConfigError, LaminarError
 from laminar.models import UnrolledConfig
 from laminar.training.config import TrainConfig
@@ -20,7 +23,7 @@ from laminar.training.reference import NetworkTeacher, ReferenceStream
 VALIDATION_SEED = 2**31
 
 
-def make_data(config: TrainConfig) -> tuple[Stream, list[Batch]]:
+def make_data(config: TrainConfig) -> tuple[Stream, list[Case]]:
     """The training stream and the fixed validation batches. Raises ConfigError if files are asked for but missing."""
     data = config.data
     stream = training_stream(config)
@@ -32,7 +35,7 @@ def make_data(config: TrainConfig) -> tuple[Stream, list[Batch]]:
     return stream, [held_out.batch(index) for index in range(data.validation_batches)]
 
 
-def prefetched(stream: Stream, order: Sequence[int], workers: int) -> Iterator[Batch]:
+def prefetched(stream: Stream, order: Sequence[int], workers: int) -> Iterator[Case]:
     """The batches of a stream at the indices `order`, prepared ahead by `workers` processes (0: by this one)."""
     loader = DataLoader(_Indexed(stream), batch_size=None, sampler=order, num_workers=workers, prefetch_factor=None)
     try:
@@ -43,11 +46,11 @@ def prefetched(stream: Stream, order: Sequence[int], workers: int) -> Iterator[B
         raise type(error)(str(error).strip().splitlines()[-1].removeprefix(name)) from None
 
 
-class _Indexed(Dataset[Batch]):
+class _Indexed(Dataset[Case]):
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Case:
         return self.stream.batch(index)
 
 
@@ -57,9 +60,9 @@ class Repeated:
 
     stream: Stream
     count: int
-    made: dict[int, Batch] = field(default_factory=dict)
+    made: dict[int, Case] = field(default_factory=dict)
 
-    def batch(self, index: int) -> Batch:
+    def batch(self, index: int) -> Case:
         index %= self.count
         if index not in self.made:
             self.made[index] = self.stream.batch(index)
@@ -108,11 +111,5 @@ def _stream(kind: str, names: list[str], setting: str, config: TrainConfig, seed
         return SimulationStream(Images(find_images(paths)), data.simulation, data.sampling, data.batch_size, seed)
     if kind == "problems":
         return PackedStream.open(paths, data.sampling, seed)
-    files = [path for name in paths for path in _expand(name)]
-    return FileStream(files, data.sampling, data.batch_size, seed, data.variable, data.axes)
-
-
-def _expand(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    return [path]
+    scans = FullScans(find_scans(paths), data.variable, data.axes)
+    return FileStream(scans, data.sampling, data.batch_size, seed)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from laminar.data.stream import Batch
+from laminar.data.cases import Case
 from laminar.errors import ConfigError
 from laminar.flow import noisy
 from laminar.metrics import psnr
@@ -85,14 +85,14 @@ class DenoisingTask:
     def __init__(self, prior: Prior, config: DenoisingConfig) -> None:
         self.config, self.learner = config, DenoisingLearner(prior, config)
 
-    def inputs(self, batch: Batch) -> tuple[Any, ...]:
-        return (batch.target,)
+    def inputs(self, batch: Case) -> tuple[Any, ...]:
+        return (batch.image,)
 
     def merit(self, scores: dict[str, Any]) -> float:
         return -float(scores["loss"])
 
     @torch.no_grad()
-    def evaluate(self, model: Model, validation: list[Batch]) -> dict[str, Any]:
+    def evaluate(self, model: Model, validation: list[Case]) -> dict[str, Any]:
         """Mean loss, and the PSNR of the denoised magnitude at each level, over fixed batches, levels and noise.
 
         The data range is the maximum of each image; the mean is over images.
@@ -103,8 +103,8 @@ class DenoisingTask:
         losses, psnrs = list[Tensor](), list[Tensor]()
         model.eval()
         for index, batch in enumerate(validation):
-            noise = noisy(torch.zeros_like(batch.target), 1.0, torch.Generator().manual_seed(index))
-            found = [_denoised(model, batch.target.to(device), noise.to(device), level) for level in levels.to(device)]
+            noise = noisy(torch.zeros_like(batch.image), 1.0, torch.Generator().manual_seed(index))
+            found = [_denoised(model, batch.image.to(device), noise.to(device), level) for level in levels.to(device)]
             losses.append(torch.stack([loss for loss, _ in found], 1).cpu())
             psnrs.append(torch.stack([quality for _, quality in found], 1).cpu())
         model.train()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from laminar.data.stream import Batch, Stream
+from laminar.data.cases import Case
+from laminar.data.stream import Stream
 from laminar.errors import ConfigError, MissingExtraError, TrainingError
 from laminar.models import Model, save
 from laminar.runtime import seed_of
@@ -62,7 +63,7 @@ def train(
     fabric: Fabric,
     model: Model,
     stream: Stream,
-    validation: list[Batch],
+    validation: list[Case],
     config: TrainConfig,
     folder: RunFolder,
     *,
@@ -72,7 +73,7 @@ def train(
 ) -> Outcome:
     """Minimize the loss of the model's task over `config.steps` batches of `stream`.
 
-    Batch `(step - 1) * world_size + rank` is all the randomness there is, so a run that is interrupted and resumed
+    Case `(step - 1) * world_size + rank` is all the randomness there is, so a run that is interrupted and resumed
     ends in the same bits as one that was not. With `config.ema` the averaged weights are validated and become `best`.
     Raises TrainingError if the loss or a gradient is not finite.
     """
@@ -113,7 +114,7 @@ def train(
     return Outcome(step, stop, scores)
 
 
-def _batches(stream: Stream, config: TrainConfig, fabric: Fabric, done: int) -> Iterator[tuple[int, int, Batch]]:
+def _batches(stream: Stream, config: TrainConfig, fabric: Fabric, done: int) -> Iterator[tuple[int, int, Case]]:
     """`(step, index, batch)` from the step after `done` to the last; the index counts through all processes."""
     steps = range(done + 1, config.steps + 1)
     order = [(step - 1) * fabric.world_size + fabric.global_rank for step in steps]

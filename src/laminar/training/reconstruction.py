@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from laminar.data.stream import Batch
+from laminar.data.cases import Case
 from laminar.flow import Trajectory, interpolate, noisy
 from laminar.metrics import psnr, ssim
 from laminar.models import Model, Network, Prior, UnrolledNetwork
 from laminar.models.data_steps import Measurement
-from laminar.operators import Encoding
+from laminar.operators import LinearOperator
 from laminar.training.objectives import Norm, ObjectiveConfig, distance, objective
 
 
@@ -25,9 +25,8 @@ class Learner(nn.Module):
 
     def forward(
         self,
-        kspace: Tensor,
-        mask: Tensor,
-        sensitivities: Tensor,
+        y: Tensor,
+        operator: LinearOperator,
         noise_level: Tensor,
         target: Tensor,
         reference: tuple[list[Tensor], list[Tensor]] | None,
@@ -35,14 +34,14 @@ class Learner(nn.Module):
     ) -> dict[str, Tensor]:
         """The terms of the loss; `seed` is that of the source's noise and of the times of flow matching."""
         generator = torch.Generator(target.device).manual_seed(seed)
-        operator, terms, trajectory = Encoding(mask, sensitivities), {"loss": target.real.new_zeros(())}, None
+        terms, trajectory = {"loss": target.real.new_zeros(())}, None
         if self.config.needs_trajectory:
             ideal = Trajectory(*reference, None, 0) if reference else None
             start = ideal.source if ideal else None
-            trajectory = self.network.trajectory(kspace, operator, noise_level, source=start, generator=generator)
+            trajectory = self.network.trajectory(y, operator, noise_level, source=start, generator=generator)
             terms |= objective(trajectory, target, self.config, ideal)
         if isinstance(self.network, UnrolledNetwork) and has_own_terms(self.network, self.config):
-            scan = self.network.measure(kspace, operator, noise_level)
+            scan = self.network.measure(y, operator, noise_level)
             terms = with_own_terms(terms, self.network, scan, trajectory, target, self.config, generator)
         return terms
 
@@ -88,15 +87,15 @@ def flow_matching(
     return distance(network.endpoint(x, time, scan), target, norm)
 
 
-def learner_inputs(batch: Batch) -> tuple[Any, ...]:
-    """What `Learner` takes: plain tensors, since Fabric does not look into frozen dataclasses."""
+def learner_inputs(batch: Case) -> tuple[Any, ...]:
+    """What `Learner` takes: its parts one by one, since Fabric does not look into frozen dataclasses."""
     problem, ideal = batch.problem, batch.reference
     reference = (ideal.states, ideal.endpoints) if ideal else None
-    return problem.kspace, problem.mask, problem.sensitivities, problem.noise_level, batch.target, reference
+    return problem.y, problem.operator, problem.noise_level, batch.image, reference
 
 
 @torch.no_grad()
-def evaluate(network: Network, validation: list[Batch], config: ObjectiveConfig) -> dict[str, Any]:
+def evaluate(network: Network, validation: list[Case], config: ObjectiveConfig) -> dict[str, Any]:
     """Mean loss, PSNR and SSIM of the magnitude, and the PSNR after each cascade, over fixed batches.
 
     The data range is the maximum of each target; the mean is over images. The alignment in the loss is that with the
@@ -108,13 +107,13 @@ def evaluate(network: Network, validation: list[Batch], config: ObjectiveConfig)
     device = next(network.parameters()).device
     network.eval()
     for index, batch in enumerate(b.to(device) for b in validation):
-        problem, target = batch.problem, batch.target.abs()
-        trajectory = network.trajectory(problem.kspace, problem.operator, problem.noise_level)
-        terms = objective(trajectory, batch.target, config)
+        problem, target = batch.problem, batch.image.abs()
+        trajectory = network.trajectory(problem.y, problem.operator, problem.noise_level)
+        terms = objective(trajectory, batch.image, config)
         if isinstance(network, UnrolledNetwork) and has_own_terms(network, config):
             generator = torch.Generator(device).manual_seed(index)
-            scan = network.measure(problem.kspace, problem.operator, problem.noise_level)
-            terms = with_own_terms(terms, network, scan, trajectory, batch.target, config, generator)
+            scan = network.measure(problem.y, problem.operator, problem.noise_level)
+            terms = with_own_terms(terms, network, scan, trajectory, batch.image, config, generator)
         losses.append(float(terms["loss"]))
         data_range, states = target.flatten(1).amax(1), trajectory.stacked().abs()
         psnrs.append(torch.stack([psnr(state, target, data_range, per_slice=True) for state in states], 1).cpu())
@@ -139,12 +138,12 @@ class ReconstructionTask:
         network.recompute = recompute
         self.config, self.learner = config, Learner(network, config)
 
-    def inputs(self, batch: Batch) -> tuple[Any, ...]:
+    def inputs(self, batch: Case) -> tuple[Any, ...]:
         return learner_inputs(batch)
 
     def merit(self, scores: dict[str, Any]) -> float:
         return float(scores["psnr"]) if self.config.needs_trajectory else -float(scores["loss"])
 
-    def evaluate(self, model: Model, validation: list[Batch]) -> dict[str, Any]:
+    def evaluate(self, model: Model, validation: list[Case]) -> dict[str, Any]:
         assert not isinstance(model, Prior)
         return evaluate(model, validation, self.config)

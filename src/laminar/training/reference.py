@@ -20,8 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from laminar.data.cases import Case
 from laminar.data.preparation import Problem
-from laminar.data.stream import Batch, Stream
+from laminar.data.stream import Stream
 from laminar.errors import ConfigError
 from laminar.files import replacing
 from laminar.flow import Trajectory, Velocity, integrate_reference, noisy
@@ -85,7 +86,7 @@ class NetworkTeacher:
         return self.network.velocity(self._scan(problem))
 
     def _scan(self, problem: Problem) -> Measurement:
-        return self.network.measure(problem.kspace, problem.operator, problem.noise_level)
+        return self.network.measure(problem.y, problem.operator, problem.noise_level)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class ReferenceStream:
     tolerance: float = 1e-4
     seed: int = 0
 
-    def batch(self, index: int) -> Batch:
+    def batch(self, index: int) -> Case:
         batch = self.stream.batch(index)
         key = self._key(batch)
         path = self.cache / f"{key}.safetensors"
@@ -123,11 +124,17 @@ class ReferenceStream:
     def _times(self) -> Tensor:
         return torch.tensor(self.times, dtype=torch.float64)
 
-    def _key(self, batch: Batch) -> str:
+    def _key(self, batch: Case) -> str:
         settings = (FORMAT, self.teacher.key, tuple(self.times), self.tau, self.tolerance, self.seed, SMALLEST_TIME)
         checksum = hashlib.sha256(repr(settings).encode())
         problem = batch.problem
-        for part in (problem.kspace, problem.mask, problem.sensitivities, problem.noise_level, batch.target):
+        for part in (
+            problem.y,
+            problem.encoding.mask,
+            problem.encoding.sensitivities,
+            problem.noise_level,
+            batch.image,
+        ):
             checksum.update(repr((part.dtype, tuple(part.shape))).encode())
             checksum.update(part.detach().cpu().resolve_conj().contiguous().numpy().tobytes())
         return checksum.hexdigest()

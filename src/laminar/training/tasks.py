@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from laminar.data.stream import Batch
+from laminar.data.cases import Case
 from laminar.models import Model, Prior
 from laminar.training.config import TrainConfig
 from laminar.training.denoising import DenoisingTask
@@ -22,9 +22,9 @@ class Task(Protocol):
     @property
     def learner(self) -> nn.Module: ...
 
-    def inputs(self, batch: Batch) -> tuple[Any, ...]: ...
+    def inputs(self, batch: Case) -> tuple[Any, ...]: ...
 
-    def evaluate(self, model: Model, validation: list[Batch]) -> dict[str, Any]:
+    def evaluate(self, model: Model, validation: list[Case]) -> dict[str, Any]:
         """The scores of a model over fixed batches."""
         ...
 

@@ -1,8 +1,8 @@
 """Files that hold scans: one module a format, one door that finds out which it is."""
 
 from laminar.data.formats.arrays import scan_name
-from laminar.data.formats.door import describe, read, read_target, stream
+from laminar.data.formats.door import describe, find_scans, read, read_target, stream
 from laminar.data.formats.fastmri import write_fastmri
 from laminar.data.formats.lazy import LazyScan
 
-__all__ = ["LazyScan", "describe", "read", "read_target", "scan_name", "stream", "write_fastmri"]
+__all__ = ["LazyScan", "describe", "find_scans", "read", "read_target", "scan_name", "stream", "write_fastmri"]

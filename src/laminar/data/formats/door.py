@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,30 @@ def sniff(path: Path) -> str:
         f"{path}: not a format that can be read: "
         "fastMRI, ISMRMRD or other HDF5, BART .cfl, NumPy .npy or .npz, MATLAB .mat"
     )
+
+
+def find_scans(places: Sequence[Path]) -> list[Path]:
+    """The scans in files and folders: of a folder, what lies in it and is of a known format; of a BART pair the `.cfl`.
+
+    A file that is named itself is taken as it is. Raises DataFormatError for a folder without any scan.
+    """
+    found: list[Path] = []
+    for place in places:
+        inside = [path for path in sorted(place.iterdir()) if _is_scan(path)] if place.is_dir() else [place]
+        if not inside:
+            raise DataFormatError(f"{place}: no scan in this folder")
+        found += inside
+    return found
+
+
+def _is_scan(path: Path) -> bool:
+    if path.name.startswith(".") or not path.is_file() or path.suffix == ".hdr":
+        return False
+    try:
+        sniff(path)
+    except (DataFormatError, OSError):
+        return False
+    return True
 
 
 def sniff_hdf5(path: Path, start: bytes) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from laminar.acquisition import Acquisition, Sample
+from laminar.acquisition import Acquisition
 from laminar.data.simulation.phantoms import phantom
 from laminar.data.simulation.receive import colored_noise, noise_covariance, sensitivities
 from laminar.errors import ConfigError
@@ -49,11 +49,16 @@ class SimulatedSlice:
 
         return SimulatedSlice(part(self.kspace), part(self.clean), self.covariance)
 
-    def sample(self, name: str = "simulated") -> Sample:
-        """The scan as a file would hold it, with the noiseless root-sum-of-squares image as target."""
+    @property
+    def acquisition(self) -> Acquisition:
+        """The scan of one slice, with noise, as a file would hold it."""
         everything = torch.ones(self.kspace.shape[-2:], dtype=torch.bool)
-        acquisition = Acquisition(self.kspace[None], everything, name=name, header={"simulated": True})
-        return Sample(acquisition, self.coil_images.abs().square().sum(0).sqrt()[None])
+        return Acquisition(self.kspace[None], everything, name="simulated", header={"simulated": True})
+
+    @property
+    def target(self) -> Tensor:
+        """The root-sum-of-squares image (1, y, x) without noise."""
+        return self.coil_images.abs().square().sum(0).sqrt()[None]
 
 
 def simulate_slice(

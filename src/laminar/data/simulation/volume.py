@@ -36,6 +36,6 @@ def simulate_file(
     header = {"acquisition": f"SIMULATED_{anatomy.upper()}", "patient_id": f"simulated-{seed}"}
     everything = torch.ones(matrix, dtype=torch.bool)
     acquisition = Acquisition(torch.stack([s.kspace for s in slices]), everything, name=path.stem, header=header)
-    target = torch.cat([s.sample().target for s in slices])
+    target = torch.cat([s.target for s in slices])
     covariance = torch.stack([s.covariance for s in slices])
     write_fastmri(path, acquisition, target, {"noise_covariance": covariance})

@@ -1,0 +1,113 @@
+"""A problem whose image is known, the one thing that training, audit and calibration are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from laminar.acquisition import Acquisition
+from laminar.data.formats import LazyScan, stream
+from laminar.data.noise import estimate_noise_std, telling_slices
+from laminar.data.preparation import Problem, prepare, without_oversampling
+from laminar.errors import ConfigError
+from laminar.flow import Trajectory
+from laminar.operators import ifft2c
+
+MOST_ACCELERATED = 1.5
+"""A file counts as fully sampled up to this measured acceleration: zero padding and partial Fourier."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A problem with its `image` complex64 (batch, y, x) in the problem's units.
+
+    `reference` is the trajectory to align with, if it is not the line to the image; `name` says what it is of.
+    """
+
+    problem: Problem
+    image: Tensor
+    name: str = ""
+    reference: Trajectory | None = None
+
+    def to(self, device: torch.device | str) -> Case:
+        reference = self.reference and self.reference.to(device)
+        return Case(self.problem.to(device), self.image.to(device), self.name, reference)
+
+    @staticmethod
+    def stack(cases: Sequence[Case]) -> Case:
+        """One batch of cases of the same matrix and number of coils, without references."""
+        problem = Problem.stack([case.problem for case in cases])
+        return Case(problem, torch.cat([case.image for case in cases]), ", ".join(c.name for c in cases if c.name))
+
+
+def case_of(full: Acquisition, mask: Tensor, clean: Tensor | None = None, name: str = "") -> Case:
+    """The problem that `mask` (y, x) leaves of a fully sampled scan, and the image `S^H F^-1 y` of all of it.
+
+    `clean` (slice, coil, y, x) is its k-space without noise, where that is known.
+    """
+    problem = prepare(full.undersample(mask))
+    return Case(problem, image_of(full.kspace if clean is None else clean, problem), name)
+
+
+def image_of(kspace: Tensor, problem: Problem) -> Tensor:
+    """`S^H F^-1 y` (slice, y, x) of all samples (slice, coil, y, x) with the maps, and in the units, of a problem."""
+    return (problem.encoding.sensitivities.conj() * ifft2c(kspace)).sum(1) / problem.scale[:, None, None]
+
+
+@dataclass(frozen=True)
+class FullScans:
+    """Fully sampled scans in files, read slice by slice and without the oversampling of their readout.
+
+    `variable` and `axes` as of `laminar.data.formats.read`. What is known of a file once it was opened is kept, and of
+    the formats that cannot be read slice by slice the last two.
+    """
+
+    paths: Sequence[Path]
+    variable: str | None = None
+    axes: str | None = None
+    _opened: dict[Path, tuple[LazyScan, float]] = field(default_factory=dict, repr=False, compare=False)
+
+    def open(self, path: Path) -> LazyScan:
+        """The scan of a file. Raises ConfigError if it is not fully sampled."""
+        return self._known(path)[0]
+
+    def slice(self, path: Path, index: int) -> Acquisition | None:
+        """Slice `index` of a file; None if it has no signal."""
+        scan, noise_std = self._known(path)
+        part = scan.slice(index)
+        return without_oversampling(replace(part, noise_std=noise_std)) if bool(part.kspace.any()) else None
+
+    def slices(self, path: Path) -> list[int]:
+        """The numbers of the slices with signal. Raises ConfigError if there are none."""
+        scan = self.open(path)
+        found = [index for index in range(scan.n_slices) if bool(scan.slice(index).kspace.any())]
+        if not found:
+            raise ConfigError(f"{path}: a scan with signal is needed; every slice of this one is zero")
+        return found
+
+    def _known(self, path: Path) -> tuple[LazyScan, float]:
+        if path not in self._opened:
+            scan = stream(path, variable=self.variable, axes=self.axes)
+            if scan.measured_acceleration > MOST_ACCELERATED:
+                raise ConfigError(
+                    f"{path}: a fully sampled scan is needed (R up to {MOST_ACCELERATED}); "
+                    f"this one has R = {scan.measured_acceleration:.2f}"
+                )
+            while len(self._opened) >= 2:
+                self._opened.pop(next(iter(self._opened)))
+            self._opened[path] = scan, noise_std_of(scan)
+        return self._opened[path]
+
+
+def noise_std_of(scan: LazyScan | Acquisition) -> float:
+    """The noise level that a scan brings, or that some of its slices show."""
+    known = scan.slice(0).noise_std
+    if known is not None:
+        return known
+    some = [scan.slice(index).kspace for index in telling_slices(scan.n_slices)]
+    telling = [kspace for kspace in some if bool(kspace.any())] or some
+    return estimate_noise_std(torch.cat(telling), scan.mask)
