@@ -15,9 +15,7 @@ from laminar.acquisition import Acquisition
 from laminar.data.coils import calibrate, calibration_region, compress, espirit, whiten, whole_lines
 from laminar.data.espirit import patches
 from laminar.data.masks import make_mask
-from laminar.data.simulation.scan import scan_object
 from laminar.errors import ConfigError, DataFormatError
-from laminar.operators import ifft2c
 
 GOLDEN = Path(__file__).parent / "golden" / "espirit_bart.npz"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "raw"
@@ -55,18 +53,13 @@ def largest_phase_step(field: Tensor, where: Tensor) -> float:
 
 
 def test_maps_equal_those_of_bart() -> None:
-    """calibration: head(6, (48, 40)) with noise; maps: bart ecalib -m1 -k6 -r20 -t0.001 -c0.8 (0.8.00).
-
-    Ours leave out what is noise alone, in the air around the head.
-    """
+    """calibration: head(6, (48, 40)) with noise; maps: bart ecalib -m1 -k6 -r20 -t0.001 -c0.8 (0.8.00)."""
     with np.load(GOLDEN) as golden:
         calibration = torch.from_numpy(golden["calibration"])
         expected = torch.from_numpy(golden["maps"])
     maps = espirit(calibration, (48, 40), kernel_size=6, threshold=0.001, crop=0.8)
-    support, theirs = (part.abs().sum(1)[0] > 0 for part in (maps, expected))
-    inside = head(6, (48, 40))[2]
-    assert bool((support <= theirs).all())
-    assert bool(support[inside].all())
+    support = expected.abs().sum(1)[0] > 0
+    assert torch.equal(maps.abs().sum(1)[0] > 0, support)
     assert error(maps, expected, support) < 1e-5
 
 
@@ -85,6 +78,16 @@ def test_maps_find_the_true_sensitivities(coils: int, matrix: tuple[int, int]) -
     single = espirit(central(noisy, 24).to(torch.complex64), matrix)
     assert single.dtype == torch.complex64
     assert error(single.to(maps), maps, inside) < 1e-5
+
+
+def test_small_eigenvalues_leave_no_islands_of_sensitivity() -> None:
+    """g^24 underflows in single precision, and what was left passed for an eigenvalue of 1e9 in the corners of scans."""
+    from laminar.data.espirit import _filtered
+
+    vector = torch.randn(1, 4, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    for size in (1.0, 0.06, 1e-3):
+        found = _filtered(size * torch.eye(4, dtype=torch.complex64)[None], vector)
+        torch.testing.assert_close(found.norm(), torch.ones(()))
 
 
 def test_vectors_are_the_filtered_images_of_a_dense_solver() -> None:
@@ -304,18 +307,3 @@ def test_measured_scan_is_explained_by_its_maps() -> None:
     head_only = rss > 0.1 * rss.max()
     assert explained[head_only].norm() > 0.995 * rss[head_only].norm()
     assert largest_phase_step(maps[0], head_only[None] & (maps[0].abs() > 0.1)) < 1
-
-
-def test_no_islands_of_sensitivity_in_air() -> None:
-    """Far from the object, where the calibration shows noise alone, there is no map; on the object there is one."""
-    for seed in range(3):
-        generator = torch.Generator().manual_seed(seed)
-        line = torch.linspace(-2, 2, 192)
-        disc = (torch.hypot(line[:, None], line) < 1).cfloat()
-        scan = scan_object(disc, (96, 96), 4, 0.02, generator)
-        mask = make_mask("equispaced-fraction", (96, 96), 4, 14, seed)
-        maps = calibrate(scan.acquisition.undersample(mask))[0].abs().sum(0) > 0
-        far = torch.zeros(96, 96, dtype=torch.bool)
-        far[:12, :12] = far[-12:, :12] = far[:12, -12:] = far[-12:, -12:] = True
-        assert not bool((maps & far).any())
-        assert bool(maps[ifft2c(scan.clean).abs().square().sum(0).sqrt() > 0.3].all())

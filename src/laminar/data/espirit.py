@@ -13,7 +13,6 @@ _CHUNK = 2**18  # entries of the pixel matrices that are held at once: small eno
 _POWER = 24  # n of the filter p
 _NODES = 64  # maps are as smooth as their kernels: so many points along an axis tell them
 _AMBIGUOUS = 0.8  # above it a second eigenvalue may be that of a second map
-_HEARD = 5.0  # standard deviations of the noise above which a pixel of the calibration image shows something
 
 
 @torch.no_grad()
@@ -47,8 +46,7 @@ def espirit(
         lines: complex (batch, coil, ly, lx), all that is sampled without gaps around DC; None: `calibration`.
         kernel_size: side of a patch; less along an axis of fewer than twice as many calibration lines.
         threshold: eigenvalues of the patch covariance above this fraction of the largest are signal.
-        crop: maps are zero in pixels where S^H G S is smaller, and where the calibration shows noise alone: there an
-            eigenvalue near one is chance.
+        crop: maps are zero in pixels where S^H G S is smaller.
 
     Returns:
         complex (batch, coil, y, x), sum over coils |S|^2 = 1 or 0. The phase is relative to a combination of
@@ -94,12 +92,10 @@ def _maps(
     if coils == 1:
         return calibration.new_ones(1, *matrix)
     columns, kernel = patches(calibration / scale, kernel_size)
-    projector, noise = _signal_projector(columns, threshold)
-    lags = _lag_kernel(projector, kernel)
+    lags = _lag_kernel(_signal_projector(columns, threshold), kernel)
     lines = lines / scale
     y, x = (_nodes(n) for n in matrix)
     vectors, values, others = _eigenvectors(lags, lines, y, x)
-    values = values * _heard(calibration / scale, vectors, noise, y, x)
     if not bool((values >= crop).any()):
         return calibration.new_zeros(coils, *matrix)
     reference = _reference(vectors, _images(lines, y, x), values >= crop)
@@ -122,49 +118,16 @@ def patches(calibration: Tensor, kernel_size: int) -> tuple[Tensor, tuple[int, i
     return columns, (ky, kx)
 
 
-def _heard(calibration: Tensor, vectors: Tensor, noise: float, y: Tensor, x: Tensor) -> Tensor:
-    """Where (y, x) the image of the calibration region, combined by `vectors`, is more than noise.
-
-    `noise` is its variance per sample. The region is windowed, so that bright tissue does not ring into the air.
-    """
-    window = torch.ones(())
-    for axis in (1, 2):
-        taper = torch.hann_window(calibration.shape[axis] + 2, periodic=False)[1:-1]
-        window = window * (taper[:, None] if axis == 1 else taper)
-    window = window.to(calibration.real)
-    image = (vectors.conj() * _images(calibration * window, y, x)).sum(-1)
-    return image.abs().square() > _HEARD**2 * noise * window.square().sum()
-
-
-def residual_variance(energy: Tensor, shape: tuple[int, int]) -> float:
-    """Noise variance of a matrix (m, n) of low rank and noise, from its squared singular values, largest first.
-
-    `s_r = tail energy / ((m - r)(n - r))` at the first rank r whose next singular value is noise: the largest one of
-    white noise is sigma (sqrt m + sqrt n).
-    """
-    m, n = shape
-    tail = energy.flip(0).cumsum(0).flip(0)
-    rank = torch.arange(len(energy), device=energy.device)
-    variance = tail / ((m - rank) * (n - rank))
-    is_noise = energy <= (math.sqrt(m) + math.sqrt(n)) ** 2 * variance
-    is_noise[-1] = True
-    return float(variance[is_noise.int().argmax()])
-
-
-def _signal_projector(columns: Tensor, threshold: float) -> tuple[Tensor, float]:
-    """Projector on the span of the patches, without directions of relative eigenvalue below `threshold`.
-
-    And the variance per sample of what no low-rank signal explains.
-    """
+def _signal_projector(columns: Tensor, threshold: float) -> Tensor:
+    """Projector on the span of the patches, without directions of relative eigenvalue below `threshold`."""
     wide = columns.shape[0] <= columns.shape[1]
     values, vectors = torch.linalg.eigh(columns @ columns.mH if wide else columns.mH @ columns)
-    noise = residual_variance(values.flip(0).clamp_min(0), (columns.shape[0], columns.shape[1]))
     kept = values > threshold * values[-1]
     vectors = vectors[:, kept]
     if not wide:
         vectors = columns @ (vectors / values[kept].sqrt())
     projector: Tensor = vectors @ vectors.mH
-    return projector, noise
+    return projector
 
 
 def _lag_kernel(projector: Tensor, kernel: tuple[int, int]) -> Tensor:
@@ -247,10 +210,19 @@ def _eigenvectors(lags: Tensor, lines: Tensor, y: Tensor, x: Tensor) -> tuple[Te
 
 
 def _filtered(g: Tensor, vector: Tensor) -> Tensor:
-    """p(G) v of unit length, for Hermitian matrices (pixel, coil, coil) and vectors (pixel, coil)."""
-    vector = (_POWER + 1) * vector - _POWER * _product(g, vector)
-    for _ in range(_POWER):
+    """p(G) v of unit length, for Hermitian matrices (pixel, coil, coil) and vectors (pixel, coil).
+
+    Brought to unit length on the way too: where all eigenvalues are small, g^n has no place in single precision.
+    """
+    vector = _unit((_POWER + 1) * vector - _POWER * _product(g, vector))
+    for power in range(1, _POWER + 1):
         vector = _product(g, vector)
+        if power % 4 == 0:
+            vector = _unit(vector)
+    return vector
+
+
+def _unit(vector: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
     return vector / norm.clamp_min(1e-30)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from laminar.data.coils import calibration_region
-from laminar.data.espirit import patches, residual_variance
+from laminar.data.espirit import patches
 from laminar.errors import DataFormatError
 
 _SLICES = 4  # noise does not depend on the slice: a few of them tell it
@@ -92,5 +92,19 @@ def _unexplained(kspace: Tensor, mask: Tensor) -> list[float]:
         region = calibration_region(mask)
     except DataFormatError:
         return []
-    columns = [patches(block[..., *region], 6)[0] for block in kspace]
-    return [residual_variance(torch.linalg.svdvals(part).square(), (part.shape[0], part.shape[1])) for part in columns]
+    return [_residual_variance(patches(block[..., *region], 6)[0]) for block in kspace]
+
+
+def _residual_variance(columns: Tensor) -> float:
+    """Variance s_r = tail energy / ((m - r)(n - r)) at the first rank r whose next singular value is noise.
+
+    The largest singular value of m x n white noise is sigma (sqrt m + sqrt n).
+    """
+    m, n = columns.shape
+    energy = torch.linalg.svdvals(columns).square()
+    tail = energy.flip(0).cumsum(0).flip(0)
+    rank = torch.arange(len(energy), device=energy.device)
+    variance = tail / ((m - rank) * (n - rank))
+    is_noise = energy <= (math.sqrt(m) + math.sqrt(n)) ** 2 * variance
+    is_noise[-1] = True
+    return float(variance[is_noise.int().argmax()])
