@@ -134,6 +134,18 @@ def test_a_stricter_solve_after_a_loose_one_is_strict() -> None:
     torch.testing.assert_close(operator.gram(found) + 0.1 * found, rhs, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
+def test_a_solution_does_not_depend_on_the_solves_before(tolerance: float) -> None:
+    mask, rhs = (torch.arange(24) % 3 == 0).expand(1, 20, 24), draw(1, 20, 24)
+    fresh, used = (Encoding(mask, smooth_maps(1, 12, 20, 24)) for _ in range(2))
+    for other in (1e-12, 1e-1):
+        used.solve_regularized(rhs, 0.1, iterations=100, tolerance=other)
+    found, expected = (
+        operator.solve_regularized(rhs, 0.1, iterations=100, tolerance=tolerance) for operator in (used, fresh)
+    )
+    assert torch.equal(found, expected)
+
+
 def test_a_wrong_number_of_weights_is_refused() -> None:
     with pytest.raises(ConfigError, match="one an image, 2; got 3"):
         encoding("columns", 3, 4).solve_regularized(draw(2, 3, 4), torch.ones(3), iterations=1)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from laminar.acquisition import Acquisition
 from laminar.data.formats import read, scan_name
-from laminar.data.masks import KINDS, make_mask
+from laminar.data.masks import MASK_KINDS, make_mask
 from laminar.data.preparation import Problem, prepare, without_oversampling
 from laminar.data.simulation import simulate_slice
 from laminar.data.stream import MOST_ACCELERATED
@@ -64,8 +64,8 @@ class ScenarioConfig:
             raise ConfigError(f"the seed must be from 0 to 2^31 - 1; got {self.seed}")
         if not 0 < self.noise_std < float("inf"):
             raise ConfigError(f"the noise level must be positive; got {self.noise_std}")
-        if self.mask.replace("_", "-") not in KINDS:
-            raise ConfigError(f"unknown mask {self.mask!r}: choose one of {', '.join(KINDS)}")
+        if self.mask.replace("_", "-") not in MASK_KINDS:
+            raise ConfigError(f"unknown mask {self.mask!r}: choose one of {', '.join(MASK_KINDS)}")
 
 
 def make_cases(

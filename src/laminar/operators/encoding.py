@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from laminar.errors import ConfigError
 from laminar.operators.fourier import IMAGE_AXES, circulant, fft2c, ifft2c, real_spectrum
 from laminar.operators.linear import LinearOperator, squared_norm
 from laminar.operators.lines import LineSystems
@@ -37,7 +40,20 @@ class Encoding(LinearOperator):
         self._conjugate = sensitivities.conj().resolve_conj()
         self._axes = tuple(axis for axis in IMAGE_AXES if not _constant_along(mask, axis))
         self._spectrum = real_spectrum(self._sampled().unsqueeze(1), sensitivities)
-        self._systems: LineSystems | None = None
+        self._systems: dict[float, LineSystems] = {}
+
+    @classmethod
+    def stack(cls, operators: Sequence[Encoding]) -> Encoding:
+        """One operator for the images of all, one after the other. ConfigError unless coils and size are the same."""
+        if len({operator.sensitivities.shape[1:] for operator in operators}) != 1:
+            shapes = [tuple(operator.sensitivities.shape) for operator in operators]
+            raise ConfigError(f"only encodings of the same coils and image size can be stacked; got {shapes}")
+        masks = [operator.mask.expand(len(operator.sensitivities), -1, -1) for operator in operators]
+        return cls(torch.cat(masks), torch.cat([operator.sensitivities for operator in operators]))
+
+    def to(self, device: torch.device | str) -> Encoding:
+        """The same operator on another device, with the workspace of that device."""
+        return Encoding(self.mask.to(device), self.sensitivities.to(device))
 
     @property
     def _line_axis(self) -> int | None:
@@ -84,17 +100,17 @@ class Encoding(LinearOperator):
         if len(self._axes) != 1:
             return super().invert_regularized(rhs, weight, start, iterations, tolerance)
         residual = rhs if start is None else rhs - self.gram(start) - weight * start
-        goal = tolerance**2 * squared_norm(rhs)
         systems = self._lines(max(tolerance / 4, 8 * torch.finfo(rhs.dtype).eps))
-        correction = self._turned(systems.solve(self._turned(residual), weight, goal, iterations))
+        solution = systems.solve(self._turned(residual), weight, squared_norm(rhs), iterations, tolerance)
+        correction = self._turned(solution)
         return correction if start is None else start + correction
 
     def _lines(self, dropped: float) -> LineSystems:
-        """The systems of the lines, made once and then kept for every solve that is not stricter."""
-        if self._systems is None or self._systems.dropped > dropped:
+        """The systems of the lines, made once for a tolerance and kept: a solution depends on no other solve."""
+        if dropped not in self._systems:
             maps, sampled = self._turned(self.sensitivities.detach()), self._turned(self._sampled())
-            self._systems = LineSystems(maps, sampled[:, 0], dropped, self.workspace)
-        return self._systems
+            self._systems[dropped] = LineSystems(maps, sampled[:, 0], dropped, self.workspace)
+        return self._systems[dropped]
 
     def _turned(self, images: Tensor) -> Tensor:
         """The lines along the last axis, or back."""

@@ -72,20 +72,81 @@ class LinearOperator(ABC):
         return Wrapped(self.adjoint, self.forward)
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
-        return Wrapped(lambda x: self.forward(other.forward(x)), lambda y: other.adjoint(self.adjoint(y)))
+        """`A B`, with the `gram` of A in its own; identities and factors cost neither `gram` nor solve their speed."""
+        if isinstance(other, Scaled):
+            return other.factor * (self @ other.operator)
+        if isinstance(other, Identity):
+            return self
+        return Wrapped(
+            lambda x: self.forward(other.forward(x)),
+            lambda y: other.adjoint(self.adjoint(y)),
+            lambda x: other.adjoint(self.gram(other.forward(x))),
+        )
+
+    def __rmul__(self, factor: complex) -> LinearOperator:
+        """`c A` for a number c that is not 0."""
+        return Scaled(self, factor)
 
 
 class Wrapped(LinearOperator):
-    """An operator made of two callables."""
+    """An operator made of callables."""
 
-    def __init__(self, forward: LinearMap, adjoint: LinearMap) -> None:
-        self._forward, self._adjoint = forward, adjoint
+    def __init__(self, forward: LinearMap, adjoint: LinearMap, gram: LinearMap | None = None) -> None:
+        self._forward, self._adjoint, self._gram = forward, adjoint, gram
 
     def forward(self, x: Tensor) -> Tensor:
         return self._forward(x)
 
     def adjoint(self, y: Tensor) -> Tensor:
         return self._adjoint(y)
+
+    def gram(self, x: Tensor) -> Tensor:
+        return self._gram(x) if self._gram else super().gram(x)
+
+
+class Identity(LinearOperator):
+    """`x`, of any shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y
+
+    def invert_regularized(
+        self, rhs: Tensor, weight: Tensor, start: Tensor | None, iterations: int, tolerance: float
+    ) -> Tensor:
+        return rhs / (1 + weight)
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
+        return other
+
+
+class Scaled(LinearOperator):
+    """`c A`, made as `c * A`: `(|c|^2 G + w)^(-1) b` is `(G + w / |c|^2)^(-1) b / |c|^2`. ConfigError for c = 0."""
+
+    def __init__(self, operator: LinearOperator, factor: complex) -> None:
+        if not 0 < abs(factor) < float("inf"):
+            raise ConfigError(f"an operator is scaled by a finite number that is not 0; got {factor}")
+        self.operator, self.factor, self._power = operator, factor, abs(factor) ** 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * self.operator.forward(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.factor.conjugate() * self.operator.adjoint(y)
+
+    def gram(self, x: Tensor) -> Tensor:
+        return self._power * self.operator.gram(x)
+
+    def invert_regularized(
+        self, rhs: Tensor, weight: Tensor, start: Tensor | None, iterations: int, tolerance: float
+    ) -> Tensor:
+        rhs, weight = rhs / self._power, weight / self._power
+        return self.operator.invert_regularized(rhs, weight, start, iterations, tolerance)
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
+        return self.factor * (self.operator @ other)
 
 
 class _HasAdjoint(Protocol):
@@ -127,12 +188,14 @@ def conjugate_gradient(
     """Solve `normal(x) = rhs` for a Hermitian positive definite map, each batch entry by itself.
 
     Shapes: `rhs` and `start` (batch, ...). Stops after `iterations`, or when every residual norm is below
-    `tolerance * ||rhs||`. Hestenes and Stiefel 1952, doi:10.6028/jres.049.044.
+    `tolerance * ||rhs||`; an entry whose own is below that with the rounding unit as tolerance is left as it is.
+    Hestenes and Stiefel 1952, doi:10.6028/jres.049.044.
     """
     x = torch.zeros_like(rhs) if start is None else start
     residual = rhs - normal(x) if start is not None else rhs
-    direction, energy = residual, _inner(residual, residual)
-    goal = tolerance**2 * _inner(rhs, rhs)
+    size = _inner(rhs, rhs)
+    goal, rounding = squared_goal(size, tolerance), squared_goal(size)
+    direction, energy = residual, beyond(rounding, _inner(residual, residual))
     for _ in range(iterations):
         if bool((energy <= goal).all()):
             break
@@ -140,9 +203,24 @@ def conjugate_gradient(
         step = _safe_ratio(energy, _inner(direction, mapped))
         x = x + step * direction
         residual = residual - step * mapped
-        energy, previous = _inner(residual, residual), energy
+        energy, previous = beyond(rounding, _inner(residual, residual)), energy
         direction = residual + _safe_ratio(energy, previous) * direction
     return x
+
+
+def squared_goal(size: Tensor, tolerance: float = 0.0) -> Tensor:
+    """The square of `tolerance * ||b||` for `size = ||b||^2`, never below that of rounding.
+
+    The residual that conjugate gradient updates goes on falling there, while the true one does not, until it
+    underflows and the ratios made of it are noise.
+    """
+    numbers = torch.finfo(size.dtype)
+    return (max(tolerance, numbers.eps) ** 2 * size).clamp_min(numbers.tiny)
+
+
+def beyond(rounding: Tensor, energy: Tensor) -> Tensor:
+    """`energy`, and 0 where it is mere rounding: such a system is solved, and no step is taken there any more."""
+    return torch.where(energy > rounding, energy, 0)
 
 
 def _safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
