@@ -12,7 +12,7 @@ from torch import Tensor
 from laminar.errors import DataFormatError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Acquisition:
     """Measured k-space on its Cartesian grid, with what is needed to turn it into an image.
 
@@ -102,7 +102,7 @@ class Acquisition:
         return replace(self, kspace=self.kspace * kept, mask=kept)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """An acquisition with the image that it should give: `target` real or complex (slice, y, x)."""
 

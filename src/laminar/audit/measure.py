@@ -30,7 +30,7 @@ NEAREST_TO_SOURCE = 0.01
 """An implied endpoint divides by 1 - t: closer to t = 1 than this it is not formed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measured:
     """The measurements of one slice.
 
@@ -102,7 +102,7 @@ def _check_lengths(name: str, trajectory: Trajectory, stated: Coefficients | Non
             raise ConfigError(f"{name}: {what} are those of {length} cascades; its trajectory has {count}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _View:
     """A trajectory beside the image that it should reach."""
 

@@ -19,7 +19,7 @@ from laminar.operators import Encoding, ifft2c
 SCALE_QUANTILE = 0.99
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """`y = A x + n` in units in which the image is about one.
 

@@ -32,7 +32,7 @@ __all__ = ["Batch", "FileStream", "SamplingConfig", "SimulationConfig", "Simulat
 MOST_ACCELERATED = 1.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Problems of one matrix and number of coils, and their images `target` complex64 (batch, y, x).
 
@@ -106,7 +106,7 @@ class Images:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Record:
     """Scans of one matrix and number of coils, their masks, and what these were drawn from."""
 

@@ -51,7 +51,7 @@ class _Indexed(Dataset[Batch]):
         return self.stream.batch(index)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Repeated:
     """The first `count` batches of a stream, again and again; they stay in memory once they were made."""
 
