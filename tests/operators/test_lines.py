@@ -146,6 +146,22 @@ def test_a_solution_does_not_depend_on_the_solves_before(tolerance: float) -> No
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("kind", ["columns", "points"])
+@pytest.mark.parametrize("tolerance", [0.0, 1e-5])
+def test_any_number_of_iterations_stays_at_the_solution(kind: str, tolerance: float) -> None:
+    """In single precision; the first image is solved long before the second."""
+    mask = encoding(kind, 20, 24).mask
+    exact = Encoding(mask, smooth_maps(2, 12, 20, 24))
+    operator = Encoding(mask, exact.sensitivities.to(torch.complex64))
+    rhs, weight = exact.gram(draw(2, 20, 24)), torch.tensor([0.5, 0.003], dtype=torch.float64)
+    expected = exact.solve_regularized(rhs, weight, iterations=1000, tolerance=1e-12)
+    single = rhs.to(torch.complex64)
+    for iterations in (200, 300, 1000, 3000):
+        found = operator.solve_regularized(single, weight, iterations=iterations, tolerance=tolerance)
+        error = (found - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+        assert torch.all(error < 2e-3)
+
+
 def test_a_wrong_number_of_weights_is_refused() -> None:
     with pytest.raises(ConfigError, match="one an image, 2; got 3"):
         encoding("columns", 3, 4).solve_regularized(draw(2, 3, 4), torch.ones(3), iterations=1)

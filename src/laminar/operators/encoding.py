@@ -9,7 +9,7 @@ from torch import Tensor
 
 from laminar.errors import ConfigError
 from laminar.operators.fourier import IMAGE_AXES, circulant, fft2c, ifft2c, real_spectrum
-from laminar.operators.linear import LinearOperator, squared_norm
+from laminar.operators.linear import LinearOperator, squared_goal, squared_norm
 from laminar.operators.lines import LineSystems
 
 # Bytes of coil images in work at a time: what stays in a core's cache, or fills a GPU.
@@ -101,8 +101,8 @@ class Encoding(LinearOperator):
             return super().invert_regularized(rhs, weight, start, iterations, tolerance)
         residual = rhs if start is None else rhs - self.gram(start) - weight * start
         systems = self._lines(max(tolerance / 4, 8 * torch.finfo(rhs.dtype).eps))
-        solution = systems.solve(self._turned(residual), weight, squared_norm(rhs), iterations, tolerance)
-        correction = self._turned(solution)
+        goal = squared_goal(squared_norm(rhs), tolerance)
+        correction = self._turned(systems.solve(self._turned(residual), weight, goal, iterations))
         return correction if start is None else start + correction
 
     def _lines(self, dropped: float) -> LineSystems:

@@ -188,14 +188,12 @@ def conjugate_gradient(
     """Solve `normal(x) = rhs` for a Hermitian positive definite map, each batch entry by itself.
 
     Shapes: `rhs` and `start` (batch, ...). Stops after `iterations`, or when every residual norm is below
-    `tolerance * ||rhs||`; an entry whose own is below that with the rounding unit as tolerance is left as it is.
-    Hestenes and Stiefel 1952, doi:10.6028/jres.049.044.
+    `tolerance * ||rhs||`, at the latest at the rounding unit. Hestenes and Stiefel 1952, doi:10.6028/jres.049.044.
     """
     x = torch.zeros_like(rhs) if start is None else start
     residual = rhs - normal(x) if start is not None else rhs
-    size = _inner(rhs, rhs)
-    goal, rounding = squared_goal(size, tolerance), squared_goal(size)
-    direction, energy = residual, beyond(rounding, _inner(residual, residual))
+    direction, energy = residual, _inner(residual, residual)
+    goal = squared_goal(_inner(rhs, rhs), tolerance)
     for _ in range(iterations):
         if bool((energy <= goal).all()):
             break
@@ -203,28 +201,21 @@ def conjugate_gradient(
         step = _safe_ratio(energy, _inner(direction, mapped))
         x = x + step * direction
         residual = residual - step * mapped
-        energy, previous = beyond(rounding, _inner(residual, residual)), energy
+        energy, previous = _inner(residual, residual), energy
         direction = residual + _safe_ratio(energy, previous) * direction
     return x
 
 
-def squared_goal(size: Tensor, tolerance: float = 0.0) -> Tensor:
-    """The square of `tolerance * ||b||` for `size = ||b||^2`, never below that of rounding.
-
-    The residual that conjugate gradient updates goes on falling there, while the true one does not, until it
-    underflows and the ratios made of it are noise.
-    """
-    numbers = torch.finfo(size.dtype)
-    return (max(tolerance, numbers.eps) ** 2 * size).clamp_min(numbers.tiny)
-
-
-def beyond(rounding: Tensor, energy: Tensor) -> Tensor:
-    """`energy`, and 0 where it is mere rounding: such a system is solved, and no step is taken there any more."""
-    return torch.where(energy > rounding, energy, 0)
+def squared_goal(size: Tensor, tolerance: float) -> Tensor:
+    """`(tolerance * ||b||)^2` for `size = ||b||^2`, with a tolerance of one rounding unit at least."""
+    return max(tolerance, torch.finfo(size.dtype).eps) ** 2 * size
 
 
 def _safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """`numerator / denominator`, and 0 where an entry has already converged to a zero denominator."""
+    """`numerator / denominator`, and 0 where an entry has already converged to a zero denominator.
+
+    An entry that waits for others goes on to ever smaller numbers; the bound keeps the ratio of underflows small.
+    """
     return torch.where(denominator > 0, numerator / denominator.clamp_min(torch.finfo(denominator.dtype).tiny), 0)
 
 

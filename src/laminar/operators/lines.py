@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from laminar.operators.fourier import circulant, real_spectrum
-from laminar.operators.linear import beyond, squared_goal
 
 # Residuals are read from a GPU only so often, as every reading waits for it.
 _CHECK_EVERY = {"cpu": 1}
@@ -33,34 +32,30 @@ class LineSystems:
         self._spectrum = real_spectrum(lines[:, None, None], maps)
         self._maps = [virtual_coils(part.transpose(1, 2), dropped) for part in torch.split(maps, self._size, 2)]
 
-    def solve(self, rhs: Tensor, weight: Tensor, size: Tensor, iterations: int, tolerance: float) -> Tensor:
+    def solve(self, rhs: Tensor, weight: Tensor, goal: Tensor, iterations: int) -> Tensor:
         """`(G_l + w I)^(-1) rhs_l` of every line by conjugate gradient from zero.
 
-        Shapes: `rhs` (batch, line, n), `weight` (batch or 1, 1, 1). A block stops when the residual of its lines has
-        their share of `tolerance^2 size` in every image, with `size` (batch,) as the squared norm of the image.
+        Shapes: `rhs` (batch, line, n), `weight` (batch or 1, 1, 1). A block stops when its share of `goal` (batch,),
+        the squared norm allowed to the residual of the image, is reached in every image.
         """
-        size = size.view(-1, 1, 1) / rhs.shape[1]
-        blocks = zip(self._maps, torch.split(rhs, self._size, 1), strict=True)
-        return torch.cat([self._solve(maps, part, weight, size, iterations, tolerance) for maps, part in blocks], 1)
+        parts = torch.split(rhs, self._size, 1)
+        shares = [goal * part.shape[1] / rhs.shape[1] for part in parts]
+        blocks = zip(self._maps, parts, shares, strict=True)
+        return torch.cat([self._solve(maps, part, weight, share, iterations) for maps, part, share in blocks], 1)
 
-    def _solve(
-        self, maps: Tensor, rhs: Tensor, weight: Tensor, size: Tensor, iterations: int, tolerance: float
-    ) -> Tensor:
-        """`size` (batch, 1, 1): the squared norm of an average line."""
-        goal, rounding = squared_goal(size, tolerance), squared_goal(size)
+    def _solve(self, maps: Tensor, rhs: Tensor, weight: Tensor, goal: Tensor, iterations: int) -> Tensor:
         residual = torch.view_as_real(rhs.resolve_conj()).flatten(-2).clone()
-        direction, x = residual.clone(), torch.zeros_like(residual)
-        energy = beyond(rounding, _inner(residual, residual))
+        direction, x, energy = residual.clone(), torch.zeros_like(residual), _inner(residual, residual)
         conjugate, check = maps.conj().resolve_conj(), _CHECK_EVERY.get(rhs.device.type, _CHECK_ELSEWHERE)
         for k in range(iterations):
-            if k % check == 0 and bool((energy.mean(1, keepdim=True) <= goal).all()):
+            if k % check == 0 and bool((energy.sum((1, 2)) <= goal).all()):
                 break
             coils = circulant(maps * _complex(direction).unsqueeze(-2), self._spectrum, (-1,))
             mapped = torch.view_as_real(coils.mul_(conjugate).sum(-2)).flatten(-2).addcmul_(weight, direction)
             step = _ratio(energy, _inner(direction, mapped))
             x.addcmul_(step, direction)
             residual.addcmul_(step, mapped, value=-1)
-            energy, previous = beyond(rounding, _inner(residual, residual)), energy
+            energy, previous = _inner(residual, residual), energy
             direction.mul_(_ratio(energy, previous)).add_(residual)
         return _complex(x)
 
@@ -90,6 +85,6 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """`numerator / denominator`, and 0 for a line that is solved."""
-    ratio: Tensor = torch.where(denominator > 0, numerator / denominator, 0)
+    """`numerator / denominator`, and 0 for a line that is solved: what underflows has noise for a ratio."""
+    ratio: Tensor = torch.where(denominator > torch.finfo(denominator.dtype).tiny, numerator / denominator, 0)
     return ratio
