@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.record import RESULTS
 from laminar.flow import EULER, integrate, uniform_schedule
-from laminar.flow.oracles import Mixture
+from laminar.theory import Mixture
 
 PATH = RESULTS.parent / "docs" / "images" / "flow.png"
 INK, QUIET, FLOW, STEPS, MEAN = "#1f2328", "#6e7781", "#0969da", "#bc4c00", "#8250df"

@@ -32,13 +32,6 @@ def write_record(name: str, values: dict[str, Any]) -> Path:
     return path
 
 
-def write_errors(errors: dict[str, Any]) -> Path:
-    """Write `results/theory.json`, from `pytest --record-errors`."""
-    path = RESULTS / "theory.json"
-    write_json(path, {"command": "pytest --record-errors tests/flow tests/models tests/training"} | {"tests": errors})
-    return path
-
-
 def mean_interval(values: list[float], draws: int = 4000, seed: int = 0) -> tuple[float, float, float]:
     """Mean and the 95 % percentile-bootstrap interval of the mean."""
     sample = np.asarray(values)

@@ -32,7 +32,7 @@ COUNTS = {"train": 200, "validation": 40, "test": 20}
 WORLDS = ("simulated", "brain_t2")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slices:
     """Fully sampled, normalized slices: everything of a `Problem` but its mask, and the images (slice, y, x)."""
 
@@ -61,7 +61,7 @@ class Slices:
         return len(self.target)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Undersampled:
     """A training stream: random slices, each with a mask of its own and an R between 4 and 8.
 

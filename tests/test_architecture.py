@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import laminar
 
@@ -112,3 +118,40 @@ def test_the_scan_for_unsafe_code_knows_what_is_safe() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_no_module_can_run_foreign_code(path: Path) -> None:
     assert not unsafe(path.read_text(encoding="utf-8"))
+
+
+UNTIL_MERGED = {"Measurement", "Spread"}
+
+
+def with_tensors() -> list[type]:
+    """Every dataclass of the package with a field of tensors, arrays or of another one of these."""
+    modules = pkgutil.walk_packages(laminar.__path__, "laminar.")
+    loaded = [importlib.import_module(module.name) for module in modules if not module.name.endswith("__main__")]
+    classes = {
+        value
+        for module in loaded
+        for value in vars(module).values()
+        if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+    }
+    names, found = {"Tensor", "ndarray"}, set[type]()
+    while more := {one for one in classes - found if any(holds(field, names) for field in dataclasses.fields(one))}:
+        found |= more
+        names |= {one.__name__ for one in more}
+    found = {one for one in found if not inspect.isabstract(one) and one.__name__ not in UNTIL_MERGED}
+    return sorted(found, key=lambda one: (one.__module__, one.__name__))
+
+
+def holds(field: dataclasses.Field[object], names: set[str]) -> bool:
+    kept = re.sub(r"Callable\[.*\]", "", str(field.type))
+    return not names.isdisjoint(re.findall(r"\w+", kept))
+
+
+@pytest.mark.parametrize("holder", with_tensors(), ids=lambda holder: holder.__name__)
+def test_what_holds_tensors_is_compared_and_hashed_by_identity(holder: type) -> None:
+    one, other = object.__new__(holder), object.__new__(holder)
+    for field in dataclasses.fields(holder):
+        for instance in (one, other):
+            object.__setattr__(instance, field.name, torch.zeros(2))
+    assert one == one
+    assert one != other
+    assert len({one, other, one}) == 2

@@ -14,11 +14,11 @@ from laminar.data.masks import make_mask
 from laminar.data.preparation import Problem, prepare
 from laminar.data.simulation import simulate_slice
 from laminar.errors import CheckpointError, ConfigError
-from laminar.flow.oracles import Gaussian, OracleRegularizer, matrix_of
 from laminar.methods import SAMPLERS, names, of_network, open_method, posterior_mean
 from laminar.models import Prior, UnrolledNetwork, VarNet, save
 from laminar.operators import Encoding
 from laminar.reconstruction import reconstruct
+from laminar.theory import Gaussian, OracleRegularizer, matrix_of
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_command_line_knows_every_method() -> None:
-    assert names() == options.METHODS
+    assert names() == options.METHOD_NAMES
 
 
 @pytest.mark.parametrize("name", names())

@@ -18,10 +18,10 @@ from torch import Tensor
 from laminar.calibration import Ratios, calibrate, ratios_of
 from laminar.data.preparation import Problem
 from laminar.errors import CheckpointError, ConfigError
-from laminar.flow.oracles import Gaussian
 from laminar.operators import Encoding
 from laminar.reconstruction import SliceReconstruction
 from laminar.store import writing_reconstruction
+from laminar.theory import Gaussian
 from laminar.uncertainty import (
     Calibration,
     Spread,

@@ -12,7 +12,7 @@ from torch import Tensor
 from laminar.errors import DataFormatError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Acquisition:
     """Measured k-space on its Cartesian grid, with what is needed to turn it into an image.
 

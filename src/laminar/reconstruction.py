@@ -29,7 +29,7 @@ Scan = Acquisition | LazyScan
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reconstruction:
     """The image of a scan and how it came about.
 
@@ -52,7 +52,7 @@ class Reconstruction:
         return self.image.abs()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SliceReconstruction:
     """One slice: `states` complex64 (state, y, x), of which the last is the image; the rest as of a Reconstruction.
 

@@ -337,7 +337,7 @@ def test_models_that_cannot_be_opened_say_why(tmp_path: Path) -> None:
         (tmp_path / "other.safetensors", False, "--fastmri"),
         ("no_such_package:thing", False, "cannot be imported"),
         ("laminar.audit:nothing", False, "cannot be imported"),
-        ("laminar.audit.record:FORMAT", False, "callable of a Problem; got str"),
+        ("laminar.audit.record:AUDIT_FORMAT", False, "callable of a Problem; got str"),
         ("absent", False, "no model 'absent'"),
     ):
         with pytest.raises(LaminarError, match=said):

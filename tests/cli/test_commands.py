@@ -12,7 +12,7 @@ import torch
 from laminar.cli import simulate, train
 from laminar.cli.undersampling import MASKS
 from laminar.data.formats import write_fastmri
-from laminar.data.masks import KINDS, make_mask
+from laminar.data.masks import MASK_KINDS, make_mask
 from laminar.data.simulation import simulate_slice
 from laminar.data.simulation.phantoms import ANATOMIES
 from laminar.models import PRESETS
@@ -208,7 +208,7 @@ def test_the_phase_axis_is_undersampled(tmp_path: Path, tiny_model: Path, lamina
 
 def test_the_parser_offers_every_mask_and_anatomy() -> None:
     """It lists them itself, so that --help need not import what they are made with."""
-    assert tuple(KINDS) == MASKS
+    assert tuple(MASK_KINDS) == MASKS
     assert (*ANATOMIES, "mixed") == simulate.ANATOMIES
 
 

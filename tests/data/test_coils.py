@@ -12,7 +12,7 @@ from analytic_head import add_noise, head
 from torch import Tensor
 
 from laminar.acquisition import Acquisition
-from laminar.data.coils import calibrate, calibration_region, compress, espirit, whiten, whole_lines
+from laminar.data.coils import calibration_region, compress, espirit, estimate_sensitivities, whiten, whole_lines
 from laminar.data.espirit import patches
 from laminar.data.masks import make_mask
 from laminar.errors import ConfigError, DataFormatError
@@ -81,7 +81,7 @@ def test_maps_find_the_true_sensitivities(coils: int, matrix: tuple[int, int]) -
 
 
 def test_small_eigenvalues_leave_no_islands_of_sensitivity() -> None:
-    """g^24 underflows in single precision, and what was left passed for an eigenvalue of 1e9 in the corners of scans."""
+    """g^24 underflows in single precision; what was left passed for an eigenvalue of 1e9 in the corners of scans."""
     from laminar.data.espirit import _filtered
 
     vector = torch.randn(1, 4, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
@@ -135,7 +135,7 @@ def test_an_object_cut_off_by_the_field_of_view_leaves_no_holes(zoom: float, bef
     mask = torch.zeros(128, 100, dtype=torch.bool)
     mask[:, ::4] = mask[:, region[1]] = True
     images = coil_images(noisy)
-    maps = calibrate(Acquisition(noisy * mask, mask))
+    maps = estimate_sensitivities(Acquisition(noisy * mask, mask))
     missed = (images - maps * combine(images, maps)[:, None])[0]
     ends = torch.cat([torch.arange(8), torch.arange(120, 128)])
     assert missed[:, ends].norm() < 0.25 * before * images[0][:, ends].norm()
@@ -252,12 +252,12 @@ def test_calibrate_uses_the_calibration_lines_alone_and_keeps_given_maps() -> No
     mask = make_mask("equispaced", (48, 60), 4, 12, seed=0)
     scan = Acquisition(kspace * mask, mask)
     rows, columns = calibration_region(mask)
-    maps = calibrate(scan)
+    maps = estimate_sensitivities(scan)
     assert maps.shape == kspace.shape
     everything = espirit(kspace[..., rows, columns], (48, 60), lines=kspace[..., columns])
     assert torch.equal(maps, everything)
     given = torch.zeros_like(kspace)
-    assert calibrate(replace(scan, sensitivities=given)) is given
+    assert estimate_sensitivities(replace(scan, sensitivities=given)) is given
 
 
 def test_compression_keeps_all_energy_of_the_signal_space() -> None:
@@ -300,7 +300,7 @@ def test_measured_scan_is_explained_by_its_maps() -> None:
     raw = np.fromfile(path, dtype=np.complex64).reshape((230, 180, 8), order="F")
     kspace = torch.from_numpy(raw).permute(2, 0, 1)[None].contiguous()
     mask = make_mask("equispaced-fraction", (230, 180), 6, 14, seed=0)
-    maps = calibrate(Acquisition(kspace * mask, mask))
+    maps = estimate_sensitivities(Acquisition(kspace * mask, mask))
     images = coil_images(kspace)
     explained = combine(images, maps)[0].abs()
     rss = images[0].abs().square().sum(0).sqrt()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from laminar.data.masks import KINDS, make_mask
+from laminar.data.masks import MASK_KINDS, make_mask
 from laminar.errors import ConfigError
 
 _FASTMRI = {
@@ -64,7 +64,7 @@ def test_poisson_samples_keep_their_distance() -> None:
     assert not (edge[1:] & edge[:-1]).any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MASK_KINDS)
 def test_full_sampling_and_center_alone(kind: str) -> None:
     assert make_mask(kind, (12, 20), 1, 4, seed=0).all()
     if kind not in ("equispaced", "magic"):
@@ -95,11 +95,11 @@ def test_impossible_demands_are_refused(kind: str, acceleration: float, lines: f
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0", (), (3, -1)])
 def test_seeds_out_of_range_are_refused(seed: object) -> None:
-    for kind in KINDS:
+    for kind in MASK_KINDS:
         with pytest.raises(ConfigError, match="seed of a mask"):
             make_mask(kind, (64, 64), 2, 8, seed=seed)  # type: ignore[arg-type]
 
 
 def test_the_largest_seed_is_allowed() -> None:
-    for kind in KINDS:
+    for kind in MASK_KINDS:
         assert make_mask(kind, (64, 64), 2, 8, seed=2**32 - 1).any()

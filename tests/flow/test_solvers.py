@@ -14,7 +14,7 @@ from torch import Tensor
 
 from laminar.errors import ConfigError, MissingExtraError
 from laminar.flow.path import power_schedule, uniform_schedule
-from laminar.flow.reference import METHODS, integrate_reference
+from laminar.flow.reference import REFERENCE_METHODS, integrate_reference
 from laminar.flow.solvers import SolverError, Velocity, integrate, integrate_adaptive, step
 from laminar.flow.tableaux import (
     BOGACKI_SHAMPINE,
@@ -347,7 +347,7 @@ def test_rooted_trees_are_all_there() -> None:
     assert [len(_rooted_trees(size)) for size in range(1, 9)] == [1, 1, 2, 4, 9, 20, 48, 115]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", REFERENCE_METHODS)
 def test_reference_reaches_the_mixture(method: str) -> None:
     velocity = Counted(Mixture.velocity)
     tight = 1e-11 if method != "bosh3" else 1e-8

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from laminar.errors import ConfigError
 from laminar.flow import TABLEAUX, power_schedule
-from laminar.flow.oracles import Gaussian, OracleRegularizer, matrix_of
 from laminar.models import UnrolledNetwork
 from laminar.operators import Encoding, conjugate_gradient
+from laminar.theory import Gaussian, OracleRegularizer, matrix_of
 
 EXACT = {"cg_iterations": 300, "cg_tolerance": 1e-15}
 SHAPE = (2, 6, 8)

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from laminar.errors import ConfigError
-from laminar.flow.oracles import matrix_of
 from laminar.models import PRESETS, UnrolledNetwork, preset
 from laminar.models.config import RegularizerConfig, UnrolledConfig, VarNetConfig
 from laminar.models.presets import ModelConfig
 from laminar.models.varnet import VarNet
 from laminar.operators import Encoding, fft2c, ifft2c
+from laminar.theory import matrix_of
 from laminar.training.objectives import ObjectiveConfig, objective
 
 SHAPE = (12, 16)

@@ -8,18 +8,11 @@ from torch import Tensor
 
 from laminar.errors import ConfigError
 from laminar.flow import integrate
-from laminar.flow.gaussian_paths import (
-    GaussianPath,
-    Rectified,
-    VarianceExploding,
-    VariancePreserving,
-    by_noise_level,
-    on_path,
-    probability_flow,
-)
-from laminar.flow.oracles import Gaussian
+from laminar.flow.gaussian_paths import GaussianPath, VarianceExploding, VariancePreserving
 from laminar.models import Prior, PriorConfig
 from laminar.samplers import RECTIFIED, VP, Schedule, ddim, edm
+from laminar.theory import Gaussian
+from laminar.theory.conversions import Rectified, by_noise_level, on_path, probability_flow
 
 SMALL = PriorConfig(sigma_data=0.3, channels=[4, 6], embedding=8)
 PATHS = [Rectified(), VariancePreserving(), VarianceExploding()]

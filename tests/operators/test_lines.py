@@ -134,6 +134,34 @@ def test_a_stricter_solve_after_a_loose_one_is_strict() -> None:
     torch.testing.assert_close(operator.gram(found) + 0.1 * found, rhs, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
+def test_a_solution_does_not_depend_on_the_solves_before(tolerance: float) -> None:
+    mask, rhs = (torch.arange(24) % 3 == 0).expand(1, 20, 24), draw(1, 20, 24)
+    fresh, used = (Encoding(mask, smooth_maps(1, 12, 20, 24)) for _ in range(2))
+    for other in (1e-12, 1e-1):
+        used.solve_regularized(rhs, 0.1, iterations=100, tolerance=other)
+    found, expected = (
+        operator.solve_regularized(rhs, 0.1, iterations=100, tolerance=tolerance) for operator in (used, fresh)
+    )
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["columns", "points"])
+@pytest.mark.parametrize("tolerance", [0.0, 1e-5])
+def test_any_number_of_iterations_stays_at_the_solution(kind: str, tolerance: float) -> None:
+    """In single precision; the first image is solved long before the second."""
+    mask = encoding(kind, 20, 24).mask
+    exact = Encoding(mask, smooth_maps(2, 12, 20, 24))
+    operator = Encoding(mask, exact.sensitivities.to(torch.complex64))
+    rhs, weight = exact.gram(draw(2, 20, 24)), torch.tensor([0.5, 0.003], dtype=torch.float64)
+    expected = exact.solve_regularized(rhs, weight, iterations=1000, tolerance=1e-12)
+    single = rhs.to(torch.complex64)
+    for iterations in (200, 300, 1000, 3000):
+        found = operator.solve_regularized(single, weight, iterations=iterations, tolerance=tolerance)
+        error = (found - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+        assert torch.all(error < 2e-3)
+
+
 def test_a_wrong_number_of_weights_is_refused() -> None:
     with pytest.raises(ConfigError, match="one an image, 2; got 3"):
         encoding("columns", 3, 4).solve_regularized(draw(2, 3, 4), torch.ones(3), iterations=1)

@@ -7,7 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from laminar.operators import Encoding, LinearOperator, conjugate_gradient, fft2c, ifft2c, solve, spectral_norm, wrap
+from laminar.errors import ConfigError
+from laminar.operators import (
+    Encoding,
+    Identity,
+    LinearOperator,
+    conjugate_gradient,
+    fft2c,
+    ifft2c,
+    solve,
+    spectral_norm,
+    wrap,
+)
 
 TOLERANCE = 1e-12
 
@@ -48,13 +59,16 @@ OPERATORS: dict[str, Callable[[], LinearOperator]] = {
     "adjoint": lambda: encoding("points", 7, 6).H,
     "product": lambda: encoding("columns", 7, 6) @ encoding("points", 7, 6).H,
     "wrapped": lambda: tuple_operator(encoding("rows", 5, 6)),
+    "identity": lambda: Identity() @ Identity(),
+    "scaled": lambda: (2 - 1j) * encoding("rows", 5, 6) @ (0.5j * Identity()),
+    "scaled product": lambda: 2 * (3j * encoding("columns", 7, 6)) @ encoding("points", 7, 6).H,
 }
 
 
 def domain(name: str, operator: LinearOperator) -> Tensor:
-    if name in ("adjoint", "product"):
+    if name in ("adjoint", "product", "scaled product"):
         return draw(2, 3, 7, 6)
-    if name == "wrapped":
+    if name in ("wrapped", "identity", "scaled"):
         return draw(2, 5, 6)
     assert isinstance(operator, Encoding)
     return draw(2, *operator.mask.shape[-2:])
@@ -124,6 +138,41 @@ def test_conjugate_gradient_of_zero_is_zero_and_a_solution_is_kept() -> None:
     x = draw(2, 4, 5)
     kept = conjugate_gradient(lambda z: operator.gram(z) + z, operator.gram(x) + x, x, iterations=5)
     torch.testing.assert_close(kept, x)
+
+
+def test_composition_keeps_what_an_operator_knows() -> None:
+    """Identities vanish, factors leave the solve to the operator, and a product has the Gram matrix of its left."""
+    operator, rhs = encoding("columns", 7, 6), draw(2, 7, 6)
+    assert operator @ Identity() is operator
+    assert Identity() @ operator is operator
+    scaled = 2j * (operator @ (0.5 * Identity()))
+    found = scaled.solve_regularized(rhs, 0.3, iterations=100, tolerance=1e-12)
+    torch.testing.assert_close(scaled.gram(found) + 0.3 * found, rhs, rtol=0, atol=1e-10)
+    assert operator._systems, "solved line by line"
+    white = Identity().solve_regularized(rhs, 0.25, iterations=1)
+    torch.testing.assert_close(white, rhs / 1.25)
+
+    class Known(Encoding):
+        def forward(self, x: Tensor) -> Tensor:
+            raise AssertionError("its Gram matrix needs no forward")
+
+    known = Known(operator.mask, operator.sensitivities)
+    right = encoding("points", 7, 6).H
+    coils = draw(2, 3, 7, 6)
+    torch.testing.assert_close((known @ right).gram(coils), (operator @ right).H((operator @ right)(coils)))
+    with pytest.raises(ConfigError, match="not 0; got 0"):
+        0 * operator
+
+
+def test_encodings_are_stacked_and_moved() -> None:
+    parts = [encoding("all", 7, 6), encoding("columns", 7, 6)]
+    images = draw(4, 7, 6)
+    whole = Encoding.stack(parts)
+    expected = torch.cat([part(image) for part, image in zip(parts, images.split(2), strict=True)])
+    torch.testing.assert_close(whole(images), expected)
+    torch.testing.assert_close(whole.to("cpu")(images), expected)
+    with pytest.raises(ConfigError, match="the same coils and image size"):
+        Encoding.stack([encoding("all", 7, 6), encoding("all", 6, 7)])
 
 
 def test_implicit_gradient_is_exact_in_everything() -> None:

@@ -1,6 +1,6 @@
 """Samplers in Gaussian worlds, where the posterior, and with it every bias, is known.
 
-Where a sampler is affine its law is computed exactly (`benchmarks.samplers.pushed`), not estimated.
+Where a sampler is affine its law is computed exactly (`laminar.theory.laws.pushed`), not estimated.
 """
 
 from __future__ import annotations
@@ -13,20 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.samplers import Law, Scan, Score, compare, exact_law, exact_law_of_a_run, make_scan, moments, pushed
 from laminar.errors import ConfigError
 from laminar.flow import TABLEAUX, Trajectory, integrate
-from laminar.flow.gaussian_paths import (
-    GaussianPath,
-    Rectified,
-    VarianceExploding,
-    VariancePreserving,
-    by_noise_level,
-    on_path,
-    probability_flow,
-)
-from laminar.flow.likelihood import GaussianSourceLikelihood
-from laminar.flow.oracles import Gaussian
+from laminar.flow.gaussian_paths import GaussianPath, VarianceExploding, VariancePreserving
 from laminar.operators import Encoding
 from laminar.samplers import (
     RECTIFIED,
@@ -44,6 +33,11 @@ from laminar.samplers import (
     score_mri,
     uniform,
 )
+from laminar.theory import Gaussian
+from laminar.theory.conversions import Rectified, by_noise_level, on_path, probability_flow
+from laminar.theory.laws import Law, Score, compare, exact_law, exact_law_of_a_run, moments, pushed
+from laminar.theory.likelihood import GaussianSourceLikelihood
+from laminar.theory.scan import Scan, make_scan
 
 SIZE = 4
 IDENTITY = torch.eye(SIZE**2, dtype=torch.complex128)

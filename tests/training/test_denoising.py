@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.gaussian_world import GaussianWorld
-from benchmarks.prior import MODEL, deviation, drawn, fit, heun_samples
 from laminar.errors import ConfigError
 from laminar.models import Prior, PriorConfig, UnrolledConfig, VarNetConfig
+from laminar.theory.laws import deviation
+from laminar.theory.learned import PRIOR, drawn, fit_prior, heun_samples
+from laminar.theory.world import GaussianWorld
 from laminar.training.average import Average
 from laminar.training.config import DataConfig, ReferenceConfig, TrainConfig
 from laminar.training.denoising import DenoisingConfig, DenoisingLearner, weighted_error
@@ -72,10 +73,10 @@ def test_averaged_weights_follow_the_sum() -> None:
 def test_a_trained_prior_knows_the_covariance_of_its_images(tmp_path: Path) -> None:
     """In a Gaussian world: far nearer to the truth than before, and near to what exact samples show."""
     world = GaussianWorld(size=4, batch_size=32)
-    trained = fit(world, 150, tmp_path)
+    trained = fit_prior(world, 150, tmp_path)
     after, before = (
         deviation(drawn(heun_samples, prior.eval(), 15, 1024, world.size), world.prior)
-        for prior in (trained, Prior(MODEL))
+        for prior in (trained, Prior(PRIOR))
     )
     floor = deviation(world.prior.sample(1024, torch.Generator().manual_seed(0)), world.prior)
     assert before.covariance > 0.7

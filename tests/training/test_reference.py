@@ -11,9 +11,9 @@ from laminar.data.cases import Case
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory, Velocity, uniform_schedule
-from laminar.flow.oracles import Gaussian, matrix_of
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, save
 from laminar.operators import Encoding
+from laminar.theory import Gaussian, matrix_of
 from laminar.training.config import DataConfig, ReferenceConfig, TrainConfig
 from laminar.training.data import Repeated, with_reference
 from laminar.training.objectives import ObjectiveConfig, alignment

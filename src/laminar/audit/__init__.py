@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Audit:
     """`record`: the plain values of `audit.json`; `slices`: the measurements behind it, with images for pictures."""
 

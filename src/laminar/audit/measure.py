@@ -31,7 +31,7 @@ NEAREST_TO_SOURCE = 0.01
 """An implied endpoint divides by 1 - t: closer to t = 1 than this it is not formed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measured:
     """The measurements of one slice.
 
@@ -103,7 +103,7 @@ def _check_lengths(name: str, trajectory: Trajectory, stated: Coefficients | Non
             raise ConfigError(f"{name}: {what} are those of {length} cascades; its trajectory has {count}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _View:
     """A trajectory beside the image that it should reach."""
 

@@ -15,7 +15,7 @@ from laminar.audit.measure import NOISE_CONDITIONS, PERTURBATION, Measured
 from laminar.audit.recovered import recovered
 from laminar.audit.subject import Subject
 
-FORMAT, VERSION = "laminar-audit", 1
+AUDIT_FORMAT, AUDIT_VERSION = "laminar-audit", 1
 TOLERANCE_DB = 0.01
 """How far a curve of PSNR may fall and still count as monotone: below it, rounding speaks."""
 DRAWS, BOOTSTRAP_SEED = 2000, 0
@@ -31,8 +31,8 @@ def make_record(
     stacks = {name: np.stack([s.curves[name].numpy() for s in slices]) for name in slices[0].curves}
     coefficients = recovered([s.coefficients for s in slices if s.coefficients is not None])
     record = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": AUDIT_FORMAT,
+        "version": AUDIT_VERSION,
         "laminar": version("laminar"),
         "subject": _subject(subject, slices[0]),
         "data": data,

@@ -15,7 +15,7 @@ from torch import Tensor
 from laminar.acquisition import Acquisition
 from laminar.data.cases import Case, FullScans, case_of
 from laminar.data.formats import find_scans, scan_name
-from laminar.data.masks import KINDS, make_mask
+from laminar.data.masks import MASK_KINDS, make_mask
 from laminar.data.simulation import simulate_slice
 from laminar.errors import ConfigError
 from laminar.operators import Encoding
@@ -56,8 +56,8 @@ class ScenarioConfig:
             raise ConfigError(f"the seed must be from 0 to 2^31 - 1; got {self.seed}")
         if not 0 < self.noise_std < float("inf"):
             raise ConfigError(f"the noise level must be positive; got {self.noise_std}")
-        if self.mask.replace("_", "-") not in KINDS:
-            raise ConfigError(f"unknown mask {self.mask!r}: choose one of {', '.join(KINDS)}")
+        if self.mask.replace("_", "-") not in MASK_KINDS:
+            raise ConfigError(f"unknown mask {self.mask!r}: choose one of {', '.join(MASK_KINDS)}")
 
 
 def make_cases(

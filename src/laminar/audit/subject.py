@@ -36,7 +36,7 @@ from laminar.models import UnrolledNetwork, VarNet
 KEYWORDS = ("edit", "n_cascades")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coefficients:
     """The numbers of the cascades in the order of execution: `steps`, `data` and perhaps `prior_std`, each (N,)."""
 

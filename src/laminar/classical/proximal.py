@@ -22,7 +22,7 @@ Prox = Callable[[Tensor, Tensor], Tensor]
 """`prox(z, step) = argmin_x step * h(x) + 1/2 ||x - z||^2`; `step` broadcasts to `z`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     """The last iterate, those after 1, 2, 4, ... iterations (the last one where it stopped before), and how many."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.cli.methods import METHODS, add_settings, chosen_method
+from laminar.cli.methods import METHOD_NAMES, add_settings, chosen_method
 from laminar.cli.scenario import add_scenario, check_scenario, scenario_of
 from laminar.errors import ConfigError
 
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 def _subject(args: argparse.Namespace) -> Subject:
     from laminar.audit import open_subject, subject_of
 
-    if args.model in METHODS[1:] and not (Path(args.model) / "model.json").exists() and not args.fastmri:
+    if args.model in METHOD_NAMES[1:] and not (Path(args.model) / "model.json").exists() and not args.fastmri:
         return subject_of(chosen_method(args, args.model))
     if args.prior is not None or args.nfe is not None or args.set:
         raise ConfigError(

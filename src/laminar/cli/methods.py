@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 CLASSICAL = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "grappa")
 SAMPLERS = ("score-mri", "dds", "dps", "pigdm", "mc-ddpm", "ot-ode", "pnp-flow", "flower")
-METHODS = ("network", *CLASSICAL, *SAMPLERS)
+METHOD_NAMES = ("network", *CLASSICAL, *SAMPLERS)
 
 
 def add_method_options(parser: argparse._ActionsContainer) -> None:

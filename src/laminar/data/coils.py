@@ -9,12 +9,12 @@ from laminar.acquisition import Acquisition
 from laminar.data.espirit import espirit
 from laminar.errors import ConfigError, DataFormatError
 
-__all__ = ["calibrate", "calibration_region", "compress", "espirit", "whiten", "whole_lines"]
+__all__ = ["calibration_region", "compress", "espirit", "estimate_sensitivities", "whiten", "whole_lines"]
 
 _FEWEST_LINES = 4
 
 
-def calibrate(
+def estimate_sensitivities(
     acquisition: Acquisition,
     *,
     limit: int = 24,

@@ -52,8 +52,8 @@ def make_mask(
     in magic-fraction, which changes n there. Sources: arXiv:1811.08839; arXiv:1912.01101 for magic.
     """
     kind = kind.replace("_", "-")
-    if kind not in KINDS:
-        raise ConfigError(f"unknown mask '{kind}': choose one of {', '.join(KINDS)}")
+    if kind not in MASK_KINDS:
+        raise ConfigError(f"unknown mask '{kind}': choose one of {', '.join(MASK_KINDS)}")
     if min(matrix) < 1 or axis not in (-1, -2):
         raise ConfigError(f"a mask needs a matrix >= 1 and axis -1 or -2; got {tuple(matrix)} and axis {axis}")
     _check_seed(seed)
@@ -155,4 +155,4 @@ _LINES: dict[str, Callable[[int, float, int, np.random.RandomState], Lines]] = {
     "magic-fraction": _magic_fraction,
 }
 _NOMINAL = ("equispaced", "magic")
-KINDS = (*_LINES, "poisson")
+MASK_KINDS = (*_LINES, "poisson")

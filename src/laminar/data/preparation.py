@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from laminar.acquisition import Acquisition
-from laminar.data.coils import calibrate, calibration_region
+from laminar.data.coils import calibration_region, estimate_sensitivities
 from laminar.data.cropping import crop_readout
 from laminar.data.noise import estimate_noise_std
 from laminar.errors import ConfigError, DataFormatError
@@ -73,7 +73,7 @@ def prepare(acquisition: Acquisition) -> Problem:
     """
     kspace, mask = acquisition.kspace, acquisition.mask
     given = acquisition.sensitivities
-    sensitivities = calibrate(acquisition) if given is None else _unit_power(given)
+    sensitivities = estimate_sensitivities(acquisition) if given is None else _unit_power(given)
     scale = _scale(acquisition)
     noise = acquisition.noise_std
     if noise is None:

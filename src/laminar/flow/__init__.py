@@ -1,4 +1,4 @@
-"""The conditional flow: paths, schedules, closed-form cascades, solvers, likelihoods; analytic priors in `oracles`."""
+"""The conditional flow: paths, schedules, closed-form cascades, solvers."""
 
 from laminar.flow.cascade import (
     DATA_STEPS,

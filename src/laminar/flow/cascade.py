@@ -166,7 +166,7 @@ def implied_times(steps: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(steps[:1]), torch.cumprod(1 - steps, 0)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Discretization:
     """What the coefficients of a network say about the flow that it discretizes, in order of execution.
 

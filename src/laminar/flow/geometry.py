@@ -13,21 +13,13 @@ import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError
-from laminar.flow.path import interpolate, per_entry, relative_steps
+from laminar.flow.path import interpolate, per_entry
 
 
 def implied_time(state: Tensor, image: Tensor, source: Tensor) -> Tensor:
     """The time of the nearest point of the line: `Re <x - x0, x1 - x0> / ||x1 - x0||^2`; nan if `x1 = x0`."""
     line = source - image
     return _inner(state - image, line) / _inner(line, line)
-
-
-def implied_steps(times: Tensor) -> Tensor:
-    """Relative steps `h_k = 1 - t_k / t_{k+1}` of implied times (N + 1, ...) in the order of execution: (N, ...).
-
-    Outside (0, 1] the step is none of a discretization; nan where it starts from time 0, which has no step left.
-    """
-    return torch.where(times[:-1] == 0, torch.nan, relative_steps(times))
 
 
 def line_deviation(state: Tensor, image: Tensor, source: Tensor) -> Tensor:

@@ -8,27 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeVar, overload
+from typing import overload
 
 import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError
 
-Time = TypeVar("Time", float, Tensor)
-
 
 def interpolate(image: Tensor, source: Tensor, time: float | Tensor) -> Tensor:
     """`x_t = (1 - t) x0 + t x1`, the interpolant of FLAT (arXiv 2512.03020) and InDI (arXiv 2303.11435)."""
     return (1 - time) * image + time * source
-
-
-def reversed_time(time: Time) -> Time:
-    """`1 - t`: the one place that converts for code that counts from the noise at 0 to the image at 1.
-
-    Its own inverse. A velocity changes sign with it: `dx/d(1 - t) = -v`.
-    """
-    return 1 - time
 
 
 def per_entry(value: float | Tensor, like: Tensor) -> Tensor:

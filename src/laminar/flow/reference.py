@@ -10,7 +10,7 @@ from torch import Tensor
 from laminar.errors import ConfigError, MissingExtraError
 from laminar.flow.solvers import SolverError, Velocity, check_state, check_times, check_tolerances
 
-METHODS = ("bosh3", "dopri5", "dopri8")
+REFERENCE_METHODS = ("bosh3", "dopri5", "dopri8")
 MAX_STEPS = 100_000
 FIRST_STEP = 1e-3  # of the first interval; torchdiffeq's own guess may look beyond the last time
 
@@ -35,8 +35,8 @@ def integrate_reference(
     grid = check_times(times)
     check_state(x1)
     check_tolerances(rtol, atol)
-    if method not in METHODS:
-        raise ConfigError(f"a reference method is one of {', '.join(METHODS)}; got {method!r}")
+    if method not in REFERENCE_METHODS:
+        raise ConfigError(f"a reference method is one of {', '.join(REFERENCE_METHODS)}; got {method!r}")
     try:
         from torchdiffeq import odeint
     except ImportError as error:

@@ -24,7 +24,7 @@ from laminar.models.prior import Prior, PriorConfig
 from laminar.models.unrolled import UnrolledNetwork
 from laminar.models.varnet import VarNet
 
-VERSION = 1
+MODEL_VERSION = 1
 WEIGHTS, SETTINGS = "model.safetensors", "model.json"
 
 Network = UnrolledNetwork | VarNet
@@ -38,7 +38,7 @@ class Kind(NamedTuple):
     model: Callable[..., Model]
 
 
-KINDS = {
+MODEL_KINDS = {
     "laminar-unrolled-network": Kind(UnrolledConfig, UnrolledNetwork),
     "laminar-varnet": Kind(VarNetConfig, VarNet),
     "laminar-prior": Kind(PriorConfig, Prior),
@@ -51,7 +51,7 @@ def build(config: ModelConfig, regularizer: nn.Module | None = None) -> Model:
         return UnrolledNetwork(regularizer, config)
     if regularizer is not None:
         raise ConfigError(f"a regularizer is part of an unrolled network; got one with a {type(config).__name__}")
-    return KINDS[_format(config)].model(config=config)
+    return MODEL_KINDS[_format(config)].model(config=config)
 
 
 def started(config: ModelConfig, start: str | Path | None) -> Model:
@@ -69,7 +69,7 @@ def started(config: ModelConfig, start: str | Path | None) -> Model:
 
 
 def _format(config: ModelConfig) -> str:
-    return next(name for name, kind in KINDS.items() if isinstance(config, kind.config))
+    return next(name for name, kind in MODEL_KINDS.items() if isinstance(config, kind.config))
 
 
 def save(model: Model, folder: str | Path, card: Mapping[str, Any] | None = None) -> None:
@@ -78,7 +78,7 @@ def save(model: Model, folder: str | Path, card: Mapping[str, Any] | None = None
     config = asdict(model.config)
     settings = {
         "format": _format(model.config),
-        "version": VERSION,
+        "version": MODEL_VERSION,
         "config": config,
         "sha256": _checksum(config, weights),
         "card": dict(card or {}),
@@ -130,7 +130,7 @@ def load_any(model: str | Path, regularizer: nn.Module | None = None) -> Model:
 
 def configuration(settings: Mapping[str, Any]) -> ModelConfig:
     """The configuration in what `read_settings` returns. Raises ConfigError if it is not valid."""
-    return KINDS[settings["format"]].config.from_dict(settings["config"])
+    return MODEL_KINDS[settings["format"]].config.from_dict(settings["config"])
 
 
 def find(model: str | Path) -> Path:
@@ -157,10 +157,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read as a model: {error}") from error
-    if not isinstance(settings, dict) or settings.get("format") not in KINDS:
-        raise CheckpointError(f"{path}: expected a file of format {' or '.join(KINDS)}")
-    if settings.get("version") != VERSION:
-        raise CheckpointError(f"{path}: expected version {VERSION}; got {settings.get('version')!r}")
+    if not isinstance(settings, dict) or settings.get("format") not in MODEL_KINDS:
+        raise CheckpointError(f"{path}: expected a file of format {' or '.join(MODEL_KINDS)}")
+    if settings.get("version") != MODEL_VERSION:
+        raise CheckpointError(f"{path}: expected version {MODEL_VERSION}; got {settings.get('version')!r}")
     return settings
 
 

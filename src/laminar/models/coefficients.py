@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from laminar.flow import DataStep, cascade_steps, data_coefficients, softmax_schedule, uniform_schedule
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CoefficientValues:
     """Numbers of one forward pass, in order of execution.
 

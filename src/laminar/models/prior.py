@@ -54,7 +54,7 @@ class Prior(nn.Module):
 
     It is the `denoise(z, sigma)` of every sampler in `laminar.samplers`. The variance preserving, variance exploding
     and rectified paths are views of it: `on_path(path, prior)` is `E[x0 | x_t]`, and
-    `probability_flow(path, on_path(path, prior))` the velocity of its flow (`laminar.flow.gaussian_paths`).
+    `probability_flow(path, on_path(path, prior))` the velocity of its flow (`laminar.theory.conversions`).
     """
 
     def __init__(self, config: PriorConfig | None = None, **settings: Any) -> None:

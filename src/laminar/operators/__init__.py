@@ -2,10 +2,19 @@
 
 from laminar.operators.encoding import Encoding
 from laminar.operators.fourier import fft2c, ifft2c
-from laminar.operators.linear import LinearOperator, conjugate_gradient, solve, spectral_norm, squared_norm, wrap
+from laminar.operators.linear import (
+    Identity,
+    LinearOperator,
+    conjugate_gradient,
+    solve,
+    spectral_norm,
+    squared_norm,
+    wrap,
+)
 
 __all__ = [
     "Encoding",
+    "Identity",
     "LinearOperator",
     "conjugate_gradient",
     "fft2c",

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from laminar.errors import ConfigError
 from laminar.operators.fourier import IMAGE_AXES, circulant, fft2c, ifft2c, real_spectrum
-from laminar.operators.linear import LinearOperator, squared_norm
+from laminar.operators.linear import LinearOperator, squared_goal, squared_norm
 from laminar.operators.lines import LineSystems
 
 # Bytes of coil images in work at a time: what stays in a core's cache, or fills a GPU.
@@ -40,7 +41,7 @@ class Encoding(LinearOperator):
         self._conjugate = sensitivities.conj().resolve_conj()
         self._axes = tuple(axis for axis in IMAGE_AXES if not _constant_along(mask, axis))
         self._spectrum = real_spectrum(self._sampled().unsqueeze(1), sensitivities)
-        self._systems: LineSystems | None = None
+        self._systems: dict[float, LineSystems] = {}
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         return Encoding, (self.mask, self.sensitivities, self.workspace)
@@ -50,12 +51,16 @@ class Encoding(LinearOperator):
         return self.mask.unsqueeze(1)
 
     def to(self, device: torch.device | str) -> Encoding:
+        """The same operator on another device, with the workspace of that device."""
         return Encoding(self.mask.to(device), self.sensitivities.to(device))
 
     @staticmethod
     def stack(operators: Sequence[LinearOperator]) -> Encoding:
-        """One encoding of several batches of the same matrix and number of coils."""
-        parts = [part for part in operators if isinstance(part, Encoding)]
+        """One operator for the images of all, one after the other. ConfigError unless coils and size are the same."""
+        parts = [operator for operator in operators if isinstance(operator, Encoding)]
+        shapes = [tuple(part.sensitivities.shape) for part in parts]
+        if len(parts) != len(operators) or len({shape[1:] for shape in shapes}) != 1:
+            raise ConfigError(f"only encodings of the same coils and image size can be stacked; got {shapes}")
         masks = [part.mask.expand(len(part.sensitivities), -1, -1) for part in parts]
         return Encoding(torch.cat(masks), torch.cat([part.sensitivities for part in parts]))
 
@@ -104,17 +109,17 @@ class Encoding(LinearOperator):
         if len(self._axes) != 1:
             return super().invert_regularized(rhs, weight, start, iterations, tolerance)
         residual = rhs if start is None else rhs - self.gram(start) - weight * start
-        goal = tolerance**2 * squared_norm(rhs)
         systems = self._lines(max(tolerance / 4, 8 * torch.finfo(rhs.dtype).eps))
+        goal = squared_goal(squared_norm(rhs), tolerance)
         correction = self._turned(systems.solve(self._turned(residual), weight, goal, iterations))
         return correction if start is None else start + correction
 
     def _lines(self, dropped: float) -> LineSystems:
-        """The systems of the lines, made once and then kept for every solve that is not stricter."""
-        if self._systems is None or self._systems.dropped > dropped:
+        """The systems of the lines, made once for a tolerance and kept: a solution depends on no other solve."""
+        if dropped not in self._systems:
             maps, sampled = self._turned(self.sensitivities.detach()), self._turned(self._sampled())
-            self._systems = LineSystems(maps, sampled[:, 0], dropped, self.workspace)
-        return self._systems
+            self._systems[dropped] = LineSystems(maps, sampled[:, 0], dropped, self.workspace)
+        return self._systems[dropped]
 
     def _turned(self, images: Tensor) -> Tensor:
         """The lines along the last axis, or back."""

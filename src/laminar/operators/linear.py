@@ -86,20 +86,81 @@ class LinearOperator(ABC):
         return Wrapped(self.adjoint, self.forward)
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
-        return Wrapped(lambda x: self.forward(other.forward(x)), lambda y: other.adjoint(self.adjoint(y)))
+        """`A B`, with the `gram` of A in its own; identities and factors cost neither `gram` nor solve their speed."""
+        if isinstance(other, Scaled):
+            return other.factor * (self @ other.operator)
+        if isinstance(other, Identity):
+            return self
+        return Wrapped(
+            lambda x: self.forward(other.forward(x)),
+            lambda y: other.adjoint(self.adjoint(y)),
+            lambda x: other.adjoint(self.gram(other.forward(x))),
+        )
+
+    def __rmul__(self, factor: complex) -> LinearOperator:
+        """`c A` for a number c that is not 0."""
+        return Scaled(self, factor)
 
 
 class Wrapped(LinearOperator):
-    """An operator made of two callables."""
+    """An operator made of callables."""
 
-    def __init__(self, forward: LinearMap, adjoint: LinearMap) -> None:
-        self._forward, self._adjoint = forward, adjoint
+    def __init__(self, forward: LinearMap, adjoint: LinearMap, gram: LinearMap | None = None) -> None:
+        self._forward, self._adjoint, self._gram = forward, adjoint, gram
 
     def forward(self, x: Tensor) -> Tensor:
         return self._forward(x)
 
     def adjoint(self, y: Tensor) -> Tensor:
         return self._adjoint(y)
+
+    def gram(self, x: Tensor) -> Tensor:
+        return self._gram(x) if self._gram else super().gram(x)
+
+
+class Identity(LinearOperator):
+    """`x`, of any shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y
+
+    def invert_regularized(
+        self, rhs: Tensor, weight: Tensor, start: Tensor | None, iterations: int, tolerance: float
+    ) -> Tensor:
+        return rhs / (1 + weight)
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
+        return other
+
+
+class Scaled(LinearOperator):
+    """`c A`, made as `c * A`: `(|c|^2 G + w)^(-1) b` is `(G + w / |c|^2)^(-1) b / |c|^2`. ConfigError for c = 0."""
+
+    def __init__(self, operator: LinearOperator, factor: complex) -> None:
+        if not 0 < abs(factor) < float("inf"):
+            raise ConfigError(f"an operator is scaled by a finite number that is not 0; got {factor}")
+        self.operator, self.factor, self._power = operator, factor, abs(factor) ** 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * self.operator.forward(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.factor.conjugate() * self.operator.adjoint(y)
+
+    def gram(self, x: Tensor) -> Tensor:
+        return self._power * self.operator.gram(x)
+
+    def invert_regularized(
+        self, rhs: Tensor, weight: Tensor, start: Tensor | None, iterations: int, tolerance: float
+    ) -> Tensor:
+        rhs, weight = rhs / self._power, weight / self._power
+        return self.operator.invert_regularized(rhs, weight, start, iterations, tolerance)
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
+        return self.factor * (self.operator @ other)
 
 
 class _HasAdjoint(Protocol):
@@ -141,12 +202,12 @@ def conjugate_gradient(
     """Solve `normal(x) = rhs` for a Hermitian positive definite map, each batch entry by itself.
 
     Shapes: `rhs` and `start` (batch, ...). Stops after `iterations`, or when every residual norm is below
-    `tolerance * ||rhs||`. Hestenes and Stiefel 1952, doi:10.6028/jres.049.044.
+    `tolerance * ||rhs||`, at the latest at the rounding unit. Hestenes and Stiefel 1952, doi:10.6028/jres.049.044.
     """
     x = torch.zeros_like(rhs) if start is None else start
     residual = rhs - normal(x) if start is not None else rhs
     direction, energy = residual, _inner(residual, residual)
-    goal = tolerance**2 * _inner(rhs, rhs)
+    goal = squared_goal(_inner(rhs, rhs), tolerance)
     for _ in range(iterations):
         if bool((energy <= goal).all()):
             break
@@ -159,8 +220,16 @@ def conjugate_gradient(
     return x
 
 
+def squared_goal(size: Tensor, tolerance: float) -> Tensor:
+    """`(tolerance * ||b||)^2` for `size = ||b||^2`, with a tolerance of one rounding unit at least."""
+    return max(tolerance, torch.finfo(size.dtype).eps) ** 2 * size
+
+
 def _safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """`numerator / denominator`, and 0 where an entry has already converged to a zero denominator."""
+    """`numerator / denominator`, and 0 where an entry has already converged to a zero denominator.
+
+    An entry that waits for others goes on to ever smaller numbers; the bound keeps the ratio of underflows small.
+    """
     return torch.where(denominator > 0, numerator / denominator.clamp_min(torch.finfo(denominator.dtype).tiny), 0)
 
 

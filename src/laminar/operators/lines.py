@@ -28,7 +28,6 @@ class LineSystems:
 
     def __init__(self, maps: Tensor, lines: Tensor, dropped: float, block_bytes: int) -> None:
         batch, coils, _, n = maps.shape
-        self.dropped = dropped
         self._size = max(1, block_bytes // (batch * coils * n * maps.element_size()))
         self._spectrum = real_spectrum(lines[:, None, None], maps)
         self._maps = [virtual_coils(part.transpose(1, 2), dropped) for part in torch.split(maps, self._size, 2)]
@@ -86,6 +85,6 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """`numerator / denominator`, and 0 for a line that is solved."""
-    ratio: Tensor = torch.where(denominator > 0, numerator / denominator, 0)
+    """`numerator / denominator`, and 0 for a line that is solved: what underflows has noise for a ratio."""
+    ratio: Tensor = torch.where(denominator > torch.finfo(denominator.dtype).tiny, numerator / denominator, 0)
     return ratio

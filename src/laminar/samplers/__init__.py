@@ -1,6 +1,6 @@
 """Posterior samplers as functions of a denoiser, an operator and y: diffusion and flow matching under one signature.
 
-A denoiser is `denoise(z, sigma) = E[x0 | x0 + sigma eps = z]`; `flow.gaussian_paths.by_noise_level` makes one of a
+A denoiser is `denoise(z, sigma) = E[x0 | x0 + sigma eps = z]`; `theory.conversions.by_noise_level` makes one of a
 network of any path. Images are complex (batch, ...), y is (batch, ...) as the operator returns it: for several samples
 of one scan repeat y. All return a `Trajectory`, keep to a budget of evaluations (`nfe`) and say in their docstring what
 they approximate and where they are biased; `benchmarks.samplers` measures it.

@@ -54,7 +54,7 @@ class _Indexed(Dataset[Case]):
         return self.stream.batch(index)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Repeated:
     """The first `count` batches of a stream, again and again; they stay in memory once they were made."""
 

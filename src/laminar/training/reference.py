@@ -32,7 +32,7 @@ from laminar.models.data_steps import Measurement
 
 # From here a last Euler step reaches t = 0, where the quotient (x - x0_hat) / t is 0/0; its error is of second order.
 SMALLEST_TIME = 1e-3
-FORMAT = 1
+CACHE_FORMAT = 1
 
 
 class Teacher(Protocol):
@@ -125,7 +125,15 @@ class ReferenceStream:
         return torch.tensor(self.times, dtype=torch.float64)
 
     def _key(self, batch: Case) -> str:
-        settings = (FORMAT, self.teacher.key, tuple(self.times), self.tau, self.tolerance, self.seed, SMALLEST_TIME)
+        settings = (
+            CACHE_FORMAT,
+            self.teacher.key,
+            tuple(self.times),
+            self.tau,
+            self.tolerance,
+            self.seed,
+            SMALLEST_TIME,
+        )
         checksum = hashlib.sha256(repr(settings).encode())
         problem = batch.problem
         for part in (

@@ -11,7 +11,7 @@ from laminar.acquisition import Acquisition
 from laminar.errors import DataFormatError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LazyScan:
     """What an `Acquisition` says of all slices; `slice` reads one of them, as an `Acquisition` of one slice.
 

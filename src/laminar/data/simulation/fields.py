@@ -118,7 +118,7 @@ class Canvas:
         return Frame(u, v, self.pixel / scale)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """Body coordinates at every pixel, `u` to the right, `v` upwards, and the pixel, in units of the body."""
 

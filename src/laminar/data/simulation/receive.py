@@ -16,7 +16,7 @@ _NODES = 32  # Chebyshev nodes a side on which the field is evaluated
 ARRAYS = ("volume", "surface", "birdcage")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loops:
     """Circular or elliptic wire loops: `center` and orthogonal half axes `first`, `second`, all (loop, 3)."""
 

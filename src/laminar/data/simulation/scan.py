@@ -17,7 +17,7 @@ from laminar.operators import fft2c, ifft2c
 OVERSAMPLING = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SimulatedSlice:
     """A fully sampled simulated slice.
 

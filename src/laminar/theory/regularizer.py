@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from laminar.errors import ConfigError
-from laminar.flow.oracles.prior import Prior
+from laminar.theory.prior import AnalyticPrior
 
 
 class OracleRegularizer(nn.Module):
@@ -18,7 +18,7 @@ class OracleRegularizer(nn.Module):
     for t < 1, on the line or off it, and the mean at t = 1. Raises ConfigError for shapes that do not fit.
     """
 
-    def __init__(self, prior: Prior, source: Tensor, tau: float) -> None:
+    def __init__(self, prior: AnalyticPrior, source: Tensor, tau: float) -> None:
         super().__init__()
         size = len(prior.mean)
         if not prior.mean.is_complex() or source.ndim not in (2, 3) or source.shape[-2:].numel() != size:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.gaussian_world import MODEL, GaussianWorld, Linear, deviation, fit
 from laminar.flow import interpolate, uniform_schedule
 from laminar.models import UnrolledNetwork
+from laminar.theory.learned import NETWORK, Linear, distance_from_the_mean, fit_network
+from laminar.theory.world import GaussianWorld
 
 
 def test_flat_optimizes_the_posterior_mean() -> None:
@@ -52,9 +53,9 @@ def test_flat_optimizes_the_posterior_mean() -> None:
 def test_the_whole_pipeline_finds_the_posterior_mean(tmp_path: Path) -> None:
     """Simulate, train by FLAT with the training loop, reconstruct: near the exact answer, far from where it began."""
     world = GaussianWorld(size=7)
-    network = fit(world, batches=120, steps=240, alignment=1.0, folder=tmp_path)
-    image, states = deviation(network, replace(world, seed=2))
-    untrained, _ = deviation(UnrolledNetwork(Linear(49), MODEL), replace(world, seed=2))
+    network = fit_network(world, batches=120, steps=240, alignment=1.0, folder=tmp_path)
+    image, states = distance_from_the_mean(network, replace(world, seed=2))
+    untrained, _ = distance_from_the_mean(UnrolledNetwork(Linear(49), NETWORK), replace(world, seed=2))
     assert untrained > 0.25
     assert image < 0.06
     assert max(states) < 0.06

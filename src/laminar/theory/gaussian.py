@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError
-from laminar.flow.oracles.dense import (
+from laminar.theory.dense import (
     check_measurement,
     check_moments,
     check_state,
@@ -28,8 +28,8 @@ class Gaussian:
     On the path `x_t ~ N(xbar_t, S_t)` with `xbar_t = (1-t) mean + t source`, `S_t = (1-t)^2 C + t^2 tau^2 I`.
 
     `mean` (n,) and `covariance` (n, n), float64 (real vectors) or complex128 (circular, variance per complex
-    sample); the covariance may be singular. Shapes of the arguments are those of `Prior`. Raises ConfigError for what
-    does not fit. All is computed in the eigenvectors of C, where a 0/0 is read as 0: a constant tells nothing.
+    sample); the covariance may be singular. Shapes of the arguments are those of `AnalyticPrior`. Raises ConfigError
+    for what does not fit. All is computed in the eigenvectors of C, where a 0/0 is read as 0: a constant tells nothing.
     So tau = 0 gives the degenerate endpoint `(x - t source)/(1-t)` for t < 1 and the mean at t = 1.
     """
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError
-from laminar.flow.oracles.dense import check_measurement, check_state
-from laminar.flow.oracles.gaussian import Gaussian
+from laminar.theory.dense import check_measurement, check_state
+from laminar.theory.gaussian import Gaussian
 
 _BISECTIONS = 80  # halve the bracket below the rounding of float64
 
@@ -24,7 +24,8 @@ class Mixture:
     conditional expectation is `sum_i r_i(x) E_i[. | x_t = x]`.
 
     `weights` (m,) not negative, with sum 1; `means` (m, n); `covariances` (m, n, n), positive definite, in float64 or
-    complex128 as in `Gaussian`. Shapes of the arguments are those of `Prior`. ConfigError for what does not fit.
+    complex128 as in `Gaussian`. Shapes of the arguments are those of `AnalyticPrior`. ConfigError for what does not
+    fit.
     """
 
     weights: Tensor

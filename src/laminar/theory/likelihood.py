@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError
+from laminar.flow.gaussian_paths import Denoiser
 from laminar.flow.path import interpolate, per_entry
 from laminar.flow.solvers import Velocity
 from laminar.operators import LinearOperator, conjugate_gradient
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]
 Covariance = Callable[[Tensor, Tensor, Tensor], Tensor]
 """`(image, x, t) -> C_t image`, with C_t the covariance of x0 given x_t = x."""
 Pullback = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from laminar.errors import ConfigError
 from laminar.flow import TABLEAUX, integrate, integrate_adaptive, relative_steps, uniform_schedule
-from laminar.flow.oracles import ConstantOracle, Gaussian, Mixture, OracleRegularizer, Prior, matrix_of
 from laminar.models import UnrolledNetwork
 from laminar.operators import Encoding, fft2c, ifft2c
+from laminar.theory import AnalyticPrior, ConstantOracle, Gaussian, Mixture, OracleRegularizer, matrix_of
 
 R, C = torch.float64, torch.complex128
 TAU = 0.8
@@ -51,7 +51,7 @@ def random_gaussian(n: int, dtype: torch.dtype = C, seed: int = 0) -> Gaussian:
     return Gaussian(randn(n, dtype=dtype, seed=seed + 1), root @ root.mH / n + 0.1 * torch.eye(n, dtype=dtype))
 
 
-def grid_of(prior: Prior) -> Tensor:
+def grid_of(prior: AnalyticPrior) -> Tensor:
     """Points (count, n) of a square grid that is fine and wide enough for errors below 1e-12."""
     n, is_complex = len(prior.mean), prior.mean.is_complex()
     axes = [torch.arange(-8, 8, 0.01 if n == 1 and not is_complex else 0.05, dtype=R)] * (2 if is_complex else n)
@@ -81,7 +81,7 @@ def moments(points: Tensor, masses: Tensor) -> tuple[Tensor, Tensor]:
     return mean, second - mean[..., :, None] * mean[..., None, :].conj()
 
 
-def states(prior: Prior, seed: int = 5) -> tuple[Tensor, Tensor]:
+def states(prior: AnalyticPrior, seed: int = 5) -> tuple[Tensor, Tensor]:
     """Some states (4, n) and a source (n,)."""
     n, dtype = len(prior.mean), prior.mean.dtype
     return randn(4, n, dtype=dtype, seed=seed), randn(n, dtype=dtype, seed=seed + 1)
@@ -215,7 +215,7 @@ def test_flow_map_of_a_mixture_matches_quantiles(source: float) -> None:
 @pytest.mark.parametrize(
     "prior", [PRIORS["gaussian, 2 real"], random_gaussian(4), ONE], ids=["2 real", "4 complex", "mixture"]
 )
-def test_flow_map_is_the_end_of_the_velocity_field(prior: Prior) -> None:
+def test_flow_map_is_the_end_of_the_velocity_field(prior: AnalyticPrior) -> None:
     """dx/dt = v from t = 1 to 0, integrated adaptively to 1e-10, ends at the closed-form map; 1e-9."""
     x1, source = states(prior)
     found = integrate_adaptive(
@@ -230,7 +230,7 @@ def test_flow_map_is_the_end_of_the_velocity_field(prior: Prior) -> None:
 
 
 @pytest.mark.parametrize("prior", [PRIORS["gaussian, 1 complex"], PRIORS["mixture, 2 real"], ONE, random_gaussian(3)])
-def test_samples_are_seeded_and_have_the_moments(prior: Prior) -> None:
+def test_samples_are_seeded_and_have_the_moments(prior: AnalyticPrior) -> None:
     """Mean and covariance within five standard errors of 40000 draws; complex samples are circular."""
     count = 40_000
     draws = prior.sample(count, torch.Generator().manual_seed(1))

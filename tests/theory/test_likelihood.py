@@ -8,8 +8,8 @@ from torch import Tensor
 
 from laminar.errors import ConfigError
 from laminar.flow.gaussian_paths import interpolant_velocity
-from laminar.flow.likelihood import GaussianSourceLikelihood, PaperLikelihood, PathLikelihood
 from laminar.operators import Encoding, LinearOperator, wrap
+from laminar.theory.likelihood import GaussianSourceLikelihood, PaperLikelihood, PathLikelihood
 
 BATCH, N, M, SIGMA = 3, 4, 6, 0.3
 TIMES = [0.05, 0.4, 0.8, 0.97]

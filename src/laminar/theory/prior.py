@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Prior(Protocol):
+class AnalyticPrior(Protocol):
     """A distribution of vectors x0 (n,) whose flow from `x1 = source + tau eps` to x0 is known exactly.
 
     On the path `x_t = (1 - t) x0 + t x1` the noise eps is standard (circular if complex) and independent of x0.

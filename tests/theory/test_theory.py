@@ -23,9 +23,9 @@ from laminar.flow import (
     uniform_schedule,
 )
 from laminar.flow.geometry import implied_endpoint
-from laminar.flow.oracles import Gaussian, Mixture, Prior
 from laminar.models import UnrolledNetwork
 from laminar.operators import Encoding
+from laminar.theory import AnalyticPrior, Gaussian, Mixture
 from laminar.training.objectives import Norm, alignment, distance
 
 R, C = torch.float64, torch.complex128
@@ -77,7 +77,7 @@ def end_of(velocity: Velocity, x1: Tensor, rtol: float = 1e-11) -> Tensor:
     return integrate_adaptive(velocity, x1, tableau=TABLEAUX["dormand_prince"], **settings).image
 
 
-def flow_end(prior: Prior, x1: Tensor, source: Tensor, tau: float) -> Tensor:
+def flow_end(prior: AnalyticPrior, x1: Tensor, source: Tensor, tau: float) -> Tensor:
     return end_of(lambda x, t: prior.velocity(x, t, source=source, tau=tau), x1)
 
 
