@@ -50,7 +50,8 @@ def test_equals_the_evaluation_of_the_fastmri_package(folders: tuple[Path, Path]
     args = SimpleNamespace(target_path=references, predictions_path=predictions, acquisition=None, acceleration=None)
     expected = oracle.evaluate(args, "reconstruction_rss")
     summary = evaluate_files(predictions, references, center_crop=True).summary()
-    for name, values in summary.items():
+    for name in ("psnr", "ssim", "nmse"):
+        values = summary[name]
         assert values["mean"] == pytest.approx(float(np.squeeze(expected.means()[name.upper()])), rel=1e-5)
         assert values["std"] == pytest.approx(float(np.squeeze(expected.stddevs()[name.upper()])), rel=1e-4)
 

@@ -16,7 +16,8 @@ from laminar.metrics import fastmri_metrics, fastmri_metrics_per_slice
 
 PROTOCOL = (
     "fastMRI protocol: data range = maximum of the reference volume; PSNR and NMSE over the volume; "
-    "SSIM 7 x 7 uniform, averaged over slices"
+    "SSIM 7 x 7 uniform, averaged over slices. Beside it, object_psnr: PSNR over the pixels above 5 % of the "
+    "reference's maximum"
 )
 PREDICTION = "reconstruction"
 REFERENCES = ("reconstruction_rss", "reconstruction_esc", "reconstruction")

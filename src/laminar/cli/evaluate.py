@@ -68,13 +68,13 @@ def _table(evaluation: Evaluation) -> Table:
 
     from laminar.evaluation import PROTOCOL
 
-    digits = {"psnr": 2, "ssim": 4, "nmse": 4}
+    digits = {"psnr": 2, "ssim": 4, "nmse": 4, "object_psnr": 2}
     several = len(evaluation.scores) > 1
     table = Table(caption=PROTOCOL, show_footer=several, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     summary = evaluation.summary()
     table.add_column("volume", footer="mean ± std\n95 % CI", overflow="fold")
     table.add_column("slices", justify="right", no_wrap=True)
-    for (name, places), title in zip(digits.items(), ("PSNR (dB)", "SSIM", "NMSE"), strict=True):
+    for (name, places), title in zip(digits.items(), ("PSNR (dB)", "SSIM", "NMSE", "object (dB)"), strict=True):
         mean, std, low, high = (f"{value:.{places}f}" for value in summary[name].values())
         table.add_column(title, footer=f"{mean} ± {std}\n{low} to {high}", justify="right", no_wrap=True)
     for volume, score in evaluation.scores.items():
