@@ -38,7 +38,7 @@ def test_a_file_does_not_replace_a_folder(tmp_path: Path) -> None:
 def test_a_folder_that_was_being_replaced_comes_back(tmp_path: Path) -> None:
     (tmp_path / "last").mkdir()
     (tmp_path / "last" / "work").write_text("hours")
-    (tmp_path / "last").rename(tmp_path / ".last.old")  # as a kill between the two renames leaves it
+    (tmp_path / "last").rename(tmp_path / ".last.laminar-old")  # as a kill between the two renames leaves it
     recover(tmp_path / "last")
     assert (tmp_path / "last" / "work").read_text() == "hours"
     with replacing(tmp_path / "last") as temporary:

@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 from laminar.data.images import find_images
 from laminar.data.packed import PackedStream
 from laminar.data.stream import Batch, FileStream, Images, Mixture, Phantoms, SimulationStream, Stream
-from laminar.errors import ConfigError, LaminarError
+from laminar.errors import ConfigError, LaminarError, explaining
 from laminar.models import UnrolledConfig
+from laminar.runtime import follow_parent
 from laminar.training.config import TrainConfig
 from laminar.training.reference import NetworkTeacher, ReferenceStream
 
@@ -34,7 +35,9 @@ def make_data(config: TrainConfig) -> tuple[Stream, list[Batch]]:
 
 def prefetched(stream: Stream, order: Sequence[int], workers: int) -> Iterator[Batch]:
     """The batches of a stream at the indices `order`, prepared ahead by `workers` processes (0: by this one)."""
-    loader = DataLoader(_Indexed(stream), batch_size=None, sampler=order, num_workers=workers, prefetch_factor=None)
+    loader = DataLoader(
+        _Indexed(stream), batch_size=None, sampler=order, num_workers=workers, worker_init_fn=follow_parent
+    )
     try:
         yield from loader
     except LaminarError as error:
@@ -48,7 +51,8 @@ class _Indexed(Dataset[Batch]):
         self.stream = stream
 
     def __getitem__(self, index: int) -> Batch:
-        return self.stream.batch(index)
+        with explaining(f"batch {index} of the stream"):
+            return self.stream.batch(index)
 
 
 @dataclass(frozen=True)
