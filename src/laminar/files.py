@@ -36,8 +36,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it if the block succeeds and removed if it does not.
 
     Works for a file and for a folder. All is on the disk before the name changes, so that a crash at any instant leaves
-    the old or the new. An OSError (no space, no permission) becomes a LaminarError that names `path`.
+    the old or the new. An OSError (no space, no permission) becomes a LaminarError that names `path`. Inside another
+    block, for its temporary path, there is nothing to replace.
     """
+    if _is_private(path.parent):
+        with explaining(f"cannot write {path.parent.parent / path.name}", OSError):
+            yield path
+        return
     with explaining(f"cannot write {path}", OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         recover(path)
@@ -133,7 +138,8 @@ def holding(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        with suppress(OSError):
+            lock.unlink()
         os.close(held)
         with suppress(OSError):
             if made:
@@ -160,6 +166,10 @@ def _lock(path: Path, flags: int = os.O_CREAT) -> int | None:
         if descriptor >= 0:
             os.close(descriptor)
     return None
+
+
+def _is_private(folder: Path) -> bool:
+    return folder.name.startswith(PREFIX) and folder.name.endswith(SUFFIX)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from typing import Any
 from laminar import __version__
 from laminar.cli import audit, calibrate, demo, evaluate, info, reconstruct, simulate, train
 from laminar.errors import LaminarError, explaining
-from laminar.runtime import leads
 
 VERBS = (demo, reconstruct, train, evaluate, calibrate, audit, simulate, info)
 
@@ -66,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _terminated():
             return _run(args)
     except LaminarError as error:
+        from laminar.runtime import leads
+
         if args.verbose:
             raise
         if leads():  # of several processes, one speaks

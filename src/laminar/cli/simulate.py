@@ -7,7 +7,6 @@ from pathlib import Path
 
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.errors import ConfigError
-from laminar.runtime import MOST_WORKERS, follow_parent
 
 ANATOMIES = ("brain", "knee", "cardiac", "abstract", "mixed")
 SEED_STRIDE = 1_000_003
@@ -81,6 +80,7 @@ def _pack_problems(args: argparse.Namespace) -> int:
     from laminar.cli.settings import Settings
     from laminar.data.packed import Packing
     from laminar.models import preset
+    from laminar.runtime import MOST_WORKERS, follow_parent
     from laminar.training.data import training_stream
 
     if args.problems < 1 or not 0 <= args.workers <= MOST_WORKERS:

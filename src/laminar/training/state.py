@@ -82,14 +82,15 @@ class RunFolder:
 
     def recover(self) -> None:
         """What was being replaced comes back if its successor is not complete, that is if there is no `last`."""
-        for folder in (self.last, self.best):
-            recover(folder)
-        if self._aside.is_dir() and not self.last.exists():
-            for part in reversed(self.parts):
-                if os.path.lexists(self._aside / part.name):
-                    remove(part)
-                    (self._aside / part.name).rename(part)
-        remove(self._aside)
+        with explaining(f"cannot write {self.path}", OSError):
+            for folder in (self.last, self.best):
+                recover(folder)
+            if self._aside.is_dir() and not self.last.exists():
+                for part in reversed(self.parts):
+                    if os.path.lexists(self._aside / part.name):
+                        remove(part)
+                        (self._aside / part.name).rename(part)
+            remove(self._aside)
 
     def save_config(self, text: str) -> None:
         """Write the settings of the run."""
