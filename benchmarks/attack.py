@@ -4,8 +4,9 @@
 
 Each attack forks a writer that replaces an old result by a new one and hits one of its file operations: SIGKILL, or an
 error as a full disk gives. Afterwards the old or the new result must be there, whole, and the next writer must leave
-nothing but its own. First every operation of every kind of write is hit, then random ones until the time is over, half
-of the time with a second writer in the same folder. What broke is printed; results/attack.json counts.
+nothing but its own; the first reader, which mends what it finds, may be killed as well. First every operation of every
+kind of write is hit, then random ones until the time is over, half of the time with a second writer in the same folder.
+What broke is printed; results/attack.json counts.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import h5py
 
@@ -79,6 +81,17 @@ def _read_run(folder: Path) -> set[str]:
     return logged | _texts(run.best) | _texts(run.last) | {run.config.read_text().removeprefix("# laminar train\n")}
 
 
+def _write_without_exchange(folder: Path, text: str) -> None:
+    """As on file systems that cannot exchange two names."""
+    with patch.object(files, "_EXCHANGE", 1 << 30):
+        _write_folder(folder / "a", text)
+
+
+def _read_recovered(folder: Path) -> set[str]:
+    files.recover(folder / "a")
+    return _texts(folder / "a")
+
+
 def _texts(folder: Path) -> set[str]:
     return {(folder / name).read_text() for name in ("a", "b")}
 
@@ -86,6 +99,7 @@ def _texts(folder: Path) -> set[str]:
 KINDS = {
     "file": Kind(_write_hdf5, _read_hdf5, {"a.h5"}),
     "folder": Kind(lambda folder, text: _write_folder(folder / "a", text), lambda folder: _texts(folder / "a"), {"a"}),
+    "folder in two steps": Kind(_write_without_exchange, _read_recovered, {"a"}),
     "run": Kind(_write_run, _read_run, {"run"}),
 }
 
@@ -125,7 +139,9 @@ def hit(folder: Path, at: int, how: str) -> list[str]:
     return done
 
 
-def attack(where: Path | None, kind: Kind, at: int, how: str, size: int, rival: bool) -> tuple[str, str | None]:
+def attack(
+    where: Path | None, kind: Kind, at: int, how: str, size: int, rival: bool, again: int
+) -> tuple[str, str | None]:
     """How one attack ended, `old`, `new`, or `unhit` if the writer had no so many operations, and what broke if any."""
     old, new, last = ("old" * size, "new" * size, "last" * size)
     folder = Path(tempfile.mkdtemp(prefix="attack-", dir=where))
@@ -141,6 +157,7 @@ def attack(where: Path | None, kind: Kind, at: int, how: str, size: int, rival: 
         others = [forked(lambda: kind.write(folder, old))] if rival else []
         code = forked(writer)()
         other = [wait() for wait in others]
+        forked(lambda: (hit(folder, again, "kill"), kind.read(folder)))()
         texts = kind.read(folder)
         left = {path.name for path in folder.iterdir()} - kind.names
         broken = None
@@ -161,12 +178,12 @@ def attack(where: Path | None, kind: Kind, at: int, how: str, size: int, rival: 
         shutil.rmtree(folder)
 
 
-def every() -> Iterator[tuple[str, int, str, int, bool]]:
+def every() -> Iterator[tuple[str, int, str, int, bool, int]]:
     """Every operation of every kind of write; a kind is done where nothing was left to hit."""
     for name in KINDS:
         for how in ("kill", "disk"):
             at = 1
-            while (yield name, at, how, 10, False) != "unhit":
+            while (yield name, at, how, 10, False, at % 10) != "unhit":
                 at += 1
 
 
@@ -180,11 +197,11 @@ def main(arguments: list[str] | None = None) -> int:
     chance, counts, broken = random.Random(args.seed), Counter[str](), list[str]()
     until = time.monotonic() + 60 * args.minutes
 
-    def one(name: str, at: int, how: str, size: int, rival: bool) -> str:
-        end, fault = attack(args.where, KINDS[name], at, how, size, rival)
+    def one(name: str, at: int, how: str, size: int, rival: bool, again: int) -> str:
+        end, fault = attack(args.where, KINDS[name], at, how, size, rival, again)
         counts[f"{name}, {how}: {end}"] += 1
         if fault is not None:
-            broken.append(f"{name}, {how} at operation {at}, size {size}, rival {rival}: {fault}")
+            broken.append(f"{name}, {how} at operation {at}, size {size}, rival {rival}, again {again}: {fault}")
             print(broken[-1], file=sys.stderr)
         return end
 
@@ -196,13 +213,9 @@ def main(arguments: list[str] | None = None) -> int:
         except StopIteration:
             break
     while time.monotonic() < until:
-        one(
-            chance.choice(list(KINDS)),
-            chance.randint(1, 60),
-            chance.choice(list(HITS)),
-            chance.randint(1, LARGEST),
-            chance.random() < 0.5,
-        )
+        name, how, at = chance.choice(list(KINDS)), chance.choice(list(HITS)), chance.randint(1, 60)
+        rival = chance.random() < 0.5 and "two steps" not in name  # there, a lock keeps others out
+        one(name, at, how, chance.randint(1, LARGEST), rival, chance.randint(0, 20))
     write_json(
         args.out, header() | {"attacks": sum(counts.values()), "broken": broken, "counts": dict(sorted(counts.items()))}
     )

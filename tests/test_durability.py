@@ -239,6 +239,26 @@ def test_a_training_that_is_terminated_can_go_on_and_one_that_is_killed_takes_it
             os.killpg(training.pid, signal.SIGKILL)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the kernel of Linux")
+def test_a_busy_worker_dies_with_its_parent() -> None:
+    code = (
+        "import os, time; from laminar.runtime import follow_parent; child = os.fork() == 0; child and follow_parent()"
+    )
+    parent = python("-c", f"{code}; child and print(os.getpid(), flush=True); time.sleep(600)")
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    os.kill(worker, signal.SIGTERM)  # meant for the parent, which still needs it
+    assert alive(worker)
+    parent.kill()
+    parent.communicate()
+    for _ in range(400):
+        if not alive(worker):
+            return
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker outlived its parent")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from laminar.cli.outputs import check_output
 from laminar.data.formats.guard import reading
 from laminar.errors import ConfigError, DataFormatError, LaminarError, explaining
-from laminar.files import LOCK, _sweep, check_output, holding, recover, replacing, write_json, writing_hdf5
+from laminar.files import LOCK, _sweep, holding, recover, replacing, write_json, writing_hdf5
 from laminar.report import reconstruction_png
 
 

@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, never over an input or over work that is not ours, one writer a run."""
+"""Writing files: whole or not at all, durably, and one writer a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from typing import Any
 
 import h5py
 
-from laminar.errors import ConfigError, LaminarError, explaining
+from laminar.errors import LaminarError, explaining
 
 try:
     import fcntl
@@ -26,8 +26,6 @@ except ImportError:  # not Unix: nothing can be locked, and nothing is swept
 
 LOCK = ".laminar-lock"
 PREFIX, SUFFIX = ".laminar-", ".tmp"
-# How each kind of file says near its beginning that this program wrote it; HDF5 has a root attribute `laminar`.
-MARKS = (b'"laminar": "', b'"format": "laminar-', b'content="Laminar"', b"Software\0Laminar", b"# laminar train")
 _AT_WORKING_FOLDER, _EXCHANGE = -100, 2
 
 
@@ -76,47 +74,6 @@ def write_json(path: Path, values: Any) -> None:
     """Write `values` as indented JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def check_output(path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
-    """Raise ConfigError if writing `path` would destroy an input, or without `overwrite` what others wrote."""
-    if not os.path.lexists(path):
-        return
-    if is_part(path, inputs):
-        raise ConfigError(f"{path} is an input of this command: choose another --out")
-    if not path.is_file():
-        raise ConfigError(f"{path} is there already and not a file: choose another --out")
-    if not overwrite and not _is_ours(path):
-        raise ConfigError(f"{path} is there already and was not written by laminar: --overwrite replaces it")
-
-
-def is_part(path: Path, inputs: Iterable[Path]) -> bool:
-    """Whether `path` exists and is, by whatever name or link, an input, a file in one, or a folder around one.
-
-    A scan of BART, two files, is named by either or by what their names share.
-    """
-    if not path.exists():
-        return False
-    here = path.stat()
-    for given in (path.absolute() for path in inputs):
-        around = given.resolve().parents if path.is_dir() else ()
-        scan = (given.with_name(f"{base}{kind}") for base in (given.name, given.stem) for kind in (".cfl", ".hdr"))
-        for part in (given, *around, *scan, *given.rglob("*")):
-            with suppress(OSError):
-                if os.path.samestat(here, part.stat()):
-                    return True
-    return False
-
-
-def _is_ours(path: Path) -> bool:
-    with suppress(OSError, RuntimeError):
-        if h5py.is_hdf5(path):
-            with h5py.File(path, "r") as file:
-                return "laminar" in file.attrs
-        with path.open("rb") as stream:
-            start = stream.read(512)
-        return any(mark in start for mark in MARKS)
-    return False
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laminar.cli.outputs import check_output, is_part
 from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -79,8 +80,6 @@ def _resumed(last: Path) -> ModelConfig:
 
 def _check_loss(folder: RunFolder, config: TrainConfig, args: argparse.Namespace) -> None:
     """Raise ConfigError if a new run would destroy an old one, or what it is made of itself."""
-    from laminar.files import check_output, is_part
-
     if folder.is_a_run() and not args.overwrite:
         raise ConfigError(f"{args.out} holds a run already: --resume continues it, --overwrite replaces it")
     words = [word for text in args.settings for word in text.split("=", 1)]
