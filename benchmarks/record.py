@@ -18,17 +18,20 @@ from laminar.files import write_json
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
-def write_record(name: str, values: dict[str, Any]) -> Path:
-    """Write `results/NAME.json` with the values behind a header, and return its path."""
-    module = Path(sys.argv[0]).stem
-    header = {
-        "command": " ".join(["python -m", f"benchmarks.{module}", *sys.argv[1:]]),
+def header() -> dict[str, str]:
+    """The command, the versions and the machine."""
+    return {
+        "command": " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "laminar": __version__,
         "torch": torch.__version__,
         "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
     }
+
+
+def write_record(name: str, values: dict[str, Any]) -> Path:
+    """Write `results/NAME.json` with the values behind a header, and return its path."""
     path = RESULTS / f"{name}.json"
-    write_json(path, header | values)
+    write_json(path, header() | values)
     return path
 
 

@@ -78,7 +78,7 @@ def test_equal_input_gives_equal_files_whatever_the_users_settings(tmp_path: Pat
         draw_all(tmp_path / "second")
     for name in ("a.png", "b.png", "c.png", "d.png"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
-        assert b"Software" not in (tmp_path / "first" / name).read_bytes()
+        assert b"Matplotlib" not in (tmp_path / "first" / name).read_bytes()
     assert len(list((tmp_path / "first").iterdir())) == 4
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LaminarError(Exception):
     """Base of every error that the command line reports on one line with exit code 2."""
@@ -28,3 +33,57 @@ class MissingExtraError(LaminarError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"this needs the package '{package}': pip install 'laminar[{extra}]'")
+
+
+# Only of these does an OSError blame the machine or the user, and not the content of a file.
+_MACHINE = {
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+}
+_MACHINE |= {errno.EIO, errno.EAGAIN, errno.ESTALE}
+_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory")
+_DEVICE = ("CUDA", "cuda", "cuDNN", "CUBLAS", "NCCL", "MPS", "HIP")
+
+
+def failure(error: BaseException) -> str | None:
+    """One true line for a failure of memory, disk, permissions, device or numbers; None for anything else."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text, kind = lines[0][:300], type(error).__name__
+    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+        return f"out of memory ({text})"
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return f"{os.strerror(error.errno)}{f': {error.filename}' if error.filename else ''}"
+    if kind in ("LinAlgError", "_LinAlgError"):
+        return f"a matrix cannot be decomposed: are the numbers sound? ({text})"
+    if kind == "SafetensorError":
+        return f"not a sound safetensors file ({text})"
+    if isinstance(error, RuntimeError) and text.startswith(_DEVICE):
+        return f"the device failed ({text})"
+    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
+        return f"a data worker died, as it does if memory runs out ({text})"
+    return None
+
+
+@contextmanager
+def explaining(what: str, kind: type[Exception] = Exception) -> Iterator[None]:
+    """Raise what `failure` explains, and any OSError, as a LaminarError of one line that begins with `what`.
+
+    Only exceptions of this `kind` are looked at.
+    """
+    try:
+        yield
+    except LaminarError:
+        raise
+    except kind as error:
+        line = failure(error)
+        if line is None and isinstance(error, OSError):
+            line = " ".join(str(error.strerror or error).split())
+        if line is None:
+            raise
+        raise LaminarError(f"{what}: {line}") from error

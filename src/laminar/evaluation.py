@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from laminar.errors import DataFormatError, LaminarError
+from laminar.errors import DataFormatError, LaminarError, failure
 from laminar.metrics import fastmri_metrics, fastmri_metrics_per_slice
 
 PROTOCOL = (
@@ -53,7 +54,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON; what is not finite, as the PSNR of equal images, is None."""
         volumes = {name: {**score.volume, "slices": dict(score.slices)} for name, score in self.scores.items()}
-        found = {"protocol": PROTOCOL, "summary": self.summary(), "volumes": volumes}
+        found = {"laminar": version("laminar"), "protocol": PROTOCOL, "summary": self.summary(), "volumes": volumes}
         plain: dict[str, Any] = _finite(found) | {"failures": dict(self.failures)}
         return plain
 
@@ -100,7 +101,7 @@ def read_volume(path: Path, *names: str) -> Volume:
     except (OSError, RuntimeError, KeyError) as error:
         if not path.exists():
             raise DataFormatError(f"{path}: no such file") from error
-        raise DataFormatError(f"{path}: not a readable HDF5 file: {error}") from error
+        raise DataFormatError(f"{path}: {failure(error) or f'not a readable HDF5 file: {error}'}") from error
     return _checked(array, f"{path}, dataset {found[0]}")
 
 

@@ -1,67 +1,199 @@
-"""Writing files so that nothing half-written is ever left behind."""
+"""Writing files: whole or not at all, durably, and one writer a run."""
 
 from __future__ import annotations
 
+import ctypes
+import io
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from laminar.errors import LaminarError
+from laminar.errors import LaminarError, explaining
+
+try:
+    import fcntl
+except ImportError:  # not Unix: nothing can be locked, and nothing is swept
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".laminar-lock"
+PREFIX, SUFFIX = ".laminar-", ".tmp"
+_AT_WORKING_FOLDER, _EXCHANGE = -100, 2
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it if the block succeeds and removed if it does not.
 
-    Works for a file and for a folder. An OSError (no space, no permission) becomes a LaminarError that names `path`.
+    Works for a file and for a folder. All is on the disk before the name changes, so that a crash at any instant leaves
+    the old or the new. An OSError (no space, no permission) becomes a LaminarError that names `path`. Inside another
+    block, for its temporary path, there is nothing to replace.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    if _is_private(path.parent):
+        with explaining(f"cannot write {path.parent.parent / path.name}", OSError):
+            yield path
+        return
+    with explaining(f"cannot write {path}", OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if temporary.is_dir() and path.is_dir():
-            _swap_folder(temporary, path)
-        else:
-            temporary.replace(path)
-    except OSError as error:
-        raise LaminarError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            remove(temporary)
+        recover(path)
+        with _private_folder(path.parent) as private:
+            temporary = private / path.name
+            yield temporary
+            for part in (*temporary.rglob("*"), temporary):
+                _sync(part)
+            if temporary.is_dir() and path.is_dir():
+                _swap_folder(temporary, path)
+            else:
+                temporary.replace(path)
+            _sync(path.parent)
 
 
 @contextmanager
 def writing_hdf5(path: Path) -> Iterator[h5py.File]:
     """A new HDF5 file that becomes `path` if the block succeeds, as `replacing` does.
 
-    HDF5 reports a full disk as a RuntimeError, sometimes only when it closes the file: a LaminarError too.
+    It is made in memory: the library does not survive a write that fails.
     """
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.attrs["laminar"] = version("laminar")
+        yield file
     with replacing(path) as temporary:
-        try:
-            with h5py.File(temporary, "w") as file:
-                yield file
-        except RuntimeError as error:
-            raise OSError(str(error)) from error
+        temporary.write_bytes(content.getbuffer())
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write `values` as indented JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Keep every other process that asks out of `folder`, which is made if need be.
+
+    The kernel lets go when this process ends, however it ends. Raises LaminarError if another process holds the folder.
+    """
+    made, lock = not folder.exists(), folder / LOCK
+    with explaining(f"cannot write {folder}", OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        held = _lock(lock)
+    except OSError:  # a file system without locks
+        yield
+        return
+    if held is None:
+        raise LaminarError(f"{folder} is in use by another process: wait for its end, or name another folder")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.unlink()
+        os.close(held)
+        with suppress(OSError):
+            if made:
+                folder.rmdir()  # if nothing came of it
+
+
+def _lock(path: Path, flags: int = os.O_CREAT) -> int | None:
+    """The descriptor of a file that this process alone now holds; None if another holds it or it was removed.
+
+    Raises OSError where files cannot be locked.
+    """
+    if fcntl is None:
+        raise OSError("files cannot be locked here")
+    descriptor = -1
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | flags, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            found, descriptor = descriptor, -1
+            return found
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return None
+
+
+def _is_private(folder: Path) -> bool:
+    return folder.name.startswith(PREFIX) and folder.name.endswith(SUFFIX)
+
+
+@contextmanager
+def _private_folder(parent: Path) -> Iterator[Path]:
+    """A folder of an unpredictable name, removed at the end or, if this process is killed, by the next writer."""
+    _sweep(parent.resolve())
+    folder = Path(tempfile.mkdtemp(SUFFIX, PREFIX, parent))
+    held: int | None = None
+    try:
+        with suppress(OSError):  # where nothing can be locked, nothing is swept
+            while (held := _lock(folder / LOCK)) is None:  # swept before it was locked
+                folder = Path(tempfile.mkdtemp(SUFFIX, PREFIX, parent))
+        yield folder
+    finally:
+        with suppress(OSError):
+            _discard(folder)
+        if held is not None:
+            os.close(held)
+
+
+@cache
+def _sweep(parent: Path) -> None:
+    """Remove what killed writers left in a folder. Once a process: a folder may hold very many files."""
+    for folder in parent.glob(f"{PREFIX}*{SUFFIX}"):
+        with suppress(OSError):
+            if folder.is_symlink():
+                continue
+            if not (folder / LOCK).exists():
+                folder.rmdir()  # killed before it was locked: empty, or not ours
+            elif (held := _lock(folder / LOCK, 0)) is not None:
+                _discard(folder)
+                os.close(held)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a private folder, the lock last: what a kill leaves of it can still be swept."""
+    for part in list(folder.iterdir()):
+        if part.name != LOCK:
+            remove(part)
+    shutil.rmtree(folder)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _backup(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
+    return folder.with_name(f".{folder.name}.laminar-old")
 
 
 def recover(folder: Path) -> None:
     """Bring back a folder that was being replaced when the process was killed."""
-    if _backup(folder).is_dir() and not folder.exists():
+    if _backup(folder).is_dir() and not os.path.lexists(folder):
         _backup(folder).rename(folder)
 
 
 def _swap_folder(new: Path, old: Path) -> None:
-    """Replace a folder; a crash in between leaves the old one for `recover`."""
+    """Replace a folder, at once where the kernel can; elsewhere a crash in between leaves the old one for `recover`."""
+    exchange = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    names = (_AT_WORKING_FOLDER, os.fsencode(new), _AT_WORKING_FOLDER, os.fsencode(old))
+    if exchange is not None and exchange(*names, _EXCHANGE) == 0:
+        return
     backup = _backup(old)
     remove(backup)
     old.rename(backup)
@@ -70,14 +202,8 @@ def _swap_folder(new: Path, old: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder if it is there."""
-    if path.is_dir():
+    """Remove a file, folder or link if it is there."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write `values` as indented JSON, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -212,8 +212,8 @@ class _Sheet:
 
     def save(self, path: str | Path) -> None:
         with replacing(Path(path)) as unfinished:
-            # Neither version nor date in the file: equal pictures are equal files.
-            self.figure.savefig(unfinished, format="png", dpi=100, metadata={"Software": None})
+            # Neither version nor date in the file: equal pictures are equal files. The name says whose it is.
+            self.figure.savefig(unfinished, format="png", dpi=100, metadata={"Software": "Laminar"})
 
     def _left(self, column: int) -> int:
         return self.gap + column * (self.cell[1] + self.gap)

@@ -1,14 +1,18 @@
-"""What belongs to the process and not to the mathematics: memory that is kept, and seeds."""
+"""What belongs to processes and not to the mathematics: memory that is kept, ranks, workers, and seeds."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
 import sys
 
 import numpy as np
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_MMAP_THRESHOLD = 32 * 1024 * 1024
+_SET_PARENT_DEATH_SIGNAL = 1
+MOST_WORKERS = 128
 
 
 def keep_freed_memory() -> bool:
@@ -24,6 +28,22 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def leads() -> bool:
+    """Whether this process is the first of those that a launcher started together."""
+    return all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "RANK", "SLURM_PROCID"))
+
+
+def follow_parent(worker: int = 0) -> None:
+    """The first act of a data worker: leave signals to its parent, and die with it.
+
+    Ctrl-C, SLURM and `timeout` signal the whole group; the parent needs its workers for the step that it finishes.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def seed_of(*parts: int) -> int:

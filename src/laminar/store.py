@@ -28,7 +28,7 @@ def writing_reconstruction(
     """A function that writes the next slice of a reconstruction into HDF5, which becomes `path` after the last.
 
     `reconstruction` (magnitude float32 (slice, y, x), as fastMRI's evaluation reads it), `reconstruction_complex`,
-    and with `trajectory` the states (state, slice, y, x) and their times. No slice stays in memory.
+    and with `trajectory` the states (state, slice, y, x) and their times. The file grows in memory.
 
     Slices that bring a spread add, float32 (slice, y, x) in the units of the scan, `uncertainty_std` and the ends
     `interval_lower` and `interval_upper` of the intervals of `level`, widened by a `calibration` if there is one.

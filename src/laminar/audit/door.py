@@ -57,10 +57,10 @@ def _named(model: str) -> Subject:
         thing: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             thing = getattr(thing, part)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{model}: cannot be imported: {error}") from error
-    if callable(thing) and not isinstance(thing, nn.Module) and _takes_nothing(thing):
-        thing = thing()
+        if callable(thing) and not isinstance(thing, nn.Module) and _takes_nothing(thing):
+            thing = thing()
+    except (Exception, SystemExit) as error:  # the code of others may raise anything
+        raise ConfigError(f"{model}: cannot be imported: {type(error).__name__}: {error}") from error
     return subject_of(thing, None if getattr(thing, "name", None) else attribute)
 
 

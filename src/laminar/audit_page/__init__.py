@@ -19,6 +19,7 @@ def page(audit: Audit) -> str:
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
+        tag("meta", name="generator", content="Laminar"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", f"Audit of {audit.record['subject']['name']}"),
         Markup(f"<style>{CSS}</style>"),

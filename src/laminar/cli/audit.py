@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import METHOD_NAMES, add_settings, chosen_method
+from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.scenario import add_scenario, check_scenario, scenario_of
 from laminar.errors import ConfigError
 
@@ -41,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--fastmri", action="store_true", help="MODEL is a state dict of the fastmri package's VarNet")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: audit-NAME")
     parser.add_argument("--json-only", action="store_true", help="write no page")
+    add_overwrite(parser)
     add_settings(parser.add_argument_group("if MODEL is a classical method or a sampler"))
     group = add_scenario(parser, 12, "perturbations")
     group.add_argument("--acceleration", type=float, default=4.0, metavar="R", help="nominal acceleration (default: 4)")
@@ -70,10 +72,11 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     started = time.perf_counter()
     subject = _subject(args)
+    out = args.out or Path(f"audit-{subject.name}")
+    check_outputs(args, *(out / f"audit.{kind}" for kind in (("json",) if args.json_only else ("json", "html"))))
     cases, data = make_cases(scenario_of(args, args.acceleration))
     with _progress(f"auditing {subject.name}", len(cases)) as report:
         result = audit(subject, cases, data, seed=args.seed, report=report)
-    out = args.out or Path(f"audit-{subject.name}")
     if not args.json_only:
         write_page(out / "audit.html", result)
     write_json(out / "audit.json", result.record)

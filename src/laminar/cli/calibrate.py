@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import add_method_options, chosen_method
+from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.scenario import add_scenario, check_scenario, scenario_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_method_options(parser)
     parser.add_argument("--out", type=Path, default=Path("uncertainty.json"), metavar="FILE", help=_OUT)
+    add_overwrite(parser)
     parser.add_argument("--samples", type=int, default=16, metavar="N", help="samples a slice (default: 16)")
     parser.add_argument("--level", type=float, default=0.9, metavar="P", help="coverage to reach (default: 0.9)")
     parser.add_argument("--kind", choices=("conformal", "scale"), default="conformal", help=_KIND)
@@ -62,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from laminar.uncertainty import check_samples
 
     check_scenario(args)
+    check_outputs(args, args.out)
     check_samples(args.samples)
     check_enough(args.slices, args.level, args.kind, spare=1)
     keep_freed_memory()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
+from laminar.cli.outputs import add_overwrite, check_outputs
+from laminar.errors import ConfigError
 
 MATRIX, N_COILS, ACCELERATION, CALIBRATION_LINES, NOISE_STD = (224, 192), 8, 6.0, 14, 0.01
 
@@ -23,6 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "CG-SENSE and the shipped FLAT network: a table and two figures.",
     )
     parser.add_argument("--out", type=Path, default=Path("laminar-demo"), metavar="DIR", help="default: laminar-demo")
+    add_overwrite(parser)
     parser.add_argument("--seed", type=int, default=14, help="seed of the anatomy, the coils and the noise")
     parser.add_argument("--model", default="default", help="a checkpoint folder, or the one that ships: default")
     parser.set_defaults(run=run)
@@ -41,6 +42,10 @@ def run(args: argparse.Namespace) -> int:
     from laminar.report import comparison_figure, metrics_table, trajectory_strip
     from laminar.runtime import keep_freed_memory
 
+    comparison, strip = args.out / "comparison.png", args.out / "trajectory.png"
+    check_outputs(args, comparison, strip)
+    if not 0 <= args.seed < 2**62:
+        raise ConfigError(f"--seed must be from 0 to 2^62 - 1; got {args.seed}")
     keep_freed_memory()
     methods: dict[str, Any] = {
         "zero-filled": zero_filled_method,
@@ -59,8 +64,6 @@ def run(args: argparse.Namespace) -> int:
     ]
     title = f"Simulated brain, {MATRIX[0]} x {MATRIX[1]}, {N_COILS} coils, R = {scan.measured_acceleration:.1f}"
     Console().print(metrics_table(rows, title=title, caption=_CAPTION))
-    comparison = args.out / "comparison.png"
-    strip = args.out / "trajectory.png"
     images = {name: result.image[0] for name, result in results.items()}
     comparison_figure(images, sample.target[0], metrics, comparison, title=title)
     states = results["FLAT"].trajectory

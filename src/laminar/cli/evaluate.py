@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laminar.cli.outputs import add_overwrite, check_outputs
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -37,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="crop both to the centered square of the reference's width first",
     )
+    add_overwrite(parser)
     parser.set_defaults(run=run)
 
 
@@ -47,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     from laminar.evaluation import evaluate_files
     from laminar.files import write_json
 
+    if args.out is not None:
+        check_outputs(args, args.out)
     evaluation = evaluate_files(
         args.predictions, args.references, reference=args.reference, center_crop=args.center_crop
     )

@@ -47,7 +47,8 @@ def _model(folder: Path) -> int:
     count = sum(tensor.numel() for tensor in read_weights(folder, settings).values())
     kind = settings["format"].removeprefix("laminar-").replace("-", " ")
     print(f"model {folder.name}: {kind}, {count:,} parameters, sha256 {settings['sha256'][:16]}")
-    if settings["config"].get("regularizer", {}).get("kind") != "custom":
+    regularizer = settings["config"].get("regularizer")
+    if not isinstance(regularizer, dict) or regularizer.get("kind") != "custom":
         model = load_any(folder)
         print(f"fingerprint, as in what it makes: {fingerprint(model, repr(model.config))}")
     _print_tree({"configuration": settings["config"], "card": settings["card"]})

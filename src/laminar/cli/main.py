@@ -4,14 +4,40 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from laminar import __version__
 from laminar.cli import audit, calibrate, demo, evaluate, info, reconstruct, simulate, train
-from laminar.errors import LaminarError
+from laminar.errors import LaminarError, explaining
 
 VERBS = (demo, reconstruct, train, evaluate, calibrate, audit, simulate, info)
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception: what is half written is removed on the way out."""
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM raises in the block, once: `timeout` sends it twice."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,11 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        run: int = args.run(args)
+        with _terminated():
+            return _run(args)
     except LaminarError as error:
+        from laminar.runtime import leads
+
         if args.verbose:
             raise
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one speaks
+        if leads():  # of several processes, one speaks
             print(f"laminar: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe, `| head`, has seen enough
@@ -49,7 +78,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("laminar: interrupted", file=sys.stderr)
         return 130
-    return run
+    except Terminated:
+        print("laminar: terminated", file=sys.stderr)
+        return 143
+
+
+def _run(args: argparse.Namespace) -> int:
+    """The exit code of the verb. No verb leaves by SystemExit, only code of others that it runs."""
+    try:
+        with explaining(args.verb):
+            code: int = args.run(args)
+            return code
+    except SystemExit as error:
+        raise LaminarError(f"{args.verb}: code that it ran ended the program: exit({error.code!r})") from error
 
 
 if __name__ == "__main__":

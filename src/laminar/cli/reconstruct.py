@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import SAMPLERS, add_method_options, chosen_method
+from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.pictures import draw, draw_uncertainty, images_of, reference_of
 from laminar.cli.undersampling import add_undersampling, describe_mask, settle_undersampling, undersample
-from laminar.errors import ConfigError, LaminarError
+from laminar.errors import ConfigError, LaminarError, explaining
 
 if TYPE_CHECKING:
     from laminar.data.formats import LazyScan
@@ -45,6 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="scan files")
     add_method_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
+    add_overwrite(parser)
     parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
@@ -79,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
     settle_undersampling(args)
     keep_freed_memory()
     names = [scan_name(path) for path in args.inputs]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ConfigError(f"two inputs would both be written to {args.out / twice[0]}.h5: reconstruct them apart")
+    outputs = Counter(path for name in names for path in _outputs(name, args))
+    if twice := [path for path, count in outputs.items() if count > 1]:
+        raise ConfigError(f"two inputs would both be written to {twice[0]}: reconstruct them apart")
     device = check_device(args.device)
     method = chosen_method(args)
     args.calibrated = _settle_samples(method, args)
@@ -89,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     failed: list[str] = []
     for path, name in zip(args.inputs, names, strict=True):
         try:
-            done.append(_one(path, name, method, device, args))
+            with explaining(str(path)):
+                done.append(_one(path, name, method, device, args))
         except LaminarError as error:
             if args.verbose:
                 raise
@@ -146,24 +149,29 @@ def _one(path: Path, name: str, method: Method, device: str, args: argparse.Name
     from laminar.data.formats import stream
     from laminar.files import replacing
 
+    check_outputs(args, *_outputs(name, args))
     full = stream(path, variable=args.variable, axes=args.axes)
     scan = full if args.acceleration is None else undersample(full, args)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
-        file, picture = (written.enter_context(replacing(args.out / f"{name}.{kind}")) for kind in ("h5", "png"))
+        file, picture, *others = (written.enter_context(replacing(path)) for path in _outputs(name, args))
         started = time.perf_counter()
         _write_slices(file, name, scan, method, device, args)
         seconds = time.perf_counter() - started
         images = images_of(file)
         reference = None if args.acceleration is None else reference_of(full)
         metrics = draw(picture, method.name, images["reconstruction"], reference, title)
-        if args.samples:
-            uncertainty = written.enter_context(replacing(args.out / f"{name}-uncertainty.png"))
+        for uncertainty in others:
             kind = "not calibrated" if args.calibrated is None else f"{args.calibrated.kind} factor"
             said = f"{method.name}, {args.samples} samples, {100 * args.level:g} % intervals, {kind}"
             draw_uncertainty(uncertainty, images, reference, f"{title}: {said}")
     shape = (scan.n_slices, scan.n_coils, *images["reconstruction"].shape[-2:])
     return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
+
+
+def _outputs(name: str, args: argparse.Namespace) -> list[Path]:
+    """The files that a scan becomes."""
+    return [args.out / f"{name}{kind}" for kind in (".h5", ".png", *(("-uncertainty.png",) * bool(args.samples)))]
 
 
 def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device: str, args: argparse.Namespace) -> None:
@@ -200,10 +208,7 @@ def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device:
 
 
 def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dict[str, Any]:
-    from laminar import __version__
-
     attributes = {
-        "laminar": __version__,
         "model" if args.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.errors import ConfigError
 
 ANATOMIES = ("brain", "knee", "cardiac", "abstract", "mixed")
@@ -19,6 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "they are sampled, coils by Biot-Savart, colored complex noise whose covariance is in the file.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
+    add_overwrite(parser)
     parser.add_argument("--volumes", type=int, default=10, metavar="N", help="number of files (default: 10)")
     parser.add_argument("--slices", type=int, default=4, metavar="N", help="slices a file (default: 4)")
     parser.add_argument("--anatomy", choices=ANATOMIES, default="mixed", help="default: mixed")
@@ -63,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--seed must be from 0 to {(2**62 - 1) // SEED_STRIDE}; got {args.seed}")
     if not 0 <= args.noise_std < float("inf"):
         raise ConfigError(f"--noise-std must be zero or positive; got {args.noise_std}")
-    for index in track(range(args.volumes), description="simulating", transient=True):
-        path = args.out / f"{args.anatomy}_{args.seed:04d}_{index:04d}.h5"
+    paths = [args.out / f"{args.anatomy}_{args.seed:04d}_{index:04d}.h5" for index in range(args.volumes)]
+    check_outputs(args, *paths)
+    for index, path in enumerate(track(paths, description="simulating", transient=True)):
         simulate_file(path, args.anatomy, matrix, args.coils, args.slices, args.noise_std, first_seed + index)
     print(f"{args.volumes} simulated scans of {args.slices} slices, {args.coils} coils, {args.matrix}: {args.out}/")
     return 0
@@ -77,15 +80,19 @@ def _pack_problems(args: argparse.Namespace) -> int:
     from laminar.cli.settings import Settings
     from laminar.data.packed import Packing
     from laminar.models import preset
+    from laminar.runtime import MOST_WORKERS, follow_parent
     from laminar.training.data import training_stream
 
-    if args.problems < 1 or args.workers < 0:
-        raise ConfigError(f"--problems must be at least 1 and --workers 0; got {args.problems} and {args.workers}")
+    if args.problems < 1 or not 0 <= args.workers <= MOST_WORKERS:
+        raise ConfigError(
+            f"--problems must be at least 1 and --workers from 0 to {MOST_WORKERS}; "
+            f"got {args.problems} and {args.workers}"
+        )
     options = ["--config", str(args.config)] if args.config else []
     config = Settings(preset("flat")).parse([*options, "--seed", str(args.seed)])
     args.out.mkdir(parents=True, exist_ok=True)
     packing = Packing(training_stream(config), args.out, args.problems)
-    loader = DataLoader(packing, batch_size=None, num_workers=args.workers)
+    loader = DataLoader(packing, batch_size=None, num_workers=args.workers, worker_init_fn=follow_parent)
     for _ in track(loader, description="simulating", total=args.problems, transient=True):
         pass
     print(f"{args.problems} batches of {config.data.batch_size} simulated problems: {args.out}/")

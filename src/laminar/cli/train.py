@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laminar.cli.outputs import check_output, is_part
 from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
     from laminar.models import ModelConfig
     from laminar.training.config import TrainConfig
     from laminar.training.loop import Outcome
+    from laminar.training.state import RunFolder
 
 # The names themselves, so that --help need not import the models.
 PRESETS = ("flat", "sampler", "varnet", "e2e-varnet", "modl", "dc-cnn", "dc-cnn-soft", "ista-net-plus", "unet", "prior")
@@ -39,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder")
     parser.add_argument("--preset", default="flat", metavar="NAME", help=f"{' | '.join(PRESETS)} (default: flat)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds, after a first step")
     parser.add_argument("--print_config", action="store_true", help="print the resolved settings and stop")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run, settings=[])
@@ -47,21 +49,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     from laminar.cli.settings import Settings
-    from laminar.files import recover
     from laminar.models import preset
+    from laminar.runtime import leads
+    from laminar.training.state import RunFolder
 
     if args.print_config:
         print(Settings(preset(args.preset)).dump(args.settings, comments=True), end="")
         return 0
     if args.out is None:
         raise ConfigError("train needs --out DIR, the folder for its results")
-    recover(args.out / "last")
-    settings = Settings(_resumed(args.out / "last") if args.resume else preset(args.preset))
-    if args.resume:
-        args.settings = ["--config", str(args.out / "config.yaml"), *args.settings]
-    elif (args.out / "last").exists() and not args.overwrite and "LOCAL_RANK" not in os.environ:
-        raise ConfigError(f"{args.out} holds a run already: --resume continues it, --overwrite replaces it")
-    return _train(settings.parse(args.settings), settings.dump(args.settings), args)
+    folder = RunFolder(args.out)
+    with folder.held() if leads() else nullcontext():
+        settings = Settings(_resumed(folder.last) if args.resume else preset(args.preset))
+        if args.resume:
+            args.settings = ["--config", str(folder.config), *args.settings]
+        config = settings.parse(args.settings)
+        if not args.resume and leads():
+            _check_loss(folder, config, args)
+        return _train(config, settings.dump(args.settings), folder, args)
 
 
 def _resumed(last: Path) -> ModelConfig:
@@ -73,24 +78,33 @@ def _resumed(last: Path) -> ModelConfig:
     return configuration(read_settings(last))
 
 
-def _train(config: TrainConfig, text: str, args: argparse.Namespace) -> int:
+def _check_loss(folder: RunFolder, config: TrainConfig, args: argparse.Namespace) -> None:
+    """Raise ConfigError if a new run would destroy an old one, or what it is made of itself."""
+    if folder.is_a_run() and not args.overwrite:
+        raise ConfigError(f"{args.out} holds a run already: --resume continues it, --overwrite replaces it")
+    words = [word for text in args.settings for word in text.split("=", 1)]
+    named = [value for option, value in pairwise(words) if option == "--config"]
+    named += [*config.data.train, *config.data.validation, config.start, config.reference.teacher]
+    inputs = [Path(name) for name in named if name is not None]
+    for part in folder.parts:
+        if is_part(part, inputs):
+            raise ConfigError(f"{part} is an input of this command: choose another --out")
+    check_output(folder.config, inputs, args.overwrite)
+
+
+def _train(config: TrainConfig, text: str, folder: RunFolder, args: argparse.Namespace) -> int:
     import torch
 
-    from laminar.files import replacing
     from laminar.models import started
     from laminar.runtime import keep_freed_memory
     from laminar.training.data import make_data
     from laminar.training.loop import make_fabric, train
-    from laminar.training.state import RunFolder
 
     keep_freed_memory()
     fabric = make_fabric(config)
     torch.manual_seed(config.seed)
     model = started(config.model, config.start)
     stream, validation = make_data(config)
-    if fabric.is_global_zero:
-        with replacing(args.out / "config.yaml") as temporary:
-            temporary.write_text(text, encoding="utf-8")
     card: dict[str, Any] = {"command": "laminar train --config config.yaml --out DIR", "config.yaml": text}
     with _progress(config, quiet=args.quiet or not fabric.is_global_zero) as report:
         outcome = train(
@@ -99,7 +113,7 @@ def _train(config: TrainConfig, text: str, args: argparse.Namespace) -> int:
             stream,
             validation,
             config,
-            RunFolder(args.out),
+            folder,
             resume=args.resume,
             card=card,
             report=report,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -50,7 +50,7 @@ def pack(stream: Stream, index: int, path: Path) -> None:
     header = {"kind": record.kind, "axis": record.axis, "accelerations": record.accelerations, "lines": record.lines}
     with replacing(path) as temporary:
         tensors = {name: torch.cat(values).contiguous() for name, values in parts.items()}
-        save_file(tensors, temporary, {"laminar": json.dumps(header)})
+        temporary.write_bytes(save(tensors, {"laminar": json.dumps(header)}))
 
 
 @dataclass(frozen=True)

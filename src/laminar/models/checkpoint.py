@@ -130,7 +130,10 @@ def load_any(model: str | Path, regularizer: nn.Module | None = None) -> Model:
 
 def configuration(settings: Mapping[str, Any]) -> ModelConfig:
     """The configuration in what `read_settings` returns. Raises ConfigError if it is not valid."""
-    return MODEL_KINDS[settings["format"]].config.from_dict(settings["config"])
+    try:
+        return MODEL_KINDS[settings["format"]].config.from_dict(settings["config"])
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ConfigError(f"no settings of a model: {type(error).__name__}: {error}") from error
 
 
 def find(model: str | Path) -> Path:
@@ -157,8 +160,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read as a model: {error}") from error
-    if not isinstance(settings, dict) or settings.get("format") not in MODEL_KINDS:
+    if not isinstance(settings, dict) or str(settings.get("format")) not in MODEL_KINDS:
         raise CheckpointError(f"{path}: expected a file of format {' or '.join(MODEL_KINDS)}")
+    kinds = {"config": dict, "card": dict, "sha256": str}
+    if wrong := [key for key, kind in kinds.items() if not isinstance(settings.get(key), kind)]:
+        raise CheckpointError(
+            f"{path}: {wrong[0]} must be a {kinds[wrong[0]].__name__}; got {settings.get(wrong[0])!r:.60}"
+        )
     if settings.get("version") != MODEL_VERSION:
         raise CheckpointError(f"{path}: expected version {MODEL_VERSION}; got {settings.get('version')!r}")
     return settings

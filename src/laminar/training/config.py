@@ -8,6 +8,7 @@ from typing import Any, Literal
 from laminar.data.config import MaskKind, SamplingConfig, SimulationConfig
 from laminar.errors import ConfigError
 from laminar.models import ModelConfig, PriorConfig, UnrolledConfig, VarNetConfig
+from laminar.runtime import MOST_WORKERS
 from laminar.training.denoising import DenoisingConfig
 from laminar.training.objectives import ObjectiveConfig
 
@@ -46,7 +47,7 @@ class DataConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        check_least("data.", self, batch_size=1, distinct_batches=0, validation_batches=1, workers=0)
+        check_least("data.", self, batch_size=1, distinct_batches=0, validation_batches=1, workers=(0, MOST_WORKERS))
         fits = self.mixture and set(self.mixture) <= {"simulation", "images", "files", "problems"}
         if not fits or not all(0 < weight < float("inf") for weight in self.mixture.values()):
             raise ConfigError(
@@ -140,7 +141,7 @@ class TrainConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        check_least("", self, steps=1, seed=0, ema=0, validate_every=1, devices=1, threads=0)
+        check_least("", self, steps=1, seed=0, ema=0, validate_every=1, devices=(1, 64), threads=(0, 1024))
         if self.ema >= 1:
             raise ConfigError(f"ema must be below 1, such as 0.999; got {self.ema}")
         for name in without_meaning(self.model):
@@ -192,9 +193,11 @@ def _default(name: str) -> Any:
     return setting.default if setting.default_factory is MISSING else setting.default_factory()
 
 
-def check_least(group: str, config: object, **least: float) -> None:
-    """Raise a ConfigError for the first setting that is smaller than it may be, or not a finite number."""
+def check_least(group: str, config: object, **least: float | tuple[float, float]) -> None:
+    """Raise a ConfigError for the first setting below its least value or above its greatest, 2^53 if none is given."""
     for name, bound in least.items():
         value = getattr(config, name)
-        if not bound <= value < float("inf"):
-            raise ConfigError(f"{group}{name} must be at least {bound}; got {value}")
+        low, high = bound if isinstance(bound, tuple) else (bound, 2.0**53)
+        if not low <= value <= high:
+            asked = f"at least {low}" if value < low else f"a number from {low} to {high:.16g}"
+            raise ConfigError(f"{group}{name} must be {asked}; got {value}")

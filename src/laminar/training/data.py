@@ -14,8 +14,9 @@ from laminar.data.images import find_images
 from laminar.data.packed import PackedStream
 from laminar.data.simulated import Images, Phantoms, SimulationStream
 from laminar.data.stream import FileStream, Mixture, Stream
-from laminar.errors import ConfigError, LaminarError
+from laminar.errors import ConfigError, LaminarError, explaining
 from laminar.models import UnrolledConfig
+from laminar.runtime import follow_parent
 from laminar.training.config import TrainConfig
 from laminar.training.reference import NetworkTeacher, ReferenceStream
 
@@ -37,7 +38,9 @@ def make_data(config: TrainConfig) -> tuple[Stream, list[Case]]:
 
 def prefetched(stream: Stream, order: Sequence[int], workers: int) -> Iterator[Case]:
     """The batches of a stream at the indices `order`, prepared ahead by `workers` processes (0: by this one)."""
-    loader = DataLoader(_Indexed(stream), batch_size=None, sampler=order, num_workers=workers, prefetch_factor=None)
+    loader = DataLoader(
+        _Indexed(stream), batch_size=None, sampler=order, num_workers=workers, worker_init_fn=follow_parent
+    )
     try:
         yield from loader
     except LaminarError as error:
@@ -51,7 +54,8 @@ class _Indexed(Dataset[Case]):
         self.stream = stream
 
     def __getitem__(self, index: int) -> Case:
-        return self.stream.batch(index)
+        with explaining(f"batch {index} of the stream"):
+            return self.stream.batch(index)
 
 
 @dataclass(frozen=True, eq=False)

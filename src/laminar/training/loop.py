@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -75,7 +77,7 @@ def train(
 
     Case `(step - 1) * world_size + rank` is all the randomness there is, so a run that is interrupted and resumed
     ends in the same bits as one that was not. With `config.ema` the averaged weights are validated and become `best`.
-    Raises TrainingError if the loss or a gradient is not finite.
+    What the folder held stays until the first checkpoint. Raises TrainingError if the loss or a gradient is not finite.
     """
     task = make_task(model, config)
     learner, optimizer = fabric.setup(task.learner, make_optimizer(model, config.optimizer))
@@ -84,15 +86,13 @@ def train(
     progress: dict[str, Any] = {"step": 0, "best": None, "seconds": 0.0}
     if resume:
         progress = folder.restore(model, optimizer, average)
-    elif fabric.is_global_zero:
-        folder.clear()
     before, started = progress["seconds"], time.monotonic()
-    step, scores, stop = progress["step"], dict[str, Any](), False
+    step, scores, stop, saved = progress["step"], dict[str, Any](), False, resume
     with stop_on_interrupt() as interrupted:
         for step, index, batch in _batches(stream, config, fabric, progress["step"]):
             _set_learning_rate(optimizer, learning_rate(step, config.steps, config.optimizer))
             terms = learner(*task.inputs(batch.to(fabric.device)), seed=seed_of(config.seed, index))
-            losses = _descend(fabric, optimizer, terms, config.optimizer.clip, step, folder)
+            losses = _descend(fabric, optimizer, terms, config.optimizer.clip, step, folder.last if saved else None)
             if average:
                 average.update(model, step)
             report(step, losses)
@@ -103,11 +103,16 @@ def train(
                 said = {**(card or {}), "steps_done": step, "seconds": round(progress["seconds"], 1)}
                 if due:
                     scores = task.evaluate(judged, validation)
-                    folder.log({**progress, "loss": losses["loss"], "validation": scores})
-                    if progress["best"] is None or task.merit(scores) > progress["best"]:
-                        progress["best"] = task.merit(scores)
-                        save(judged, folder.best, {**said, "validation": scores})
-                folder.save_last(model, optimizer, average, progress, said)
+                with nullcontext() if saved else folder.renewing():
+                    if due:
+                        folder.log({**progress, "loss": losses["loss"], "validation": scores})
+                        if progress["best"] is None or task.merit(scores) > progress["best"]:
+                            progress["best"] = task.merit(scores)
+                            save(judged, folder.best, {**said, "validation": scores})
+                    if "config.yaml" in said:
+                        folder.save_config(said["config.yaml"])
+                    folder.save_last(model, optimizer, average, progress, said)
+                saved = True
             fabric.barrier()
             if stop:
                 break
@@ -116,8 +121,8 @@ def train(
 
 def _batches(stream: Stream, config: TrainConfig, fabric: Fabric, done: int) -> Iterator[tuple[int, int, Case]]:
     """`(step, index, batch)` from the step after `done` to the last; the index counts through all processes."""
-    steps = range(done + 1, config.steps + 1)
-    order = [(step - 1) * fabric.world_size + fabric.global_rank for step in steps]
+    steps, every = range(done + 1, config.steps + 1), fabric.world_size
+    order = range(done * every + fabric.global_rank, config.steps * every, every)
     yield from zip(steps, order, prefetched(stream, order, config.data.workers), strict=True)
 
 
@@ -127,7 +132,7 @@ def _descend(
     terms: dict[str, Tensor],
     clip: float,
     step: int,
-    folder: RunFolder,
+    good: Path | None,
 ) -> dict[str, float]:
     """One step of the optimizer down the loss; the terms as numbers."""
     optimizer.zero_grad()
@@ -136,12 +141,12 @@ def _descend(
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
     losses = {name: term.item() for name, term in terms.items()}
     if not (math.isfinite(losses["loss"]) and bool(torch.isfinite(norm))):
-        raise _not_finite(fabric, losses["loss"], float(norm), step, folder)
+        raise _not_finite(fabric, losses["loss"], float(norm), step, good)
     optimizer.step()
     return losses
 
 
-def _not_finite(fabric: Fabric, loss: float, norm: float, step: int, folder: RunFolder) -> TrainingError:
+def _not_finite(fabric: Fabric, loss: float, norm: float, step: int, good: Path | None) -> TrainingError:
     """The error that names the batches to blame. Gradients are shared, so all processes come here together."""
     gathered = fabric.all_gather(torch.tensor([loss]))
     assert isinstance(gathered, Tensor)
@@ -149,10 +154,10 @@ def _not_finite(fabric: Fabric, loss: float, norm: float, step: int, folder: Run
     first = (step - 1) * fabric.world_size
     blamed = [first + rank for rank, value in enumerate(every_loss) if not math.isfinite(value)]
     blamed = blamed or list(range(first, first + fabric.world_size))
-    good = folder.last if folder.last.exists() else "none yet"
     return TrainingError(
         f"the loss ({', '.join(f'{value:.3g}' for value in every_loss)}) or the gradient (norm {norm:.3g}) is not "
-        f"finite at step {step}, batch {', '.join(map(str, blamed))} of the stream; last good checkpoint: {good}"
+        f"finite at step {step}, batch {', '.join(map(str, blamed))} of the stream; "
+        f"last good checkpoint: {good or 'none yet'}"
     )
 
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from laminar.data.cases import Case
@@ -117,7 +117,7 @@ class ReferenceStream:
                 "endpoints": torch.view_as_real(torch.stack(reference.endpoints)),
             }
             with replacing(path) as temporary:
-                save_file(tensors, temporary)
+                temporary.write_bytes(save(tensors))
         return replace(batch, reference=reference)
 
     @cached_property

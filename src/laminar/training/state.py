@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from laminar.errors import CheckpointError
-from laminar.files import remove, replacing
+from laminar.errors import CheckpointError, explaining
+from laminar.files import holding, recover, remove, replacing
 from laminar.models import Model, load_any, save
 from laminar.training.average import Average
 
@@ -39,6 +42,61 @@ class RunFolder:
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """Everything that belongs to a run; `last` is set aside first, and written or brought back last."""
+        return self.last, self.best, self.metrics, self.config
+
+    @property
+    def _aside(self) -> Path:
+        return self.path / ".replaced"
+
+    def is_a_run(self) -> bool:
+        """Whether there are results, of a run that ended well or of one that did not."""
+        return any(path.exists() for path in (self.last, self.best, self.metrics))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder, and first mend what a kill left. Raises LaminarError if one is in."""
+        with holding(self.path):
+            self.recover()
+            yield
+
+    @contextmanager
+    def renewing(self) -> Iterator[None]:
+        """The block writes the first checkpoint of a new run; an old one is kept aside until that is complete."""
+        self.recover()
+        try:
+            with explaining(f"cannot write {self.path}", OSError):
+                for part in self.parts:
+                    if os.path.lexists(part):
+                        self._aside.mkdir(exist_ok=True)
+                        part.rename(self._aside / part.name)
+            yield
+        finally:
+            self.recover()
+
+    def recover(self) -> None:
+        """What was being replaced comes back if its successor is not complete, that is if there is no `last`."""
+        with explaining(f"cannot write {self.path}", OSError):
+            for folder in (self.last, self.best):
+                recover(folder)
+            if self._aside.is_dir() and not self.last.exists():
+                for part in reversed(self.parts):
+                    if os.path.lexists(self._aside / part.name):
+                        remove(part)
+                        (self._aside / part.name).rename(part)
+            remove(self._aside)
+
+    def save_config(self, text: str) -> None:
+        """Write the settings of the run."""
+        with replacing(self.config) as temporary:
+            temporary.write_text(f"# laminar train\n{text}", encoding="utf-8")
+
     def save_last(
         self,
         model: Model,
@@ -50,13 +108,14 @@ class RunFolder:
         """Replace `last` by model, optimizer, averaged weights and progress, all or none."""
         with replacing(self.last) as temporary:
             save(model, temporary, card)
-            save_file(_optimizer_tensors(optimizer), temporary / OPTIMIZER)
+            (temporary / OPTIMIZER).write_bytes(save_tensors(_optimizer_tensors(optimizer)))
             if average:
-                save_file(_stored(average.model.state_dict()), temporary / AVERAGE)
+                (temporary / AVERAGE).write_bytes(save_tensors(_stored(average.model.state_dict())))
             (temporary / STATE).write_text(json.dumps(dict(state), indent=2) + "\n", encoding="utf-8")
 
     def restore(self, model: Model, optimizer: torch.optim.Optimizer, average: Average | None) -> dict[str, Any]:
         """Load `last` into what training goes on with and return the progress; drop metrics written after it."""
+        self.recover()
         saved = load_any(self.last)
         if saved.config != model.config:
             raise CheckpointError(f"{self.last}: the checkpoint is of another configuration than this run")
@@ -76,14 +135,10 @@ class RunFolder:
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(entry)) + "\n")
-
-    def clear(self) -> None:
-        """Remove what an earlier run left, so that its results are not taken for this one's."""
-        for path in (self.last, self.best, self.metrics):
-            remove(path)
+        with explaining(f"cannot write {self.metrics}"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(entry)) + "\n")
 
     def _drop_metrics_after(self, step: int) -> None:
         if not self.metrics.exists():

@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from laminar.data.formats.arrays import scan_name
-from laminar.errors import DataFormatError
+from laminar.errors import DataFormatError, failure
 
 # What h5py, numpy, zipfile and the XML parser raise on truncated, corrupt or mistyped input.
 # A broken file can reach any of their internals, so these are wide; a bug of ours would hide among them,
@@ -56,8 +56,6 @@ def reading(path: Path) -> Iterator[None]:
         text = one_line(error)
         text = text.removeprefix(f"{scan_name(path)}: ")
         raise DataFormatError(text if text.startswith(str(path)) else f"{path}: {text}") from error
-    except PermissionError as error:
-        raise DataFormatError(f"{path}: no permission to read it") from error
     except UNREADABLE as error:
-        kind = type(error).__name__
-        raise DataFormatError(f"{path}: truncated or corrupt ({kind}: {one_line(error)})") from error
+        broken = f"truncated or corrupt ({type(error).__name__}: {one_line(error)})"
+        raise DataFormatError(f"{path}: {failure(error) or broken}") from error

@@ -1,0 +1,77 @@
+"""What may be written: never an input of the same command, and what others wrote only if --overwrite says so."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from laminar.errors import ConfigError
+
+# How each kind of file says near its beginning that this program wrote it; HDF5 has a root attribute `laminar`.
+MARKS = (b'"laminar": "', b'"format": "laminar-', b'content="Laminar"', b"Software\0Laminar", b"# laminar train")
+
+
+def add_overwrite(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="also replace files that laminar did not write")
+
+
+def check_outputs(args: argparse.Namespace, *outputs: Path) -> None:
+    """Raise ConfigError, before any work is done, if writing one of `outputs` would lose something."""
+    inputs = [path for name, value in vars(args).items() if name != "out" for path in _paths(name, value)]
+    for output in outputs:
+        check_output(output, inputs, args.overwrite)
+
+
+def _paths(name: str, value: Any) -> Iterator[Path]:
+    """The paths among the options; models are named by text, for some ship."""
+    if isinstance(value, list):
+        yield from (path for item in value for path in _paths(name, item))
+    elif isinstance(value, Path) or (name in ("model", "prior") and value is not None):
+        yield Path(value)
+
+
+def check_output(path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
+    """Raise ConfigError if writing `path` would destroy an input, or without `overwrite` what others wrote."""
+    if not os.path.lexists(path):
+        return
+    if is_part(path, inputs):
+        raise ConfigError(f"{path} is an input of this command: choose another --out")
+    if not path.is_file():
+        raise ConfigError(f"{path} is there already and not a file: choose another --out")
+    if not overwrite and not _is_ours(path):
+        raise ConfigError(f"{path} is there already and was not written by laminar: --overwrite replaces it")
+
+
+def is_part(path: Path, inputs: Iterable[Path]) -> bool:
+    """Whether `path` exists and is, by whatever name or link, an input, a file in one, or a folder around one.
+
+    A scan of BART, two files, is named by either or by what their names share.
+    """
+    if not path.exists():
+        return False
+    here = path.stat()
+    for given in (path.absolute() for path in inputs):
+        around = given.resolve().parents if path.is_dir() else ()
+        scan = (given.with_name(f"{base}{kind}") for base in (given.name, given.stem) for kind in (".cfl", ".hdr"))
+        for part in (given, *around, *scan, *given.rglob("*")):
+            with suppress(OSError):
+                if os.path.samestat(here, part.stat()):
+                    return True
+    return False
+
+
+def _is_ours(path: Path) -> bool:
+    import h5py
+
+    with suppress(OSError, RuntimeError):
+        if h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                return "laminar" in file.attrs
+        with path.open("rb") as stream:
+            start = stream.read(512)
+        return any(mark in start for mark in MARKS)
+    return False
