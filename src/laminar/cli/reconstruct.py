@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import SAMPLERS, add_method_options, chosen_method
-from laminar.cli.pictures import draw, draw_uncertainty, images_of, reference_of
+from laminar.cli.pictures import draw, reference_of
 from laminar.cli.undersampling import add_undersampling, describe_mask, settle_undersampling, undersample
 from laminar.errors import ConfigError, LaminarError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from laminar.data.formats import LazyScan
     from laminar.methods import Method
-    from laminar.uncertainty import Calibration
+    from laminar.uncertainty import Calibration, Spread
 
 _EPILOG = """examples:
   laminar reconstruct scan.h5 --out images
@@ -74,9 +76,11 @@ class _Done:
 
 def run(args: argparse.Namespace) -> int:
     from laminar.data.formats import scan_name
+    from laminar.figures import check_drawable
     from laminar.runtime import keep_freed_memory
 
     settle_undersampling(args)
+    check_drawable()
     keep_freed_memory()
     names = [scan_name(path) for path in args.inputs]
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -144,6 +148,7 @@ def check_device(name: str) -> str:
 def _one(path: Path, name: str, method: Method, device: str, args: argparse.Namespace) -> _Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
     from laminar.data.formats import stream
+    from laminar.figures import uncertainty_figure
     from laminar.files import replacing
 
     full = stream(path, variable=args.variable, axes=args.axes)
@@ -152,23 +157,29 @@ def _one(path: Path, name: str, method: Method, device: str, args: argparse.Name
     with ExitStack() as written:
         file, picture = (written.enter_context(replacing(args.out / f"{name}.{kind}")) for kind in ("h5", "png"))
         started = time.perf_counter()
-        _write_slices(file, name, scan, method, device, args)
+        magnitude, spread = _write_slices(file, name, scan, method, device, args)
         seconds = time.perf_counter() - started
-        images = images_of(file)
         reference = None if args.acceleration is None else reference_of(full)
-        metrics = draw(picture, method.name, images["reconstruction"], reference, title)
-        if args.samples:
+        metrics = draw(picture, method.name, magnitude, reference, title)
+        if spread is not None:
             uncertainty = written.enter_context(replacing(args.out / f"{name}-uncertainty.png"))
             kind = "not calibrated" if args.calibrated is None else f"{args.calibrated.kind} factor"
             said = f"{method.name}, {args.samples} samples, {100 * args.level:g} % intervals, {kind}"
-            draw_uncertainty(uncertainty, images, reference, f"{title}: {said}")
-    shape = (scan.n_slices, scan.n_coils, *images["reconstruction"].shape[-2:])
+            interval = None if reference is None else spread.interval(args.level, args.calibrated)
+            uncertainty_figure(spread, uncertainty, reference, interval, f"{title}: {said}")
+    shape = (scan.n_slices, scan.n_coils, *magnitude.shape[-2:])
     return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
 
 
-def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device: str, args: argparse.Namespace) -> None:
+def _write_slices(
+    file: Path, name: str, scan: LazyScan, method: Method, device: str, args: argparse.Namespace
+) -> tuple[Tensor, Spread | None]:
+    """Write slice by slice; what the pictures show (slice, y, x) stays in memory."""
+    import torch
+
     from laminar.reconstruction import reconstruct_slices
     from laminar.store import writing_reconstruction
+    from laminar.uncertainty import Spread
 
     slices = reconstruct_slices(
         scan,
@@ -180,12 +191,12 @@ def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device:
     )
     attributes = _attributes(scan, method, args)
     log: list[str] = []
+    magnitudes, spreads = [], []
     with (
         writing_reconstruction(
             file,
             scan.n_slices,
             attributes,
-            trajectory=args.trajectory,
             level=0.9 if args.level is None else args.level,
             calibration=args.calibrated,
         ) as write,
@@ -193,10 +204,13 @@ def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device:
     ):
         for done, result in enumerate(slices, start=1):
             write(result)
+            magnitudes.append(result.magnitude)
+            spreads += [] if result.spread is None else [result.spread]
             log += result.log
             report(done)
     for line in log:
         print(f"{name}: {line}")
+    return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None
 
 
 def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dict[str, Any]:
