@@ -123,24 +123,33 @@ def draw_uncertainty(folder: Path) -> None:
     uncertainty_figure(spread, folder / "c.png")
 
 
+def misses(path: Path, color: str) -> np.ndarray:
+    """The screen pixels (n, 2) of a color in the last cell, above the footer, of a figure of images of 30 columns."""
+    last = pixels(path)[:-20, -8 - 4 * 30 : -8]
+    return np.argwhere((last == list(bytes.fromhex(color[1:]))).all(-1))
+
+
 def test_the_uncertainty_figure_colors_the_pixels_whose_truth_is_outside(tmp_path: Path) -> None:
     draw_uncertainty(tmp_path / "first")
     draw_uncertainty(tmp_path / "second")
     for name in ("a.png", "b.png", "c.png"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
-    page = pixels(tmp_path / "first" / "a.png")
-    cell, gap = 4 * 30, 8
-    last = page[:, -gap - cell : -gap]
-    places = []
-    for color in (ABOVE, BELOW):
-        colored = (last == list(bytes.fromhex(color[1:]))).all(-1)
-        row, column = np.argwhere(colored)[0]
-        assert colored[row : row + 4, column : column + 4].all()
-        assert not colored[: 4 * 10].any()
-        places.append((row, column))
-    assert np.subtract(places[1], places[0]).tolist() == [4 * 10, 4 * 2]
+    above, below = (misses(tmp_path / "first" / "a.png", color) for color in (ABOVE, BELOW))
+    assert (len(above), len(below)) == (16, 16)
+    assert (below[0] - above[0]).tolist() == [4 * 10, 4 * 2]
     widths = [pixels(tmp_path / "first" / name).shape[1] for name in ("a.png", "b.png", "c.png")]
-    assert widths == [columns * (cell + gap) + gap for columns in (4, 3, 2)]
+    assert widths == [columns * (4 * 30 + 8) + 8 for columns in (4, 3, 2)]
+
+
+def test_the_uncertainty_figure_counts_the_pixels_that_the_calibration_counts(tmp_path: Path) -> None:
+    """One pixel is as bright as the threshold in float32 and brighter in float64: it is no object pixel in both."""
+    mean = torch.ones(40, 30)
+    mean[20, 7] = 0.1
+    spread = Spread(mean, torch.full_like(mean, 0.04), 4)
+    assert not spread.object_pixels[20, 7]
+    assert spread.object_pixels.sum() == mean.numel() - 1
+    uncertainty_figure(spread, tmp_path / "a.png", mean + 0.5 * (mean < 1), (mean - 0.1, mean + 0.1))
+    assert len(misses(tmp_path / "a.png", ABOVE)) == 0
 
 
 def test_uncertainty_without_its_reference_is_refused(tmp_path: Path) -> None:
