@@ -181,25 +181,14 @@ def _write_slices(
     from laminar.store import writing_reconstruction
     from laminar.uncertainty import Spread
 
-    slices = reconstruct_slices(
-        scan,
-        method,
-        keep_trajectory=args.trajectory,
-        samples=args.samples,
-        seed=args.sample_seed,
-        device=device,
-    )
+    samples = {"samples": args.samples, "seed": args.sample_seed}
+    slices = reconstruct_slices(scan, method, keep_trajectory=args.trajectory, device=device, **samples)
+    intervals = {"level": 0.9 if args.level is None else args.level, "calibration": args.calibrated}
     attributes = _attributes(scan, method, args)
     log: list[str] = []
     magnitudes, spreads = [], []
     with (
-        writing_reconstruction(
-            file,
-            scan.n_slices,
-            attributes,
-            level=0.9 if args.level is None else args.level,
-            calibration=args.calibrated,
-        ) as write,
+        writing_reconstruction(file, scan.n_slices, attributes, **intervals) as write,
         _progress(name, scan.n_slices) as report,
     ):
         for done, result in enumerate(slices, start=1):
