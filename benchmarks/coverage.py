@@ -27,12 +27,12 @@ from benchmarks.record import RESULTS, mean_interval, write_record
 from benchmarks.worlds import WORLDS, fixed_batches
 from laminar.calibration import Ratios, ratios_of
 from laminar.data.cases import Case
+from laminar.figures import uncertainty_figure
 from laminar.files import write_json
 from laminar.methods import Method, of_network
 from laminar.models import load
 from laminar.runtime import keep_freed_memory
-from laminar.uncertainty import Spread, object_pixels
-from laminar.uncertainty_figure import rank_correlation, uncertainty_figure
+from laminar.uncertainty import Spread, rank_correlation
 
 LEVEL = 0.9
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "uncertainty.png"
@@ -76,16 +76,16 @@ def spread_of(method: Method, batch: Case, samples: int, seed: int) -> Spread:
 
 def ratios(spread: Spread, batch: Case) -> Tensor:
     """|error| over the half width of the interval, of the object pixels."""
-    return ratios_of(spread, batch.image[0].abs(), object_pixels(spread.mean), LEVEL)
+    return ratios_of(spread, batch.image[0].abs(), spread.object_pixels, LEVEL)
 
 
 def judged(method: Method, batch: Case, samples: int, factors: dict[str, float], seed: int) -> dict[str, float]:
     """Coverage before and after, and how the standard deviation goes with the error, of one slice."""
     spread = spread_of(method, batch, samples, seed)
-    found, where = ratios(spread, batch), object_pixels(spread.mean)
+    found, where = ratios(spread, batch), spread.object_pixels
     row = {kind: float((found <= factor).double().mean()) for kind, factor in ({"before": 1.0} | factors).items()}
     std, error = spread.std[where], (spread.mean - batch.image[0].abs()).abs()[where]
-    row["rank correlation"] = rank_correlation(std.numpy(), error.numpy())
+    row["rank correlation"] = rank_correlation(std, error)
     row["std / error"] = float(std.square().mean().sqrt() / error.square().mean().sqrt())
     return row
 
@@ -97,9 +97,7 @@ def draw_picture(args: argparse.Namespace) -> None:
     spread, factor = spread_of(method, batch, found["samples"], args.picture), found["factor"]["conformal"]
     half = factor * spread.half_width(LEVEL)
     title = f"Simulated brain, R = 8, {spread.n} samples of FLAT"
-    uncertainty_figure(
-        spread.mean, spread.std, PICTURE, batch.image[0].abs(), spread.mean - half, spread.mean + half, title
-    )
+    uncertainty_figure(spread, PICTURE, batch.image[0].abs(), (spread.mean - half, spread.mean + half), title)
 
 
 def collect() -> None:

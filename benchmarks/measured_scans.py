@@ -29,11 +29,11 @@ from laminar.data.formats import read
 from laminar.data.masks import make_mask
 from laminar.data.preparation import prepare
 from laminar.errors import ConfigError
+from laminar.figures import comparison_figure, trajectory_strip
 from laminar.metrics import fastmri_metrics
 from laminar.models import load
 from laminar.operators import ifft2c
 from laminar.reconstruction import reconstruct, reference_image
-from laminar.report import comparison_figure, trajectory_strip
 from laminar.runtime import keep_freed_memory
 
 SCANS: dict[str, dict[str, str]] = {

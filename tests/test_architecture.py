@@ -120,7 +120,7 @@ def test_no_module_can_run_foreign_code(path: Path) -> None:
     assert not unsafe(path.read_text(encoding="utf-8"))
 
 
-UNTIL_MERGED = {"Measurement", "Spread"}
+UNTIL_MERGED = {"Measurement"}
 
 
 def with_tensors() -> list[type]:
@@ -155,3 +155,10 @@ def test_what_holds_tensors_is_compared_and_hashed_by_identity(holder: type) -> 
     assert one == one
     assert one != other
     assert len({one, other, one}) == 2
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_no_module_imports_a_private_name_of_another(path: Path) -> None:
+    imports = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+    names = [alias.name for node in imports if (node.module or "").startswith("laminar") for alias in node.names]
+    assert [name for name in names if name.startswith("_") and name != "__version__"] == []

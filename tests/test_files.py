@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from laminar.cli.outputs import check_output
 from laminar.data.formats.guard import reading
 from laminar.errors import ConfigError, DataFormatError, LaminarError, explaining
+from laminar.figures import reconstruction_png
 from laminar.files import LOCK, _sweep, holding, recover, replacing, write_json, writing_hdf5
-from laminar.report import reconstruction_png
 
 
 def names(folder: Path) -> list[str]:

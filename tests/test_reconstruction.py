@@ -13,10 +13,11 @@ from laminar.classical import cg_sense, cg_sense_method, zero_filled, zero_fille
 from laminar.data.cropping import center_crop, crop_readout
 from laminar.data.formats import LazyScan, read, stream, write_fastmri
 from laminar.data.masks import make_mask
-from laminar.data.preparation import prepare, without_oversampling
+from laminar.data.preparation import Problem, prepare, without_oversampling
 from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
 from laminar.flow import Trajectory
+from laminar.methods import Method
 from laminar.metrics import fastmri_metrics
 from laminar.models import UnrolledNetwork, load
 from laminar.operators import fft2c, ifft2c
@@ -83,6 +84,24 @@ def test_given_sensitivities_need_no_calibration_lines_and_no_norm(network: Unro
 def test_an_image_that_is_not_finite_is_an_error(network: UnrolledNetwork) -> None:
     with pytest.raises(DataFormatError, match="not finite"):
         reconstruct(scan((64, 48)), lambda p: Trajectory([p.y.sum(1) * float("nan")], [], None, 0))
+
+
+def test_samples_have_a_mean_inside_its_interval_beside_the_trajectory_of_the_first() -> None:
+    """Samples of random phase: the magnitude of their mean is far below the mean of their magnitudes."""
+    drawn: list[Tensor] = []
+
+    def draw(problem: Problem, generator: torch.Generator) -> Trajectory:
+        drawn.append(torch.randn(2, 1, 48, 40, dtype=torch.complex64, generator=generator) * problem.scale)
+        return Trajectory(list(drawn[-1] / problem.scale), [], None, 1)
+
+    result = reconstruct(scan((48, 40)), Method("noise", draw, draw), samples=3)
+    assert result.trajectory is not None
+    assert result.spread is not None
+    torch.testing.assert_close(result.trajectory, drawn[0])
+    torch.testing.assert_close(result.image, torch.stack(drawn)[:, -1].mean(0))
+    torch.testing.assert_close(result.magnitude, torch.stack(drawn)[:, -1].abs().mean(0))
+    lower, upper = result.spread.interval(0.5)
+    assert bool(((lower <= result.magnitude) & (result.magnitude <= upper)).all())
 
 
 def test_slices_are_reconstructed_one_by_one_and_an_empty_one_is_zero(network: UnrolledNetwork) -> None:

@@ -27,7 +27,7 @@ from laminar.uncertainty import (
     Spread,
     check_fits,
     coverage,
-    object_pixels,
+    rank_correlation,
     read_calibration,
     student_quantile,
 )
@@ -168,8 +168,15 @@ def test_object_pixels_are_bright_ones_of_each_slice_by_itself() -> None:
     mean[0, 2:6, 3:9], mean[1, 4:9, 5:15] = 1.0, 100.0
     mean[0, 0, 0], mean[1, 0, 0] = 0.09, 11.0
     expected = mean > 0.5
-    assert torch.equal(object_pixels(mean), expected)
+    assert torch.equal(Spread(mean, mean, 2).object_pixels, expected)
     assert coverage(mean - 1, mean + 1, torch.where(mean == 1, 3.0, mean), expected) == pytest.approx(51 / 75)
+
+
+def test_the_rank_correlation_is_that_of_scipy_with_ties() -> None:
+    a, b = torch.randint(9, (2, 200), generator=seeded()).double()
+    b += a / 2
+    assert rank_correlation(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic, abs=1e-12)
+    assert math.isnan(rank_correlation(torch.ones(5), a[:5]))
 
 
 def problem(noise: float = 1.0) -> Problem:
@@ -201,9 +208,9 @@ def test_calibration_brings_held_out_slices_to_the_level(kind: str) -> None:
     fresh = sampler(3.0)
     spread = Spread.of(torch.stack([fresh(None, seeded(i)).abs() for i in range(8)]))
     truth = sampler(1.0)(None, seeded(77)).abs()
-    inside = coverage(*spread.interval(0.9, made), truth, object_pixels(spread.mean))
+    inside = coverage(*spread.interval(0.9, made), truth, spread.object_pixels)
     assert inside == pytest.approx(0.9, abs=0.1)
-    assert coverage(*spread.interval(0.9), truth, object_pixels(spread.mean)) < 0.6
+    assert coverage(*spread.interval(0.9), truth, spread.object_pixels) < 0.6
 
 
 def test_a_held_out_slice_is_judged_without_its_own_pixels() -> None:
@@ -285,15 +292,20 @@ def test_a_spread_needs_two_real_samples() -> None:
 
 
 def test_the_spread_is_stored_beside_the_image(tmp_path: Path) -> None:
-    """Standard deviation and ends of the intervals as float32, which cross zero in no magnitude, and what they are."""
-    states = torch.ones(1, 3, 2, dtype=torch.complex64)
+    """Standard deviation and ends of the intervals as float32, which cross zero in no magnitude, and what they are.
+
+    The magnitude that is written is their center, whatever that of the complex mean is.
+    """
+    image = torch.ones(3, 2, dtype=torch.complex64)
     spreads = [Spread(torch.full((3, 2), 5.0), torch.full((3, 2), std), 4) for std in (0.1, 100.0)]
     for calibration, factor, kind in ((FITTED, 2.5, "conformal"), (None, 1.0, "none")):
         with writing_reconstruction(tmp_path / "a.h5", 2, {}, level=0.9, calibration=calibration) as write:
             for spread in spreads:
-                write(SliceReconstruction(states, None, 1, spread=spread))
+                write(SliceReconstruction(image, None, None, 1, spread=spread))
         half = [factor * float(spread.half_width(0.9)[0, 0]) for spread in spreads]
         with h5py.File(tmp_path / "a.h5") as file:
+            assert np.array_equal(file["reconstruction_complex"], np.ones((2, 3, 2)))
+            assert np.array_equal(file["reconstruction"], np.full((2, 3, 2), 5))
             for name, values in {
                 "uncertainty_std": [0.1, 100.0],
                 "interval_lower": [5 - half[0], 0.0],
@@ -304,6 +316,6 @@ def test_the_spread_is_stored_beside_the_image(tmp_path: Path) -> None:
                 attributes = {"level": 0.9, "samples": 4, "calibration_factor": factor, "calibration_kind": kind}
                 assert dict(file[name].attrs) == attributes
     with writing_reconstruction(tmp_path / "b.h5", 1, {}) as write:
-        write(SliceReconstruction(states, None, 1))
+        write(SliceReconstruction(image, None, None, 1))
     with h5py.File(tmp_path / "b.h5") as file:
         assert set(file) == {"reconstruction", "reconstruction_complex"}

@@ -17,7 +17,7 @@ from torch import Tensor
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.runtime import seed_of
-from laminar.uncertainty import KINDS, OBJECT_FRACTION, Calibration, Spread, check_level, object_pixels
+from laminar.uncertainty import KINDS, OBJECT_FRACTION, Calibration, Spread, check_level
 
 Draw = Callable[[Problem, torch.Generator], Tensor]
 """A sample of the image, complex or magnitude (1, y, x), of a problem of batch size 1; another generator, another."""
@@ -171,6 +171,6 @@ def _measured(
     spread = Spread.of(torch.stack([draw(problem, generator).abs().cpu() for _ in range(samples)]))
     if not bool(torch.isfinite(spread.std).all()):
         raise ConfigError("the samples are not finite: is the model made for data like these?")
-    where = object_pixels(spread.mean)
+    where = spread.object_pixels
     width = spread.half_width(level)[where].double().sum() / spread.mean[where].double().sum()
     return ratios_of(spread, image.abs().cpu(), where, level), float(width)

@@ -36,7 +36,8 @@ class Reconstruction:
     `image` complex64 (slice, y, x), in the units of the scan; `trajectory` the states (state, slice, y, x) from the
     source to the image, or None if it was not kept; `times` of the states, or None if the method has none; `nfe`
     network evaluations a slice; `seconds` of computation; `log` what the reader of the image should know; `spread`
-    mean and standard deviation (slice, y, x) of the magnitude of the samples, if any were drawn.
+    mean and standard deviation (slice, y, x) of the magnitude of the samples, if any were drawn: then `image` is the
+    mean of the complex samples, `magnitude` that of their magnitudes, and the trajectory leads to the first of them.
     """
 
     image: Tensor
@@ -49,17 +50,19 @@ class Reconstruction:
 
     @property
     def magnitude(self) -> Tensor:
-        return self.image.abs()
+        """The image as float32, the center of its intervals: magnitudes are averaged where samples were drawn."""
+        return self.image.abs() if self.spread is None else self.spread.mean
 
 
 @dataclass(frozen=True, eq=False)
 class SliceReconstruction:
-    """One slice: `states` complex64 (state, y, x), of which the last is the image; the rest as of a Reconstruction.
+    """One slice, without the first axis of a Reconstruction: `image` (y, x), `trajectory` (state, y, x), and so on.
 
-    `is_empty` if it holds no signal: there is one state, zero.
+    `is_empty` if it holds no signal: the image is zero, and so is the one state.
     """
 
-    states: Tensor
+    image: Tensor
+    trajectory: Tensor | None
     times: Tensor | None
     nfe: int
     log: tuple[str, ...] = ()
@@ -67,8 +70,8 @@ class SliceReconstruction:
     spread: Spread | None = None
 
     @property
-    def image(self) -> Tensor:
-        return self.states[-1]
+    def magnitude(self) -> Tensor:
+        return self.image.abs() if self.spread is None else self.spread.mean
 
 
 def reconstruct(
@@ -88,8 +91,8 @@ def reconstruct(
     network is.
 
     With `samples` of two or more, that many posterior samples are drawn; the image is their mean, `spread` says how
-    far they differ, and the trajectory is that of the first. All randomness comes from `seed`, and sample i of
-    slice j is the same however many there are.
+    far they differ, and the trajectory is that of the first, which ends in the first and not in the mean. All
+    randomness comes from `seed`, and sample i of slice j is the same however many there are.
 
     Raises DataFormatError if the scan has neither sensitivities nor calibration lines, or if the image is not finite,
     and ConfigError if samples are asked of a method that has none.
@@ -101,13 +104,15 @@ def reconstruct(
     ):
         slices.append(done)
         report(len(slices))
-    depth = max(len(done.states) for done in slices)
-    states = torch.stack([done.states.expand(depth, -1, -1) for done in slices], 1)
+    image = torch.stack([done.image for done in slices])
+    trajectories = [done.trajectory for done in slices if done.trajectory is not None]
+    depth = max(map(len, trajectories), default=0)
+    trajectory = torch.stack([one.expand(depth, -1, -1) for one in trajectories], 1) if trajectories else None
     times, nfe = next(((done.times, done.nfe) for done in reversed(slices) if not done.is_empty), (None, 0))
     log = tuple(line for done in slices for line in done.log)
     seconds = time.perf_counter() - started
     spread = Spread.stack([done.spread for done in slices if done.spread is not None]) if samples else None
-    return Reconstruction(states[-1], states if keep_trajectory else None, times, nfe, seconds, log, spread)
+    return Reconstruction(image, trajectory, times, nfe, seconds, log, spread)
 
 
 @torch.no_grad()
@@ -140,15 +145,15 @@ def reconstruct_slices(
     problems = map(problem, range(scan.n_slices)) if on_cpu else _made_ahead(problem, scan.n_slices)
     for index, (part, ready) in enumerate(problems):
         if ready is None:
-            yield _empty(part, index, samples)
+            yield _empty(part, index, samples, keep_trajectory)
             continue
         trajectory, images, nfe = solver(ready.to(device), (seed, index))
-        kept = [*(trajectory.states[:-1] if keep_trajectory else ()), images.mean(0, keepdim=True)]
-        states = _in_units(torch.cat(kept), ready, part)
-        if not bool(torch.isfinite(torch.view_as_real(states[-1])).all()):
+        image = _in_units(images.mean(0), ready, part)
+        if not bool(torch.isfinite(torch.view_as_real(image)).all()):
             raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
+        states = _in_units(torch.cat(trajectory.states), ready, part) if keep_trajectory else None
         spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
-        yield SliceReconstruction(states, trajectory.times, nfe, spread=spread)
+        yield SliceReconstruction(image, states, trajectory.times, nfe, spread=spread)
 
 
 Seeds = tuple[int, int]
@@ -201,11 +206,11 @@ def _in_units(images: Tensor, problem: Problem, part: Acquisition) -> Tensor:
     return center_crop(images.cpu() * problem.scale.cpu(), part.image_shape)
 
 
-def _empty(part: Acquisition, index: int, samples: int) -> SliceReconstruction:
+def _empty(part: Acquisition, index: int, samples: int, keep_trajectory: bool) -> SliceReconstruction:
     zero = center_crop(torch.zeros(1, *part.matrix, dtype=torch.complex64), part.image_shape)
     spread = Spread(zero[0].abs(), zero[0].abs(), samples) if samples else None
     log = (f"slice {index} holds no signal: its image is zero",)
-    return SliceReconstruction(zero, None, 0, log, is_empty=True, spread=spread)
+    return SliceReconstruction(zero[0], zero if keep_trajectory else None, None, 0, log, is_empty=True, spread=spread)
 
 
 def _made_ahead(make: Callable[[int], T], count: int) -> Iterator[T]:

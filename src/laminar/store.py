@@ -21,17 +21,18 @@ def writing_reconstruction(
     n_slices: int,
     attributes: Mapping[str, Any],
     *,
-    trajectory: bool = False,
     level: float = 0.9,
     calibration: Calibration | None = None,
 ) -> Iterator[Callable[[SliceReconstruction], None]]:
     """A function that writes the next slice of a reconstruction into HDF5, which becomes `path` after the last.
 
     `reconstruction` (magnitude float32 (slice, y, x), as fastMRI's evaluation reads it), `reconstruction_complex`,
-    and with `trajectory` the states (state, slice, y, x) and their times. The file grows in memory.
+    and where it was kept the `trajectory` (state, slice, y, x) with its `times`. The file grows in memory.
 
     Slices that bring a spread add, float32 (slice, y, x) in the units of the scan, `uncertainty_std` and the ends
-    `interval_lower` and `interval_upper` of the intervals of `level`, widened by a `calibration` if there is one.
+    `interval_lower` and `interval_upper` of the intervals of `level`, widened by a `calibration` if there is one; their
+    center is `reconstruction`, the mean of the magnitudes of the samples, and `reconstruction_complex` is the mean of
+    the samples.
 
     The same reconstruction gives the same bytes. Raises LaminarError if the file cannot be written, ConfigError for a
     calibration of another level or number of samples.
@@ -42,20 +43,20 @@ def writing_reconstruction(
 
         def write(done: SliceReconstruction) -> None:
             index = next(written)
-            _write(file, index, n_slices, done, trajectory)
+            _write(file, index, n_slices, done)
             if done.spread is not None:
                 _write_spread(file, index, n_slices, done.spread, level, calibration)
 
         yield write
 
 
-def _write(file: h5py.File, index: int, n_slices: int, done: SliceReconstruction, trajectory: bool) -> None:
+def _write(file: h5py.File, index: int, n_slices: int, done: SliceReconstruction) -> None:
     shape = (n_slices, *done.image.shape)
-    file.require_dataset("reconstruction", shape, np.float32, exact=True)[index] = done.image.abs().numpy()
+    file.require_dataset("reconstruction", shape, np.float32, exact=True)[index] = done.magnitude.numpy()
     file.require_dataset("reconstruction_complex", shape, np.complex64, exact=True)[index] = done.image.numpy()
-    if trajectory and not done.is_empty:  # the states of an empty slice are zero, as HDF5 leaves them
-        states = (len(done.states), *shape)
-        file.require_dataset("trajectory", states, np.complex64, exact=True)[:, index] = done.states.numpy()
+    if done.trajectory is not None and not done.is_empty:  # HDF5 leaves the states of an empty slice at zero
+        states = (len(done.trajectory), *shape)
+        file.require_dataset("trajectory", states, np.complex64, exact=True)[:, index] = done.trajectory.numpy()
         if done.times is not None and "times" not in file:
             file["times"] = done.times.cpu().numpy()
 

@@ -25,7 +25,7 @@ OBJECT_FRACTION, OBJECT_QUANTILE = 0.1, 0.99
 """An object pixel is brighter than this fraction of this quantile of its slice: the air would be covered for free."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spread:
     """Pixel-wise mean and standard deviation (divisor n - 1) of n real samples; both of one shape."""
 
@@ -49,6 +49,17 @@ class Spread:
         if len(counts) != 1:
             raise ConfigError(f"only spreads of equally many samples go together; got {sorted(counts) or 'none'}")
         return Spread(torch.stack([s.mean for s in spreads]), torch.stack([s.std for s in spreads]), counts.pop())
+
+    @property
+    def object_pixels(self) -> Tensor:
+        """Bool (..., y, x): where the mean magnitude is above a tenth of the 99 % quantile of its slice.
+
+        The samples decide, never the truth: else the intervals would be judged where the truth is bright. Calibration
+        and figures count these pixels alone.
+        """
+        values = self.mean.flatten(-2)
+        bright = values.kthvalue(math.ceil(OBJECT_QUANTILE * values.shape[-1])).values
+        return self.mean > OBJECT_FRACTION * bright[..., None, None]
 
     def half_width(self, level: float) -> Tensor:
         """Half the width of the interval: `t_(n-1)((1 + level) / 2) std sqrt(1 + 1/n)`."""
@@ -99,19 +110,22 @@ def check_level(level: float) -> None:
         raise ConfigError(f"the level of an interval must lie between 0 and 1; got {level}")
 
 
-def object_pixels(mean: Tensor, fraction: float = OBJECT_FRACTION) -> Tensor:
-    """Bool (..., y, x): where a mean magnitude is above `fraction` of the 99 % quantile of its slice.
-
-    The reconstruction decides, never the truth: else the intervals would be judged where the truth is bright.
-    """
-    values = mean.flatten(-2)
-    bright = values.kthvalue(math.ceil(OBJECT_QUANTILE * values.shape[-1])).values
-    return mean > fraction * bright[..., None, None]
-
-
 def coverage(lower: Tensor, upper: Tensor, truth: Tensor, where: Tensor) -> float:
     """The fraction of the pixels `where` (bool) whose truth lies in [lower, upper]; NaN if there is none."""
     return float(((lower <= truth) & (truth <= upper))[where].double().mean())
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's rank correlation of two real tensors (n,): Pearson's of the ranks, where equal values share their mean
+    rank; NaN for a constant.
+    """
+    return float(torch.corrcoef(torch.stack([_ranks(a), _ranks(b)]))[0, 1])
+
+
+def _ranks(values: Tensor) -> Tensor:
+    _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    ranks: Tensor = counts.cumsum(0) - (counts.double() - 1) / 2
+    return ranks[place]
 
 
 _LARGEST = 1e300
@@ -142,7 +156,7 @@ class Calibration:
         kind: `conformal` or `scale`, see `laminar.calibration`.
         factor: by which the half width is multiplied.
         data: what the slices were, as plain values.
-        object_fraction: the threshold of `object_pixels`.
+        object_fraction: the threshold of `Spread.object_pixels`.
         slices, pixels: numbers of slices and of object pixels in them.
         coverage_before: with factor 1; mean over slices of the fraction of their object pixels inside the interval.
         coverage_after: the same with the factor, on the very slices that it was fitted to.

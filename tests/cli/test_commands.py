@@ -1,6 +1,7 @@
 """The real commands on small data: what they print, write and refuse."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -337,3 +338,14 @@ def test_the_demo_draws_its_figures(tmp_path: Path, tiny_model: Path, laminar: R
     for method in ("zero-filled", "CG-SENSE", "FLAT"):
         assert method in text
     assert files(tmp_path) == ["comparison.png", "trajectory.png"]
+
+
+@pytest.mark.parametrize("verb", ["demo --model absent", "reconstruct a.h5 --model absent --out x", "audit absent"])
+def test_without_matplotlib_a_verb_that_draws_stops_before_it_works(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, laminar: Run
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, error = laminar(*verb.split())
+    assert (code, error) == (2, "laminar: error: this needs the package 'matplotlib': pip install 'laminar[figures]'\n")
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,9 @@
 """`laminar reconstruct` with samplers: samples, intervals, calibration, and what is refused."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -10,7 +12,9 @@ import torch
 
 from laminar.data.formats import write_fastmri
 from laminar.data.simulation import simulate_slice
+from laminar.figures import uncertainty_figure
 from laminar.models import Prior, RegularizerConfig, UnrolledConfig, UnrolledNetwork, save
+from laminar.uncertainty import Spread
 
 Run = Callable[..., tuple[int, str, str]]
 UNDERSAMPLED = ("--acceleration", 3, "--calibration-lines", 8)
@@ -49,6 +53,8 @@ def test_samples_with_a_calibrated_interval(folder: Path, tmp_path: Path, lamina
     assert attributes["samples"] == 3
     assert attributes["level"] == 0.9
     plain, calibrated = images["plain"], images["calibrated"]
+    assert (plain["interval_lower"] <= plain["reconstruction"]).all()
+    assert (plain["reconstruction"] <= plain["interval_upper"]).all()
     assert np.array_equal(plain["reconstruction"], calibrated["reconstruction"])
     assert np.array_equal(plain["uncertainty_std"], calibrated["uncertainty_std"])
     inside = plain["interval_lower"] > 0
@@ -57,6 +63,31 @@ def test_samples_with_a_calibrated_interval(folder: Path, tmp_path: Path, lamina
     assert both.any()
     factor = attributes["calibration_factor"]
     np.testing.assert_allclose(wide["calibrated"][both], factor * wide["plain"][both], rtol=1e-3)
+
+
+def test_the_pictures_show_what_is_in_memory(
+    folder: Path, tmp_path: Path, laminar: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is not opened again, and the figure shows the mean that is written and that calibration is about."""
+    opened, shown = [], []
+
+    class Watched(h5py.File):  # type: ignore[misc]
+        def __init__(self, file: Path | BytesIO, mode: str = "r") -> None:
+            opened.append(file)
+            super().__init__(file, mode)
+
+    def watched(spread: Spread, *rest: Any) -> None:
+        shown.append(spread)
+        uncertainty_figure(spread, *rest)
+
+    options = ("--model", folder / "sampler", "--samples", 2, *UNDERSAMPLED, "--out", tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(h5py, "File", Watched)
+        patched.setattr("laminar.figures.uncertainty_figure", watched)
+        assert laminar("reconstruct", folder / "scan.h5", *options)[0] == 0
+    assert not [file for file in opened if isinstance(file, Path) and file.parent == tmp_path]
+    with h5py.File(tmp_path / "scan.h5") as file:
+        assert np.array_equal(file["reconstruction"], shown[0].mean)
 
 
 def test_a_diffusion_sampler_by_name(folder: Path, tmp_path: Path, laminar: Run) -> None:

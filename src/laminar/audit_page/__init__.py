@@ -6,12 +6,12 @@ from pathlib import Path
 
 from laminar.audit import Audit
 from laminar.audit_page.markup import Markup, tag
-from laminar.audit_page.pictures import check_pictures
 from laminar.audit_page.sections import SECTIONS
 from laminar.audit_page.style import CSS
+from laminar.figures import check_drawable
 from laminar.files import replacing
 
-__all__ = ["check_pictures", "page", "write_page"]
+__all__ = ["page", "write_page"]
 
 
 def page(audit: Audit) -> str:
@@ -30,6 +30,6 @@ def page(audit: Audit) -> str:
 
 def write_page(path: Path, audit: Audit) -> None:
     """Write `page` to `path`, whole or not at all. Raises LaminarError, and MissingExtraError without matplotlib."""
-    check_pictures()
+    check_drawable()
     with replacing(path) as temporary:
         temporary.write_text(page(audit), encoding="utf-8")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from laminar.audit_page.markup import Markup, join, tag
+from laminar.audit_page.markup import Markup, join, number, tag
 
 WIDTH, HEIGHT = 440, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 40
@@ -21,6 +21,15 @@ class Series:
     color: str
     band: Sequence[Sequence[float] | None] | None = None
     dashed: bool = False
+
+    @property
+    def points(self) -> list[tuple[int, float]]:
+        """Place and value where there is one."""
+        return [(i, v) for i, v in enumerate(self.values) if v is not None and math.isfinite(v)]
+
+    @property
+    def style(self) -> str:
+        return f"line {self.color}{' dashed' * self.dashed}"
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ def line_chart(
     zero: bool = False,
 ) -> Markup:
     """A figure: lines over `places`, a legend, and the values as tooltips. `zero` starts the vertical axis at 0."""
-    shown = [line for line in series if any(_ok(value) for value in line.values)]
+    shown = [line for line in series if line.points]
     frame = _Frame.around(shown, levels, len(places), zero)
     drawing = tag(
         "svg",
@@ -71,7 +80,7 @@ class _Frame:
 
     @staticmethod
     def around(series: Sequence[Series], levels: Sequence[Level], count: int, zero: bool) -> _Frame:
-        values = [v for line in series for v in line.values if v is not None and _ok(v)]
+        values = [value for line in series for _, value in line.points]
         values += [end for line in series for pair in line.band or () if pair is not None for end in pair]
         values += [level.value for level in levels] + [0.0] * zero
         low, high = (min(values), max(values)) if values else (0.0, 1.0)
@@ -110,8 +119,7 @@ class _Frame:
         return tag("polygon", points=" ".join(there + back), class_=f"band {line.color}")
 
     def line(self, line: Series, places: Sequence[str], digits: int) -> Markup:
-        points = [(i, v) for i, v in enumerate(line.values) if v is not None and _ok(v)]
-        path = " ".join(f"{self.x(i):.1f},{self.y(v):.1f}" for i, v in points)
+        path = " ".join(f"{self.x(i):.1f},{self.y(v):.1f}" for i, v in line.points)
         dots = [
             tag(
                 "circle",
@@ -121,13 +129,9 @@ class _Frame:
                 r=3,
                 class_=f"dot {line.color}",
             )
-            for i, v in points
+            for i, v in line.points
         ]
-        return join(tag("polyline", points=path, class_=f"line {line.color}{' dashed' * line.dashed}"), dots)
-
-
-def _ok(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+        return join(tag("polyline", points=path, class_=line.style), dots)
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -141,8 +145,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _short(value: float, ticks: Sequence[float]) -> str:
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
-    text = f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
-    return text.replace("-", "−")
+    return number(value, max(0, -math.floor(math.log10(step) + 1e-9)))
 
 
 def _rule(x1: float, y: float, x2: float, kind: str) -> Markup:
@@ -154,5 +157,5 @@ def _text(x: float, y: float, text: str, anchor: str) -> Markup:
 
 
 def _swatch(line: Series) -> Markup:
-    stroke = tag("line", x1=0, x2=18, y1=5, y2=5, class_=f"line {line.color}{' dashed' * line.dashed}")
+    stroke = tag("line", x1=0, x2=18, y1=5, y2=5, class_=line.style)
     return tag("svg", stroke, viewBox="0 0 18 10", class_="swatch", aria_hidden="true")

@@ -62,13 +62,14 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from laminar.audit import audit, make_cases
-    from laminar.audit_page import check_pictures, write_page
+    from laminar.audit_page import write_page
+    from laminar.figures import check_drawable
     from laminar.files import write_json
     from laminar.runtime import keep_freed_memory
 
     check_scenario(args)
     if not args.json_only:
-        check_pictures()
+        check_drawable()
     keep_freed_memory()
     started = time.perf_counter()
     subject = _subject(args)

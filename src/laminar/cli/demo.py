@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.errors import ConfigError
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from laminar.reconstruction import Reconstruction
+
 MATRIX, N_COILS, ACCELERATION, CALIBRATION_LINES, NOISE_STD = (224, 192), 8, 6.0, 14, 0.01
-
-
 _CAPTION = "seconds with coil calibration; NFE: network evaluations; CG-SENSE: weight 0.01"
 
 
@@ -36,16 +39,17 @@ def run(args: argparse.Namespace) -> int:
     from laminar.classical import cg_sense_method, zero_filled_method
     from laminar.data.masks import make_mask
     from laminar.data.simulation import simulate_slice
+    from laminar.figures import check_drawable, comparison_figure, trajectory_strip
     from laminar.metrics import fastmri_metrics
     from laminar.models import load
     from laminar.reconstruction import reconstruct
-    from laminar.report import comparison_figure, metrics_table, trajectory_strip
     from laminar.runtime import keep_freed_memory
 
     comparison, strip = args.out / "comparison.png", args.out / "trajectory.png"
     check_outputs(args, comparison, strip)
     if not 0 <= args.seed < 2**62:
         raise ConfigError(f"--seed must be from 0 to 2^62 - 1; got {args.seed}")
+    check_drawable()
     keep_freed_memory()
     methods: dict[str, Any] = {
         "zero-filled": zero_filled_method,
@@ -58,12 +62,8 @@ def run(args: argparse.Namespace) -> int:
     scan = sample.acquisition.undersample(mask)
     results = {name: reconstruct(scan, method) for name, method in methods.items()}
     metrics = {name: fastmri_metrics(result.magnitude, sample.target) for name, result in results.items()}
-    rows = [
-        {"method": name, **metrics[name], "seconds": result.seconds, "nfe": result.nfe}
-        for name, result in results.items()
-    ]
     title = f"Simulated brain, {MATRIX[0]} x {MATRIX[1]}, {N_COILS} coils, R = {scan.measured_acceleration:.1f}"
-    Console().print(metrics_table(rows, title=title, caption=_CAPTION))
+    Console().print(_table(title, results, metrics))
     images = {name: result.image[0] for name, result in results.items()}
     comparison_figure(images, sample.target[0], metrics, comparison, title=title)
     states = results["FLAT"].trajectory
@@ -73,3 +73,17 @@ def run(args: argparse.Namespace) -> int:
     trajectory_strip(list(states[:, 0]), psnrs, strip, None if times is None else times.tolist())
     print(f"reference and methods with their errors: {comparison}\nthe image after each cascade: {strip}")
     return 0
+
+
+def _table(title: str, results: dict[str, Reconstruction], metrics: dict[str, dict[str, float]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, caption=_CAPTION)
+    table.add_column("method")
+    for heading in ("PSNR (dB)", "SSIM", "NMSE", "seconds", "NFE"):
+        table.add_column(heading, justify="right")
+    for name, result in results.items():
+        score = metrics[name]
+        scores = f"{score['psnr']:.2f}", f"{score['ssim']:.4f}", f"{score['nmse']:.5f}"
+        table.add_row(name, *scores, f"{result.seconds:.2f}", str(result.nfe))
+    return table

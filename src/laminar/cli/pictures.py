@@ -1,4 +1,4 @@
-"""The pictures that `laminar reconstruct` draws beside the file that it has written."""
+"""The pictures that `laminar reconstruct` draws beside the file that it writes, of what is in memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from laminar.data.formats import LazyScan
-
-
-def images_of(file: Path) -> dict[str, Tensor]:
-    """The real images (slice, y, x) of a file that was written."""
-    import h5py
-    import torch
-
-    names = ("reconstruction", "uncertainty_std", "interval_lower", "interval_upper")
-    with h5py.File(file, "r") as written:
-        return {name: torch.from_numpy(written[name][()]) for name in names if name in written}
 
 
 def reference_of(full: LazyScan) -> Tensor:
@@ -32,8 +22,8 @@ def reference_of(full: LazyScan) -> Tensor:
 
 def draw(picture: Path, label: str, magnitude: Tensor, reference: Tensor | None, title: str) -> dict[str, float] | None:
     """Draw the picture of a scan; where all samples are known, with the errors, and return the metrics."""
+    from laminar.figures import comparison_figure, reconstruction_png
     from laminar.metrics import fastmri_metrics
-    from laminar.report import comparison_figure, reconstruction_png
 
     if reference is None:
         reconstruction_png(magnitude, picture)
@@ -41,13 +31,3 @@ def draw(picture: Path, label: str, magnitude: Tensor, reference: Tensor | None,
     metrics = fastmri_metrics(magnitude, reference)
     comparison_figure({label: magnitude}, reference, {label: metrics}, picture, title)
     return metrics
-
-
-def draw_uncertainty(picture: Path, images: dict[str, Tensor], reference: Tensor | None, title: str) -> None:
-    """Draw mean and standard deviation of samples; where all samples of k-space are known, with errors and misses."""
-    from laminar.uncertainty_figure import uncertainty_figure
-
-    ends = {} if reference is None else {"lower": images["interval_lower"], "upper": images["interval_upper"]}
-    uncertainty_figure(
-        images["reconstruction"], images["uncertainty_std"], picture, reference=reference, title=title, **ends
-    )

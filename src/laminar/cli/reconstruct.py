@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import SAMPLERS, add_method_options, chosen_method
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.cli.pictures import draw, draw_uncertainty, images_of, reference_of
+from laminar.cli.pictures import draw, reference_of
 from laminar.cli.undersampling import add_undersampling, describe_mask, settle_undersampling, undersample
 from laminar.errors import ConfigError, LaminarError, explaining
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from laminar.data.formats import LazyScan
     from laminar.methods import Method
-    from laminar.uncertainty import Calibration
+    from laminar.uncertainty import Calibration, Spread
 
 _EPILOG = """examples:
   laminar reconstruct scan.h5 --out images
@@ -76,9 +78,11 @@ class _Done:
 
 def run(args: argparse.Namespace) -> int:
     from laminar.data.formats import scan_name
+    from laminar.figures import check_drawable
     from laminar.runtime import keep_freed_memory
 
     settle_undersampling(args)
+    check_drawable()
     keep_freed_memory()
     names = [scan_name(path) for path in args.inputs]
     outputs = Counter(path for name in names for path in _outputs(name, args))
@@ -147,6 +151,7 @@ def check_device(name: str) -> str:
 def _one(path: Path, name: str, method: Method, device: str, args: argparse.Namespace) -> _Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
     from laminar.data.formats import stream
+    from laminar.figures import uncertainty_figure
     from laminar.files import replacing
 
     check_outputs(args, *_outputs(name, args))
@@ -156,16 +161,17 @@ def _one(path: Path, name: str, method: Method, device: str, args: argparse.Name
     with ExitStack() as written:
         file, picture, *others = (written.enter_context(replacing(path)) for path in _outputs(name, args))
         started = time.perf_counter()
-        _write_slices(file, name, scan, method, device, args)
+        magnitude, spread = _write_slices(file, name, scan, method, device, args)
         seconds = time.perf_counter() - started
-        images = images_of(file)
         reference = None if args.acceleration is None else reference_of(full)
-        metrics = draw(picture, method.name, images["reconstruction"], reference, title)
+        metrics = draw(picture, method.name, magnitude, reference, title)
         for uncertainty in others:
+            assert spread is not None  # it is drawn where there are samples
             kind = "not calibrated" if args.calibrated is None else f"{args.calibrated.kind} factor"
             said = f"{method.name}, {args.samples} samples, {100 * args.level:g} % intervals, {kind}"
-            draw_uncertainty(uncertainty, images, reference, f"{title}: {said}")
-    shape = (scan.n_slices, scan.n_coils, *images["reconstruction"].shape[-2:])
+            interval = None if reference is None else spread.interval(args.level, args.calibrated)
+            uncertainty_figure(spread, uncertainty, reference, interval, f"{title}: {said}")
+    shape = (scan.n_slices, scan.n_coils, *magnitude.shape[-2:])
     return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
 
 
@@ -174,37 +180,35 @@ def _outputs(name: str, args: argparse.Namespace) -> list[Path]:
     return [args.out / f"{name}{kind}" for kind in (".h5", ".png", *(("-uncertainty.png",) * bool(args.samples)))]
 
 
-def _write_slices(file: Path, name: str, scan: LazyScan, method: Method, device: str, args: argparse.Namespace) -> None:
+def _write_slices(
+    file: Path, name: str, scan: LazyScan, method: Method, device: str, args: argparse.Namespace
+) -> tuple[Tensor, Spread | None]:
+    """Write slice by slice; what the pictures show (slice, y, x) stays in memory."""
+    import torch
+
     from laminar.reconstruction import reconstruct_slices
     from laminar.store import writing_reconstruction
+    from laminar.uncertainty import Spread
 
-    slices = reconstruct_slices(
-        scan,
-        method,
-        keep_trajectory=args.trajectory,
-        samples=args.samples,
-        seed=args.sample_seed,
-        device=device,
-    )
+    samples = {"samples": args.samples, "seed": args.sample_seed}
+    slices = reconstruct_slices(scan, method, keep_trajectory=args.trajectory, device=device, **samples)
+    intervals = {"level": 0.9 if args.level is None else args.level, "calibration": args.calibrated}
     attributes = _attributes(scan, method, args)
     log: list[str] = []
+    magnitudes, spreads = [], []
     with (
-        writing_reconstruction(
-            file,
-            scan.n_slices,
-            attributes,
-            trajectory=args.trajectory,
-            level=0.9 if args.level is None else args.level,
-            calibration=args.calibrated,
-        ) as write,
+        writing_reconstruction(file, scan.n_slices, attributes, **intervals) as write,
         _progress(name, scan.n_slices) as report,
     ):
         for done, result in enumerate(slices, start=1):
             write(result)
+            magnitudes.append(result.magnitude)
+            spreads += [] if result.spread is None else [result.spread]
             log += result.log
             report(done)
     for line in log:
         print(f"{name}: {line}")
+    return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None
 
 
 def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def image_of(kspace: Tensor, problem: Problem) -> Tensor:
     return (problem.encoding.sensitivities.conj() * ifft2c(kspace)).sum(1) / problem.scale[:, None, None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FullScans:
     """Fully sampled scans in files, read slice by slice and without the oversampling of their readout.
 

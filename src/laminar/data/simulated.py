@@ -71,7 +71,7 @@ class Images:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Record:
     """Scans of one matrix and number of coils, their masks, and what these were drawn from."""
 

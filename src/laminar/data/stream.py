@@ -38,7 +38,7 @@ class Mixture:
         return self.streams[int(np.random.default_rng((self.seed, index, 1)).choice(len(self.streams), p=chances))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FileStream:
     """Training problems from fully sampled scans in files; a batch takes its slices from one file.
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from laminar.errors import DataFormatError, LaminarError
-from laminar.report import comparison_figure, metrics_table, reconstruction_png, trajectory_strip
-from laminar.uncertainty_figure import ABOVE, BELOW, rank_correlation, uncertainty_figure
+from laminar.figures import comparison_figure, reconstruction_png, trajectory_strip, uncertainty_figure
+from laminar.figures.uncertainty import ABOVE, BELOW
+from laminar.uncertainty import Spread
 
 matplotlib_image = pytest.importorskip("matplotlib.image")
 
@@ -111,28 +111,22 @@ def test_a_path_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_metrics_table_shows_what_is_known() -> None:
-    rows = [
-        {"method": "zero-filled", "psnr": 24.567, "ssim": 0.71234, "nmse": 0.031, "seconds": 0.01},
-        {"method": "FLAT", "psnr": 37.0, "ssim": 0.95, "nmse": 0.002, "seconds": 1.5, "nfe": 12},
-    ]
-    console = Console(width=120, record=True)
-    console.print(metrics_table(rows, caption="fastMRI protocol"))
-    text = console.export_text()
-    for said in ("24.57", "0.7123", "0.03100", "12", "PSNR (dB)", "fastMRI protocol"):
-        assert said in text
-
-
 def draw_uncertainty(folder: Path) -> None:
     """Two pixels of 1200 outside of their intervals, one above and one below, none of them in the air."""
-    mean = np.full((40, 30), 1.0)
+    mean = torch.full((40, 30), 1.0)
     mean[:10] = 0.0
-    truth, std = mean.copy(), np.full_like(mean, 0.04)
+    truth, spread = mean.clone(), Spread(mean, torch.full_like(mean, 0.04), 4)
     truth[20, 7], truth[30, 9] = 1.2, 0.8
     truth[0, 0] = 0.5
-    uncertainty_figure(mean, std, folder / "a.png", truth, mean - 0.1, mean + 0.1, title="A slice")
-    uncertainty_figure(mean, std, folder / "b.png", truth)
-    uncertainty_figure(torch.tensor(mean), torch.tensor(std), folder / "c.png")
+    uncertainty_figure(spread, folder / "a.png", truth, (mean - 0.1, mean + 0.1), title="A slice")
+    uncertainty_figure(spread, folder / "b.png", truth)
+    uncertainty_figure(spread, folder / "c.png")
+
+
+def misses(path: Path, color: str) -> np.ndarray:
+    """The screen pixels (n, 2) of a color in the last cell, above the footer, of a figure of images of 30 columns."""
+    last = pixels(path)[:-20, -8 - 4 * 30 : -8]
+    return np.argwhere((last == list(bytes.fromhex(color[1:]))).all(-1))
 
 
 def test_the_uncertainty_figure_colors_the_pixels_whose_truth_is_outside(tmp_path: Path) -> None:
@@ -140,34 +134,28 @@ def test_the_uncertainty_figure_colors_the_pixels_whose_truth_is_outside(tmp_pat
     draw_uncertainty(tmp_path / "second")
     for name in ("a.png", "b.png", "c.png"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
-    page = pixels(tmp_path / "first" / "a.png")
-    cell, gap = 4 * 30, 8
-    last = page[:, -gap - cell : -gap]
-    places = []
-    for color in (ABOVE, BELOW):
-        colored = np.abs(last - np.floor(256 * np.array(color)).clip(max=255)).max(-1) <= 1
-        row, column = np.argwhere(colored)[0]
-        assert colored[row : row + 4, column : column + 4].all()
-        places.append((row, column))
-    assert np.subtract(places[1], places[0]).tolist() == [4 * 10, 4 * 2]
+    above, below = (misses(tmp_path / "first" / "a.png", color) for color in (ABOVE, BELOW))
+    assert (len(above), len(below)) == (16, 16)
+    assert (below[0] - above[0]).tolist() == [4 * 10, 4 * 2]
     widths = [pixels(tmp_path / "first" / name).shape[1] for name in ("a.png", "b.png", "c.png")]
-    assert widths == [columns * (cell + gap) + gap for columns in (4, 3, 2)]
+    assert widths == [columns * (4 * 30 + 8) + 8 for columns in (4, 3, 2)]
 
 
-def test_uncertainty_without_its_reference_or_with_half_an_interval_is_refused(tmp_path: Path) -> None:
-    image = picture()
-    with pytest.raises(DataFormatError, match="both ends"):
-        uncertainty_figure(image, image, tmp_path / "a.png", image, lower=image)
+def test_the_uncertainty_figure_counts_the_pixels_that_the_calibration_counts(tmp_path: Path) -> None:
+    """One pixel is as bright as the threshold in float32 and brighter in float64: it is no object pixel in both."""
+    mean = torch.ones(40, 30)
+    mean[20, 7] = 0.1
+    spread = Spread(mean, torch.full_like(mean, 0.04), 4)
+    assert not spread.object_pixels[20, 7]
+    assert spread.object_pixels.sum() == mean.numel() - 1
+    uncertainty_figure(spread, tmp_path / "a.png", mean + 0.5 * (mean < 1), (mean - 0.1, mean + 0.1))
+    assert len(misses(tmp_path / "a.png", ABOVE)) == 0
+
+
+def test_uncertainty_without_its_reference_is_refused(tmp_path: Path) -> None:
+    image = torch.tensor(picture())
     with pytest.raises(DataFormatError, match="against a reference"):
-        uncertainty_figure(image, image, tmp_path / "a.png", lower=image, upper=image)
+        uncertainty_figure(Spread(image, image, 2), tmp_path / "a.png", interval=(image, image))
     with pytest.raises(DataFormatError, match="one shape"):
-        uncertainty_figure(image, image[1:], tmp_path / "a.png")
+        uncertainty_figure(Spread(image, image[1:], 2), tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
-
-
-def test_the_rank_correlation_is_that_of_scipy_with_ties() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    a, b = np.random.default_rng(0).integers(0, 9, (2, 200)).astype(float)
-    b += a / 2
-    assert rank_correlation(a, b) == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
-    assert np.isnan(rank_correlation(np.ones(5), a[:5]))
