@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.record import RESULTS
 from laminar.models import UnrolledNetwork, load_any, save
 from laminar.models.checkpoint import read_settings
 
 SHIPPED = Path(__file__).resolve().parent.parent / "src" / "laminar" / "weights"
+SIMULATED = "simulated scans only (laminar simulate: brain, knee, cardiac and abstract phantoms); no measured data"
+IMAGES = (
+    "simulated scans only, of two kinds: two thirds with openly licensed magnitude images as objects (40 persons and "
+    "ten photographs; sources, licences and citations in docs/model-card.md), one third of procedural phantoms; "
+    "simulated coils, phase, noise and masks; no measured k-space"
+)
 SCANS = "2-D Cartesian multi-coil scans of any size, R = 2 to 10, with at least 8 calibration lines"
 DESCRIPTIONS = {
     "default": (
-        "FLAT preset: flow coefficients, proximal data step, alignment of the states (arXiv 2512.03020)",
+        "FLAT without alignment: flow coefficients, proximal data step (arXiv 2512.03020), phase frame, decibel loss",
         SCANS,
     ),
     "sampler": ("FLAT from a noisy source, by flow matching: draws posterior samples, --samples", SCANS),
@@ -43,18 +52,25 @@ def measured() -> dict[str, Any]:
     }
 
 
+def _without_places(card: dict[str, Any]) -> dict[str, Any]:
+    """The card without the folders that data and runs lay in."""
+    return {
+        key: re.sub(r"/(?:[\w.-]+/)+", "", value) if isinstance(value, str) else value for key, value in card.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=DESCRIPTIONS)
     parser.add_argument("run", type=Path)
     parser.add_argument("--commands", default="laminar train --out RUN", help="what was run, for the card")
     args = parser.parse_args()
-    card = read_settings(args.run / "best")["card"]
+    card = _without_places(read_settings(args.run / "best")["card"])
     method, use = DESCRIPTIONS[args.name]
     described = {
         "name": args.name,
         "method": method,
-        "data": "simulated scans only (laminar simulate: brain, knee, cardiac and abstract phantoms); no measured data",
+        "data": IMAGES if args.name == "default" else SIMULATED,
         "use": use,
         "not for": "diagnostic use",
         "licence": "Apache-2.0",
@@ -68,7 +84,7 @@ def main() -> None:
         # More exact data steps than in training, where they cost most: see docs/model-card.md.
         model.config = model.config.changed(cg_iterations=12, source_iterations=30)
     folder = SHIPPED / args.name
-    save(model, folder, described)
+    save(model, folder, described, torch.float16)
     print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")
 
 

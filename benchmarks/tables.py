@@ -48,7 +48,9 @@ def measured(reference: str) -> str:
                 continue
             entry = row[reference]
             methods = ("zero-filled", "CG-SENSE", "L1-wavelet", "FLAT")
-            cells = [f"{entry[m]['psnr']:.2f} / {entry[m]['ssim']:.3f}" for m in methods]
+            cells = [
+                f"{entry[m]['psnr']:.2f} / {entry[m]['object_psnr']:.2f} / {entry[m]['ssim']:.3f}" for m in methods
+            ]
             gains = [gain(entry["FLAT - CG-SENSE (dB)"]), gain(entry["FLAT - L1-wavelet (dB)"])]
             rows.append([scan, acceleration, *cells, *gains])
     header = [

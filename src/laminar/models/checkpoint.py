@@ -72,9 +72,16 @@ def _format(config: ModelConfig) -> str:
     return next(name for name, kind in MODEL_KINDS.items() if isinstance(config, kind.config))
 
 
-def save(model: Model, folder: str | Path, card: Mapping[str, Any] | None = None) -> None:
-    """Write `model` and its card to `folder`, whole or not at all. Same model, same bytes."""
-    weights = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+def save(
+    model: Model, folder: str | Path, card: Mapping[str, Any] | None = None, dtype: torch.dtype | None = None
+) -> None:
+    """Write `model` and its card to `folder`, whole or not at all. Same model, same bytes.
+
+    `dtype` is the one that the weights are stored in, such as float16 for half the size; None keeps theirs. A model
+    that is loaded computes in single precision in any case.
+    """
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    weights = save_tensors({name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in state.items()})
     config = asdict(model.config)
     settings = {
         "format": _format(model.config),
