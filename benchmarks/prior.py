@@ -29,8 +29,7 @@ from laminar.flow.gaussian_paths import Denoiser, Rectified, by_noise_level, on_
 from laminar.flow.oracles import Gaussian
 from laminar.models import Prior, PriorConfig, load_prior
 from laminar.runtime import keep_freed_memory
-from laminar.samplers import ddim, edm
-from laminar.samplers.common import standard_noise
+from laminar.samplers import ddim, edm, standard_noise
 from laminar.training.config import DataConfig, OptimizerConfig, TrainConfig
 from laminar.training.denoising import DenoisingConfig
 from laminar.training.loop import make_fabric, train

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from rich.console import Console
@@ -31,22 +31,23 @@ from laminar.flow.oracles import Gaussian, matrix_of
 from laminar.flow.trajectory import Trajectory
 from laminar.operators import Encoding, LinearOperator
 from laminar.samplers import (
+    DDIM,
+    DDS,
+    DPS,
+    MCDDPM,
+    OTODE,
     RECTIFIED,
-    VP,
+    Flower,
+    PiGDM,
+    PnPFlow,
+    Sampler,
     Schedule,
-    ddim,
-    dds,
-    dps,
-    flower,
-    mc_ddpm,
-    ot_ode,
-    pigdm,
-    pnp_flow,
-    score_mri,
+    ScoreMRI,
+    sample,
 )
 
-Sampler = Callable[..., Trajectory]
-"""What is left of a sampler when denoiser, operator and settings are fixed: y, nfe, generator, schedule, start."""
+Draw = Callable[..., Trajectory]
+"""What is left of a sampler when denoiser and operator are fixed: y, nfe, generator, schedule, start."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def pushed(step: Callable[[Tensor | None, int, UnitNoise], Tensor], law: Law | N
     return Law(mean, covariance)
 
 
-def exact_law(sampler: Sampler, scan: Scan, schedule: Schedule, steps: int, cost: int = 1) -> Law:
+def exact_law(sampler: Draw, scan: Scan, schedule: Schedule, steps: int, cost: int = 1) -> Law:
     """The law of an affine sampler over `steps` steps of `cost` evaluations, each run as a sampler of its own."""
     law: Law | None = None
     for times in pairwise(schedule(steps)):
@@ -163,14 +164,14 @@ def exact_law(sampler: Sampler, scan: Scan, schedule: Schedule, steps: int, cost
     return law
 
 
-def exact_law_of_a_run(sampler: Sampler, scan: Scan, nfe: int) -> Law:
+def exact_law_of_a_run(sampler: Draw, scan: Scan, nfe: int) -> Law:
     """The same of a whole run at once: for solvers whose steps are not runs of their own."""
     return pushed(
         lambda _, batch, noise: sampler(y=scan.y.expand(batch, *scan.y.shape[1:]), nfe=nfe, generator=noise).image, None
     )
 
 
-def sampled_law(sampler: Sampler, scan: Scan, nfe: int, samples: int, seed: int = 0, chunk: int = 512) -> Law:
+def sampled_law(sampler: Draw, scan: Scan, nfe: int, samples: int, seed: int = 0, chunk: int = 512) -> Law:
     """Mean and covariance of samples."""
     generator = torch.Generator().manual_seed(seed)
     y = scan.y.expand(min(chunk, samples), *scan.y.shape[1:])
@@ -198,58 +199,54 @@ def compare(law: Law, exact: Gaussian) -> Score:
 
 
 class Entry(NamedTuple):
-    """A row of the table: a sampler, the schedule that it may be taken apart by (None: not), evaluations a step."""
+    """A row of the table: a sampler, how its law is found, and what its denoiser knows.
+
+    Step by step, where a step is affine and needs nothing of those before it; over the whole run at once; or from
+    samples. The denoiser knows the prior, the posterior, or what was not measured given the data (unseen).
+    """
 
     name: str
     sampler: Sampler
-    schedule: Schedule | None
-    cost: int = 1
-    affine: bool = True
+    by: Literal["steps", "run", "samples"] = "steps"
+    law: Literal["prior", "posterior", "unseen"] = "prior"
+    schedule: Schedule | None = None
 
 
-def entries(scan: Scan) -> list[Entry]:
-    denoise, sigma = scan.denoiser(scan.prior), scan.noise_std
-    on = {"denoise": denoise, "operator": scan.operator}
-    exactly = {"iterations": 200, "tolerance": 1e-9}
-    guided = on | exactly | {"noise_level": sigma}
-
-    def conditional(y: Tensor, **settings: object) -> Trajectory:
-        like = torch.zeros(len(y), *scan.shape, dtype=y.dtype)
-        return ddim(scan.denoiser(scan.posterior), like, **settings)  # type: ignore[arg-type]
-
+def entries(noise_std: float) -> list[Entry]:
+    """Solves are exact, but for DDS with the few iterations of its paper."""
+    solved: dict[str, Any] = {"iterations": 200, "tolerance": 1e-9}
+    heun = OTODE(**solved, tableau=TABLEAUX["heun"])
     return [
-        Entry("exact conditional score, ODE", conditional, VP),
-        Entry("exact conditional score, SDE", partial(conditional, eta=1.0), VP),
-        Entry("score-MRI", partial(score_mri, **on), None, affine=False),
-        Entry("DDS, 5 CG iterations, gamma 5", partial(dds, **on), None, affine=False),
-        Entry("DDS, w = sigma^2", partial(dds, **on, **exactly, weight=sigma**2), VP),
-        Entry("DPS, zeta 1", partial(dps, **on), None, affine=False),
-        Entry("DPS, zeta 0.3", partial(dps, **on, strength=0.3), None, affine=False),
-        Entry("PiGDM, SDE", partial(pigdm, **guided), VP, cost=2),
-        Entry("PiGDM, ODE", partial(pigdm, **guided, eta=0.0), VP, cost=2),
-        Entry("MC-DDPM, unconditional denoiser", partial(mc_ddpm, **on, **exactly), VP),
-        Entry(
-            "MC-DDPM, its own denoiser",
-            partial(mc_ddpm, denoise=scan.conditional_denoiser(), operator=scan.operator, **exactly),
-            VP,
-        ),
-        Entry("OT-ODE, Euler, from t = 0.8", partial(ot_ode, **guided), None),
-        Entry("OT-ODE, Heun, from t = 0.8", partial(ot_ode, **guided, tableau=TABLEAUX["heun"]), None),
-        Entry(
-            "OT-ODE, Heun, from noise", partial(ot_ode, **guided, tableau=TABLEAUX["heun"], schedule=RECTIFIED), None
-        ),
-        Entry("PnP-Flow", partial(pnp_flow, **on), RECTIFIED),
-        Entry("Flower, drawn", partial(flower, **guided), RECTIFIED),
-        Entry("Flower, mean", partial(flower, **guided, draw=False), RECTIFIED),
+        Entry("exact conditional score, ODE", DDIM(), law="posterior"),
+        Entry("exact conditional score, SDE", DDIM(eta=1.0), law="posterior"),
+        Entry("score-MRI", ScoreMRI(), "samples"),
+        Entry("DDS, 5 CG iterations, gamma 5", DDS(), "samples"),
+        Entry("DDS, w = sigma^2", DDS(**solved, weight=noise_std**2)),
+        Entry("DPS, zeta 1", DPS(), "samples"),
+        Entry("DPS, zeta 0.3", DPS(strength=0.3), "samples"),
+        Entry("PiGDM, SDE", PiGDM(**solved)),
+        Entry("PiGDM, ODE", PiGDM(**solved, eta=0.0)),
+        Entry("MC-DDPM, unconditional denoiser", MCDDPM(**solved)),
+        Entry("MC-DDPM, its own denoiser", MCDDPM(**solved), law="unseen"),
+        Entry("OT-ODE, Euler, from t = 0.8", OTODE(**solved), "run"),
+        Entry("OT-ODE, Heun, from t = 0.8", heun, "run"),
+        Entry("OT-ODE, Heun, from noise", heun, "run", schedule=RECTIFIED),
+        Entry("PnP-Flow", PnPFlow()),
+        Entry("Flower, drawn", Flower(**solved)),
+        Entry("Flower, mean", Flower(**solved, draw=False)),
     ]
 
 
 def law_of(entry: Entry, scan: Scan, nfe: int, samples: int) -> Law:
-    if not entry.affine:
-        return sampled_law(entry.sampler, scan, nfe, samples)
-    if entry.schedule is None:
-        return exact_law_of_a_run(entry.sampler, scan, nfe)
-    return exact_law(entry.sampler, scan, entry.schedule, nfe // entry.cost, entry.cost)
+    sampler, schedule = entry.sampler, entry.schedule or entry.sampler.schedule
+    known = {"prior": scan.prior, "posterior": scan.posterior}
+    denoise = scan.denoiser(known[entry.law]) if entry.law in known else scan.conditional_denoiser()
+    draw = partial(sample, sampler, denoise, scan.operator, noise_level=scan.noise_std, schedule=schedule)
+    if entry.by == "samples":
+        return sampled_law(draw, scan, nfe, samples)
+    if entry.by == "run":
+        return exact_law_of_a_run(draw, scan, nfe)
+    return exact_law(draw, scan, schedule, nfe // sampler.cost, sampler.cost)
 
 
 def main() -> None:
@@ -267,9 +264,9 @@ def main() -> None:
     for column in ("sampler", "computed", *(f"{nfe} NFE" for nfe in args.nfe)):
         view.add_column(column)
     view.add_row("exact posterior samples", f"{args.samples} samples", *[shown(floor)] * len(args.nfe))
-    for entry in entries(scan):
+    for entry in entries(world.noise_std):
         scores = [compare(law_of(entry, scan, nfe, args.samples), scan.posterior) for nfe in args.nfe]
-        computed = "exactly" if entry.affine else f"{args.samples} samples"
+        computed = f"{args.samples} samples" if entry.by == "samples" else "exactly"
         view.add_row(entry.name, computed, *map(shown, scores))
         rows += [
             {"sampler": entry.name, "computed": computed, "nfe": nfe} | score._asdict()

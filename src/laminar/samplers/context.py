@@ -76,6 +76,10 @@ class Context:
         """
         return self.prior_std**2 * level**2 / (self.prior_std**2 + level**2)
 
+    def weight(self, level: Tensor) -> Tensor:
+        """`w = sigma_y^2 / r^2`: how much the endpoint counts beside the data, a number or (batch,)."""
+        return self.noise_level**2 / self.remaining_variance(level)
+
 
 def standard_noise(like: Tensor, randomness: Randomness) -> Tensor:
     """Noise of unit variance that is like `like`, from a generator or a function."""

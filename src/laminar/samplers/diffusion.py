@@ -105,38 +105,35 @@ class MCDDPM(SolvingSampler):
         m' = A^+ y + N m,    z_s = ddim_step(z, m') with the noise N eps,    from z = A^+ y + sigma N eps
 
     `N = I - A^+ A` projects on what A does not see: for a single coil on the unsampled k-space, where alone noise is
-    added and removed, as in the paper. Several coils see nearly everything, but most of it so faintly that `A^+ y` is
-    noise there. So `A^+` is the inverse that knows the noise,
+    added and removed, as in the paper. Several coils see nearly everything, but most of it so faintly that the
+    pseudo-inverse is noise there. So here `A^+` is the inverse that knows the noise,
 
-        A^+ = (A^H A + w I)^(-1) A^H,    w = sigma_y^2 / s^2,    s = `prior_std`,
+        A^+ = (A^H A + w I)^(-1) A^H,    w = sigma_y^2 / r^2,    r^2 = s^2 sigma^2 / (s^2 + sigma^2),    s = `prior_std`
 
-    the conditional mean for images of covariance s^2 I: a direction that A scales by a counts as seen by the share
-    `a^2 / (a^2 + w)`. Without noise (w = 0) it is the pseudo-inverse and N a projector, as far as the iterations
-    reach. One evaluation a step.
+    and a direction that A scales by a is seen by the share `a^2 / (a^2 + w)`: as far as y knows it better than
+    a denoiser at this level. What is seen at high levels is diffused from where its noise, `sigma_y / a`, is that of
+    the level. Without noise (w = 0) `A^+` is the pseudo-inverse and N a projector, as far as the iterations reach. One
+    evaluation and two solves a step.
 
     The denoiser that belongs to it is `E[x0 | y, u]`, u the noisy unmeasured part, trained with noise on that
     alone: then, if y has no noise, the unmeasured part has its exact distribution in the limit of many steps. An
     unconditional denoiser is an approximation: it takes the clean frequencies for noisy ones. Biased in both cases
-    where y is noisy: the measured part has its noise and no spread.
+    where y is noisy: what is well seen keeps the noise of y, without spread. Hard data consistency: without noise
+    `A A^+ y` is explained.
     """
 
     eta: float = within(1.0, most=1)
+    tolerance: float = within(1e-3)
 
     def source(self, context: Context, time: Tensor) -> Tensor:
         noise = super().source(context, time)
-        return noise + self._seen(context, (1 - time) * context.y, noise)
+        return noise + self.correction(context, (1 - time) * context.y, noise, context.weight(time / (1 - time)))
 
     def step(self, context: Context, z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-        m = context.denoise(z, level)
-        endpoint = m + self._seen(context, context.y, m)
-        return ddim_step(
-            z, endpoint, level, following, self.eta, lambda like: self._unseen_noise(context, like)
-        ), endpoint
+        def unseen_noise(like: Tensor) -> Tensor:
+            eps = context.noise(like)
+            return eps + self.correction(context, torch.zeros_like(context.y), eps, weight)
 
-    def _seen(self, context: Context, y: Tensor, image: Tensor) -> Tensor:
-        """`A^+ (y - A x)`."""
-        return self.correction(context, y, image, (context.noise_level / context.prior_std) ** 2)
-
-    def _unseen_noise(self, context: Context, like: Tensor) -> Tensor:
-        eps = context.noise(like)
-        return eps + self._seen(context, torch.zeros_like(context.y), eps)
+        m, weight = context.denoise(z, level), context.weight(level)
+        endpoint = m + self.correction(context, context.y, m, weight)
+        return ddim_step(z, endpoint, level, following, self.eta, unseen_noise), endpoint

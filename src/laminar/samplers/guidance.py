@@ -57,11 +57,10 @@ class PseudoInverseGuidance(SolvingSampler):
     """A sampler that is guided by the data as if x0 given z had the covariance r^2 I."""
 
     def guided(self, context: Context, z: Tensor, level: Tensor, strength: float = 1.0) -> Tensor:
-        """`m + gamma sigma^2 J^H d / r^2` with the `correction` d of the weight `sigma_y^2 / r^2`."""
+        """`m + gamma sigma^2 J^H d / r^2` with the `correction` d of the weight `w = sigma_y^2 / r^2`."""
         m, pullback = context.denoise.with_pullback(z, level)
-        variance = context.remaining_variance(level)
-        correction = self.correction(context, context.y, m, context.noise_level**2 / variance)
-        return m + strength * level**2 / variance * pullback(correction)
+        correction = self.correction(context, context.y, m, context.weight(level))
+        return m + strength * level**2 / context.remaining_variance(level) * pullback(correction)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,10 +77,10 @@ class Flower(SolvingSampler):
         return RECTIFIED(steps)
 
     def step(self, context: Context, z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-        m, y, variance = context.denoise(z, level), context.y, context.remaining_variance(level)
+        m, y = context.denoise(z, level), context.y
         if self.draw:
-            m = m + variance.sqrt() * context.noise(m)
+            m = m + context.remaining_variance(level).sqrt() * context.noise(m)
             y = y + per_entry(context.noise_level, y) * context.noise(context.operator(m))
-        endpoint = m + self.correction(context, y, m, context.noise_level**2 / variance)
+        endpoint = m + self.correction(context, y, m, context.weight(level))
         fresh = following * context.noise(z) if bool(following > 0) else 0
         return endpoint + fresh, endpoint
