@@ -94,8 +94,6 @@ GRIDS: dict[str, list[Settings]] = {
     "pnp-flow": starting("exponent", 0.25, 0.5, 1.0),
     "flower": starting("draw", True, False),
 }
-ALWAYS: dict[str, dict[str, float]] = {"mc-ddpm": {"tolerance": 0.1, "iterations": 50}}
-"""Settings that are not tuned: in single precision the pseudo-inverse of these scans converges no further."""
 
 
 def config_of(name: str, seed: int) -> TrainConfig:
@@ -177,7 +175,7 @@ def tune(args: argparse.Namespace) -> None:
             batches = fixed_batches(slices, acceleration, 1, seed=1)[:: len(slices) // 2][:2]
             scores = []
             for candidate in candidates:
-                method = _method(args, name, ALWAYS.get(name, {}) | candidate, NFE)
+                method = _method(args, name, candidate, NFE)
                 scores.append(statistics.fmean(max(WORST, score(method, batch)["psnr"]) for batch in batches))
             best = candidates[scores.index(max(scores))]
             tried = [[candidate, round(value, 2)] for candidate, value in zip(candidates, scores, strict=True)]
@@ -193,9 +191,7 @@ def _method(args: argparse.Namespace, name: str, settings: dict[str, Any], nfe: 
 
 
 def settled(args: argparse.Namespace, name: str, acceleration: int, nfe: int = NFE) -> Method:
-    settings = dict(ALWAYS.get(name, {}))
-    if name in GRIDS:
-        settings |= json.loads(tuned(args).read_text())[name][str(acceleration)]["best"]
+    settings = json.loads(tuned(args).read_text())[name][str(acceleration)]["best"] if name in GRIDS else {}
     return _method(args, name, settings, nfe)
 
 

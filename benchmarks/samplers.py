@@ -12,87 +12,83 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from benchmarks.record import write_record
-from laminar.flow import TABLEAUX, Trajectory
+from laminar.flow import TABLEAUX
 from laminar.samplers import (
+    DDIM,
+    DDS,
+    DPS,
+    MCDDPM,
+    OTODE,
     RECTIFIED,
-    VP,
+    Flower,
+    PiGDM,
+    PnPFlow,
+    Sampler,
     Schedule,
-    ddim,
-    dds,
-    dps,
-    flower,
-    mc_ddpm,
-    ot_ode,
-    pigdm,
-    pnp_flow,
-    score_mri,
+    ScoreMRI,
+    sample,
 )
-from laminar.theory.laws import Law, Sampler, Score, compare, exact_law, exact_law_of_a_run, moments, sampled_law
+from laminar.theory.laws import Law, Score, compare, exact_law, exact_law_of_a_run, moments, sampled_law
 from laminar.theory.scan import Scan, make_scan
 from laminar.theory.world import GaussianWorld
 
 
 class Entry(NamedTuple):
-    """A row of the table: a sampler, the schedule that it may be taken apart by (None: not), evaluations a step."""
+    """A row of the table: a sampler, how its law is found, and what its denoiser knows.
+
+    Step by step, where a step is affine and needs nothing of those before it; over the whole run at once; or from
+    samples. The denoiser knows the prior, the posterior, or what was not measured given the data (unseen).
+    """
 
     name: str
     sampler: Sampler
-    schedule: Schedule | None
-    cost: int = 1
-    affine: bool = True
+    by: Literal["steps", "run", "samples"] = "steps"
+    law: Literal["prior", "posterior", "unseen"] = "prior"
+    schedule: Schedule | None = None
 
 
-def entries(scan: Scan) -> list[Entry]:
-    denoise, sigma = scan.denoiser(scan.prior), scan.noise_std
-    on = {"denoise": denoise, "operator": scan.operator}
-    exactly = {"iterations": 200, "tolerance": 1e-9}
-    guided = on | exactly | {"noise_level": sigma}
-
-    def conditional(y: Tensor, **settings: object) -> Trajectory:
-        like = torch.zeros(len(y), *scan.shape, dtype=y.dtype)
-        return ddim(scan.denoiser(scan.posterior), like, **settings)  # type: ignore[arg-type]
-
+def entries(noise_std: float) -> list[Entry]:
+    """Solves are exact, but for DDS with the few iterations of its paper."""
+    solved: dict[str, Any] = {"iterations": 200, "tolerance": 1e-9}
+    heun = OTODE(**solved, tableau=TABLEAUX["heun"])
     return [
-        Entry("exact conditional score, ODE", conditional, VP),
-        Entry("exact conditional score, SDE", partial(conditional, eta=1.0), VP),
-        Entry("score-MRI", partial(score_mri, **on), None, affine=False),
-        Entry("DDS, 5 CG iterations, gamma 5", partial(dds, **on), None, affine=False),
-        Entry("DDS, w = sigma^2", partial(dds, **on, **exactly, weight=sigma**2), VP),
-        Entry("DPS, zeta 1", partial(dps, **on), None, affine=False),
-        Entry("DPS, zeta 0.3", partial(dps, **on, strength=0.3), None, affine=False),
-        Entry("PiGDM, SDE", partial(pigdm, **guided), VP, cost=2),
-        Entry("PiGDM, ODE", partial(pigdm, **guided, eta=0.0), VP, cost=2),
-        Entry("MC-DDPM, unconditional denoiser", partial(mc_ddpm, **on, **exactly), VP),
-        Entry(
-            "MC-DDPM, its own denoiser",
-            partial(mc_ddpm, denoise=scan.conditional_denoiser(), operator=scan.operator, **exactly),
-            VP,
-        ),
-        Entry("OT-ODE, Euler, from t = 0.8", partial(ot_ode, **guided), None),
-        Entry("OT-ODE, Heun, from t = 0.8", partial(ot_ode, **guided, tableau=TABLEAUX["heun"]), None),
-        Entry(
-            "OT-ODE, Heun, from noise", partial(ot_ode, **guided, tableau=TABLEAUX["heun"], schedule=RECTIFIED), None
-        ),
-        Entry("PnP-Flow", partial(pnp_flow, **on), RECTIFIED),
-        Entry("Flower, drawn", partial(flower, **guided), RECTIFIED),
-        Entry("Flower, mean", partial(flower, **guided, draw=False), RECTIFIED),
+        Entry("exact conditional score, ODE", DDIM(), law="posterior"),
+        Entry("exact conditional score, SDE", DDIM(eta=1.0), law="posterior"),
+        Entry("score-MRI", ScoreMRI(), "samples"),
+        Entry("DDS, 5 CG iterations, gamma 5", DDS(), "samples"),
+        Entry("DDS, w = sigma^2", DDS(**solved, weight=noise_std**2)),
+        Entry("DPS, zeta 1", DPS(), "samples"),
+        Entry("DPS, zeta 0.3", DPS(strength=0.3), "samples"),
+        Entry("PiGDM, SDE", PiGDM(**solved)),
+        Entry("PiGDM, ODE", PiGDM(**solved, eta=0.0)),
+        Entry("MC-DDPM, unconditional denoiser", MCDDPM(**solved)),
+        Entry("MC-DDPM, its own denoiser", MCDDPM(**solved), law="unseen"),
+        Entry("OT-ODE, Euler, from t = 0.8", OTODE(**solved), "run"),
+        Entry("OT-ODE, Heun, from t = 0.8", heun, "run"),
+        Entry("OT-ODE, Heun, from noise", heun, "run", schedule=RECTIFIED),
+        Entry("PnP-Flow", PnPFlow()),
+        Entry("Flower, drawn", Flower(**solved)),
+        Entry("Flower, mean", Flower(**solved, draw=False)),
     ]
 
 
 def law_of(entry: Entry, scan: Scan, nfe: int, samples: int) -> Law:
-    if not entry.affine:
-        return sampled_law(entry.sampler, scan, nfe, samples)
-    if entry.schedule is None:
-        return exact_law_of_a_run(entry.sampler, scan, nfe)
-    return exact_law(entry.sampler, scan, entry.schedule, nfe // entry.cost, entry.cost)
+    sampler, schedule = entry.sampler, entry.schedule or entry.sampler.schedule
+    known = {"prior": scan.prior, "posterior": scan.posterior}
+    denoise = scan.denoiser(known[entry.law]) if entry.law in known else scan.conditional_denoiser()
+    draw = partial(sample, sampler, denoise, scan.operator, noise_level=scan.noise_std, schedule=schedule)
+    if entry.by == "samples":
+        return sampled_law(draw, scan, nfe, samples)
+    if entry.by == "run":
+        return exact_law_of_a_run(draw, scan, nfe)
+    return exact_law(draw, scan, schedule, nfe // sampler.cost, sampler.cost)
 
 
 def main() -> None:
@@ -110,9 +106,9 @@ def main() -> None:
     for column in ("sampler", "computed", *(f"{nfe} NFE" for nfe in args.nfe)):
         view.add_column(column)
     view.add_row("exact posterior samples", f"{args.samples} samples", *[shown(floor)] * len(args.nfe))
-    for entry in entries(scan):
+    for entry in entries(world.noise_std):
         scores = [compare(law_of(entry, scan, nfe, args.samples), scan.posterior) for nfe in args.nfe]
-        computed = "exactly" if entry.affine else f"{args.samples} samples"
+        computed = f"{args.samples} samples" if entry.by == "samples" else "exactly"
         view.add_row(entry.name, computed, *map(shown, scores))
         rows += [
             {"sampler": entry.name, "computed": computed, "nfe": nfe} | score._asdict()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,38 +21,35 @@ from laminar.errors import ConfigError
 from laminar.flow import Trajectory, noisy
 from laminar.models import Network, Prior, UnrolledNetwork, VarNet, load, load_prior
 from laminar.models.config import nearest
+from laminar.samplers import Number, Setting
 
 Solver = Callable[[Problem, torch.Generator], Trajectory]
-Number = bool | int | float
 
 
-class Sampler(NamedTuple):
+class Entry(NamedTuple):
     """A posterior sampler and the noise level, in units of the image, from which it starts unless told otherwise.
 
     Guidance through the Jacobian of a trained denoiser is only as good as that Jacobian, whose error grows with the
     level over the width of the image: such samplers start lower, though noise alone then lacks the prior's mean.
     """
 
-    function: Callable[..., Trajectory]
+    sampler: type[samplers.Sampler]
     start_level: float
 
 
 SAMPLERS = {
-    "score-mri": Sampler(samplers.score_mri, 5.0),
-    "dds": Sampler(samplers.dds, 5.0),
-    "dps": Sampler(samplers.dps, 5.0),
-    "pigdm": Sampler(samplers.pigdm, 1.5),
-    "mc-ddpm": Sampler(samplers.mc_ddpm, 5.0),
-    "ot-ode": Sampler(samplers.ot_ode, 1.5),
-    "pnp-flow": Sampler(samplers.pnp_flow, 5.0),
-    "flower": Sampler(samplers.flower, 5.0),
+    "score-mri": Entry(samplers.ScoreMRI, 5.0),
+    "dds": Entry(samplers.DDS, 5.0),
+    "dps": Entry(samplers.DPS, 5.0),
+    "pigdm": Entry(samplers.PiGDM, 1.5),
+    "mc-ddpm": Entry(samplers.MCDDPM, 5.0),
+    "ot-ode": Entry(samplers.OTODE, 1.5),
+    "pnp-flow": Entry(samplers.PnPFlow, 5.0),
+    "flower": Entry(samplers.Flower, 5.0),
 }
 """Posterior samplers with a trained prior, by the name they have on the command line."""
 
 DEFAULT_NFE, SMALLEST_LEVEL = 50, 0.002
-KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
-GIVEN = ("nfe", "noise_level", "prior_std")
-"""What a sampler is told of the budget, the scan and the prior, and is no setting."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +104,9 @@ def open_method(
     """The method of a name: `network`, one of `classical.METHODS`, or one of `SAMPLERS`.
 
     `model` is the checkpoint of a network, `prior` that of a sampler's prior (default: those that ship), `nfe` the
-    network evaluations a sampler may make for an image. `settings` are keywords of the method's function. Raises
-    ConfigError for a name or setting that does not exist, or that this method has no use for, and CheckpointError.
+    network evaluations a sampler may make for an image. `settings` are fields of the sampler, or keywords of the
+    classical method. Raises ConfigError for a name or setting that does not exist, or that this method has no use for,
+    and CheckpointError.
     """
     given = {"model": model, "prior": prior, "nfe": nfe, "settings": settings or None}
     if name == "network":
@@ -118,7 +115,7 @@ def open_method(
     if name in classical.METHODS:
         _refuse(name, given, "settings")
         function = classical.METHODS[name]
-        chosen = _settled(name, _numbers(function), settings)
+        chosen = _settled(name, _settings(function), settings)
         return Method(name, lambda problem, generator: function(problem, **chosen), kind=name, settings=chosen)
     if name in SAMPLERS:
         _refuse(name, given, "prior", "nfe", "settings")
@@ -161,26 +158,24 @@ def of_sampler(name: str, prior: Prior, nfe: int, settings: Mapping[str, Number]
 
     All walk along the levels of `samplers.edm`, from the setting `start_level` down. Raises ConfigError.
     """
-    function, start_level = SAMPLERS[name]
-    chosen = _settled(name, _numbers(function) | {"start_level": start_level}, settings)
+    kind, start_level = SAMPLERS[name]
+    chosen = _settled(name, kind.settings() | {"start_level": Setting(start_level)}, settings)
     if not chosen["start_level"] > SMALLEST_LEVEL:
         raise ConfigError(f"start_level must be above {SMALLEST_LEVEL}; got {chosen['start_level']}")
+    sampler = kind(**{key: value for key, value in chosen.items() if key != "start_level"})
     schedule = samplers.edm(chosen["start_level"], SMALLEST_LEVEL)
-    more = {key: value for key, value in chosen.items() if key != "start_level"}
-    accepted = inspect.signature(function).parameters
 
     def draw(problem: Problem, generator: torch.Generator) -> Trajectory:
-        told = {"noise_level": problem.noise_level, "prior_std": prior.config.sigma_data}
-        told = {key: value for key, value in told.items() if key in accepted}
-        return function(
+        return samplers.sample(
+            sampler,
             prior,
             problem.operator,
             problem.y,
+            noise_level=problem.noise_level,
+            prior_std=prior.config.sigma_data,
             nfe=nfe,
             generator=generator,
             schedule=schedule,
-            **told,
-            **more,
         )
 
     return Method(name, draw, draw, prior, kind=name, settings={"nfe": nfe, **chosen})
@@ -222,21 +217,17 @@ def _refuse(name: str, given: Mapping[str, Any], *used: str) -> None:
             raise ConfigError(f"{key} {value!r} does nothing with method {name!r}")
 
 
-def _numbers(function: Callable[..., Trajectory]) -> dict[str, Number]:
-    """The keywords of a function that are numbers, and its defaults."""
+def _settings(function: Callable[..., Trajectory]) -> dict[str, Setting]:
+    """The keywords of a classical method that are numbers."""
     parameters = inspect.signature(function).parameters
-    return {key: p.default for key, p in parameters.items() if isinstance(p.default, Number) and key not in GIVEN}
+    return {key: Setting(p.default) for key, p in parameters.items() if isinstance(p.default, Number)}
 
 
-def _settled(name: str, known: Mapping[str, Number], given: Mapping[str, Number] | None) -> dict[str, Number]:
-    """All settings of a method, those `given` among them. Raises ConfigError if one is unknown or of another kind."""
+def _settled(name: str, known: Mapping[str, Setting], given: Mapping[str, Number] | None) -> dict[str, Number]:
+    """All settings of a method, those `given` among them. Raises ConfigError if one is unknown or out of range."""
     for key, value in (given or {}).items():
         if key not in known:
             hint = nearest(key, list(known)) if known else "; it has none"
             raise ConfigError(f"method {name!r} has no setting {key!r}{hint}")
-        wanted = type(known[key])
-        if type(value) is not wanted and not (wanted is float and type(value) is int):
-            raise ConfigError(f"{key} of method {name!r} must be {KINDS[wanted]}; got {value!r}")
-        if not math.isfinite(value) or (value < 0 and wanted is not bool):
-            raise ConfigError(f"{key} of method {name!r} must be finite and not negative; got {value!r}")
-    return {**known, **(given or {})}
+        known[key].check(f"{key} of method {name!r}", value)
+    return {key: setting.default for key, setting in known.items()} | dict(given or {})

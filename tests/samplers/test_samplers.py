@@ -6,6 +6,7 @@ Where a sampler is affine its law is computed exactly (`laminar.theory.laws.push
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,19 +19,22 @@ from laminar.flow import TABLEAUX, Trajectory, integrate
 from laminar.flow.gaussian_paths import GaussianPath, VarianceExploding, VariancePreserving
 from laminar.operators import Encoding
 from laminar.samplers import (
+    DDIM,
+    DDS,
+    DPS,
+    MCDDPM,
+    OTODE,
     RECTIFIED,
     VP,
+    Flower,
+    PiGDM,
+    PnPFlow,
+    Sampler,
+    ScoreMRI,
     ddim,
-    dds,
-    dps,
     edm,
-    flower,
     follow,
-    mc_ddpm,
-    ot_ode,
-    pigdm,
-    pnp_flow,
-    score_mri,
+    sample,
     uniform,
 )
 from laminar.theory import Gaussian
@@ -73,11 +77,11 @@ def repeated(scan: Scan, count: int) -> Tensor:
     return scan.y.expand(count, *scan.y.shape[1:])
 
 
-def bound(sampler: Callable[..., Trajectory], scan: Scan, **settings: Any) -> Callable[..., Trajectory]:
-    """A sampler of which nothing is left open but y, nfe, generator, schedule and start."""
-    guided = sampler in (pigdm, ot_ode, flower)
-    settings = settings | ({"noise_level": scan.noise_std} | CONVERGED if guided else {})
-    return partial(sampler, scan.denoiser(scan.prior), scan.operator, **settings)
+def bound(sampler: Sampler, scan: Scan, **given: Any) -> Callable[..., Trajectory]:
+    """A sampler, its solves exact, of which nothing is left open but y, nfe, generator, schedule and start."""
+    solved = replace(sampler, **CONVERGED) if isinstance(sampler, PiGDM | OTODE | Flower | MCDDPM) else sampler
+    given = {"noise_level": scan.noise_std} | given
+    return partial(sample, solved, scan.denoiser(scan.prior), scan.operator, **given)
 
 
 def unconditional(scan: Scan, law: Gaussian, **settings: Any) -> Callable[..., Trajectory]:
@@ -94,8 +98,12 @@ def limit_of(coarse: Law, fine: Law, exact: Gaussian, order: int = 1) -> Score:
     return limit
 
 
-ALL = [score_mri, dds, dps, pigdm, mc_ddpm, ot_ode, pnp_flow, flower]
+ALL = [ScoreMRI(), DDS(), DPS(), PiGDM(), MCDDPM(), OTODE(), PnPFlow(), Flower()]
 PATHS = [VariancePreserving(), VarianceExploding(), Rectified()]
+
+
+def name_of(sampler: Sampler) -> str:
+    return type(sampler).__name__
 
 
 # Samples of the prior, or of the posterior if the denoiser knows the data
@@ -131,12 +139,12 @@ def test_an_exact_conditional_score_gives_the_exact_posterior() -> None:
         assert limit_of(coarse, fine, SMOOTH.posterior).mean < 0.01
 
 
-@pytest.mark.parametrize("sampler", [dds, dps, pigdm, mc_ddpm])
-def test_without_data_a_sampler_is_the_sampler_of_the_prior(sampler: Callable[..., Trajectory]) -> None:
+@pytest.mark.parametrize("sampler", [DDS(eta=0), DPS(eta=0), PiGDM(eta=0), MCDDPM(eta=0)], ids=name_of)
+def test_without_data_and_fresh_noise_a_sampler_is_that_of_the_prior(sampler: Sampler) -> None:
     """Noise for noise the same images as DDIM."""
     scan = emptied(SMOOTH)
     like = torch.zeros(3, SIZE, SIZE).cdouble()
-    found = bound(sampler, scan, eta=0.0)(y=repeated(scan, 3), nfe=20, generator=generator())
+    found = bound(sampler, scan)(y=repeated(scan, 3), nfe=20, generator=generator())
     steps = len(found.states) - 1
     expected = ddim(scan.denoiser(scan.prior), like, nfe=steps, generator=generator(), schedule=VP)
     torch.testing.assert_close(found.stacked(), expected.stacked(), rtol=0, atol=1e-12)
@@ -144,9 +152,9 @@ def test_without_data_a_sampler_is_the_sampler_of_the_prior(sampler: Callable[..
 
 def test_without_data_predictors_and_flows_sample_the_prior() -> None:
     scan = emptied(SMOOTH)
-    predictor = bound(score_mri, scan, correctors=0)
+    predictor = bound(ScoreMRI(correctors=0), scan)
     limit_of(*(exact_law(predictor, scan, edm(), steps) for steps in (40, 80)), scan.prior)
-    flow = bound(ot_ode, scan, tableau=TABLEAUX["heun"], schedule=RECTIFIED)
+    flow = bound(OTODE(tableau=TABLEAUX["heun"]), scan, schedule=RECTIFIED)
     limit_of(*(exact_law_of_a_run(flow, scan, nfe) for nfe in (78, 158)), scan.prior, order=2)
 
 
@@ -157,7 +165,7 @@ def test_a_corrector_leaves_the_law_of_its_level_as_it_is() -> None:
     z = scan.prior.sample(4000, generator(2)).view(-1, SIZE, SIZE) + noise
     time = level / (1 + level)
     schedule = lambda _: torch.tensor([time + 1e-9, time], dtype=torch.float64)  # noqa: E731
-    run = bound(score_mri, scan, correctors=15)(
+    run = bound(ScoreMRI(correctors=15), scan)(
         y=repeated(scan, 4000), nfe=16, generator=generator(3), schedule=schedule, start=z / (1 + level)
     )
     expected = scan.prior.covariance + level**2 * IDENTITY
@@ -171,13 +179,13 @@ def test_a_corrector_leaves_the_law_of_its_level_as_it_is() -> None:
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_pigdm_is_consistent_where_its_covariance_is_true(eta: float) -> None:
-    sampler = bound(pigdm, SCALAR, prior_std=0.7, eta=eta)
+    sampler = bound(PiGDM(eta=eta), SCALAR, prior_std=0.7)
     coarse, fine = (exact_law(sampler, SCALAR, edm(), steps, cost=2) for steps in (20, 40))
     assert limit_of(coarse, fine, SCALAR.posterior).mean < 0.01
 
 
 def test_ot_ode_with_heun_is_consistent_of_second_order() -> None:
-    sampler = bound(ot_ode, SCALAR, prior_std=0.7, tableau=TABLEAUX["heun"], schedule=uniform(0.9999))
+    sampler = bound(OTODE(tableau=TABLEAUX["heun"]), SCALAR, prior_std=0.7, schedule=uniform(0.9999))
     noise = lambda y, **rest: sampler(y=y, start=pure_noise(y, rest["generator"]), **rest)  # noqa: E731
     coarse, fine = (exact_law_of_a_run(noise, SCALAR, nfe) for nfe in (78, 158))
     assert limit_of(coarse, fine, SCALAR.posterior, order=2).mean < 2e-3
@@ -198,7 +206,7 @@ def test_flower_is_exact_for_every_number_of_steps(steps: int) -> None:
     def run(state: Tensor | None, batch: int, noise: Any) -> Tensor:
         assert state is not None
         start = state.view(-1, SIZE, SIZE)
-        sampler = bound(flower, SCALAR, prior_std=0.7, schedule=lambda _: times)
+        sampler = bound(Flower(), SCALAR, prior_std=0.7, schedule=lambda _: times)
         return sampler(y=repeated(SCALAR, batch), nfe=steps, generator=noise, start=start).image
 
     score = compare(pushed(run, law), posterior)
@@ -207,10 +215,11 @@ def test_flower_is_exact_for_every_number_of_steps(steps: int) -> None:
 
 
 def test_mc_ddpm_with_its_own_denoiser_gives_the_law_of_what_was_not_measured() -> None:
+    """Told that the data are exact, so that its projector is one."""
     scan = SMOOTH
     basis = scan.unseen
     assert basis.shape[1] > 0
-    sampler = partial(mc_ddpm, scan.conditional_denoiser(), scan.operator, **CONVERGED)
+    sampler = partial(sample, MCDDPM(**CONVERGED), scan.conditional_denoiser(), scan.operator, noise_level=0.0)
     truth = Gaussian(basis.mH @ scan.posterior.mean, basis.mH @ scan.posterior.covariance @ basis)
     seen = [exact_law(sampler, scan, edm(), steps) for steps in (20, 40)]
     coarse, fine = (Law(basis.mH @ m, basis.mH @ c @ basis) for m, c in seen)
@@ -219,23 +228,29 @@ def test_mc_ddpm_with_its_own_denoiser_gives_the_law_of_what_was_not_measured() 
     assert float((outside @ seen[1].covariance).norm()) < 1e-9
 
 
-@pytest.mark.parametrize("sampler", [score_mri, dds, pigdm, mc_ddpm, ot_ode, flower])
-def test_full_data_without_noise_leave_no_choice(sampler: Callable[..., Trajectory]) -> None:
+@pytest.mark.parametrize("sampler", [ScoreMRI(), DDS(weight=0), PiGDM(), MCDDPM(), OTODE(), Flower()], ids=name_of)
+def test_full_data_without_noise_or_penalty_leave_no_choice(sampler: Sampler) -> None:
     full = make_scan(scalar_prior(0.7), SIZE, coils=2, spacing=1, noise_std=0.0)
-    settings = {"weight": 0.0, **CONVERGED} if sampler is dds else {}
-    if sampler in (pigdm, ot_ode, flower):
-        settings = {"noise_level": 0.0, "prior_std": 0.7, **CONVERGED}
-    run = sampler(
-        full.denoiser(full.prior), full.operator, repeated(full, 2), nfe=10, generator=generator(), **settings
-    )
+    run = bound(sampler, full, prior_std=0.7)(y=repeated(full, 2), nfe=10, generator=generator())
     image = full.operator.adjoint(full.y).expand(2, -1, -1)
     torch.testing.assert_close(run.image, image, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("sampler", [score_mri, mc_ddpm])
-def test_hard_consistency_explains_the_data_of_a_single_coil(sampler: Callable[..., Trajectory]) -> None:
-    run = bound(sampler, SINGLE)(y=repeated(SINGLE, 3), nfe=9, generator=generator())
+@pytest.mark.parametrize("sampler", [ScoreMRI(), MCDDPM()], ids=name_of)
+def test_hard_consistency_explains_the_data_of_a_single_coil(sampler: Sampler) -> None:
+    run = bound(sampler, SINGLE, noise_level=0.0)(y=repeated(SINGLE, 3), nfe=9, generator=generator())
     torch.testing.assert_close(SINGLE.operator(run.image), repeated(SINGLE, 3), rtol=0, atol=1e-9)
+
+
+def test_mc_ddpm_takes_the_data_as_far_as_they_are_known_better_than_the_level() -> None:
+    """At the last step, in the singular vectors of A: share `a^2 / (a^2 + sigma_y^2 / r^2)` of the data."""
+    run = bound(MCDDPM(), SMOOTH, prior_std=0.6, schedule=uniform(0.5))(y=SMOOTH.y, nfe=1, generator=generator())
+    m = SMOOTH.denoiser(SMOOTH.prior)(2 * run.source, torch.ones((), dtype=torch.float64)).flatten()
+    _, a, rows = torch.linalg.svd(SMOOTH.matrix, full_matrices=False)
+    share = a**2 / (a**2 + 0.1**2 * (1 + 1 / 0.6**2))
+    data = torch.linalg.pinv(SMOOTH.matrix, rtol=1e-10) @ SMOOTH.y.flatten()
+    expected = m + rows.mH @ (share * (rows @ (data - m)))
+    torch.testing.assert_close(run.image.flatten(), expected, rtol=0, atol=1e-9)
 
 
 # The formulas of the papers, one step
@@ -264,7 +279,7 @@ def test_the_step_of_dps_is_the_published_one() -> None:
     times = torch.tensor([level / (1 + level) for level in levels], dtype=torch.float64)
     x = torch.randn(1, SIZE, SIZE, dtype=torch.complex128, generator=generator(1))
     denoise, start = SMOOTH.denoiser(SMOOTH.prior), x / alpha**0.5 / (1 + levels[0])
-    run = bound(dps, SMOOTH, strength=zeta, eta=0.0)(
+    run = bound(DPS(strength=zeta, eta=0.0), SMOOTH)(
         y=SMOOTH.y, nfe=2, generator=generator(), schedule=lambda _: times, start=start
     )
     parts = torch.view_as_real(x).clone().requires_grad_()
@@ -284,7 +299,7 @@ def test_pigdm_guides_by_the_gaussian_source_likelihood() -> None:
     likelihood = GaussianSourceLikelihood(
         SMOOTH.y, SMOOTH.operator, 0.1, tau=1.0, denoiser=denoise, covariance=variance, **CONVERGED
     )
-    run = bound(pigdm, SMOOTH, prior_std=prior_std)(
+    run = bound(PiGDM(), SMOOTH, prior_std=prior_std)(
         y=SMOOTH.y, nfe=2, generator=generator(), start=z / (1 + level),
         schedule=lambda _: torch.stack([level / (1 + level), torch.zeros(()).double()]),
     )  # fmt: skip
@@ -300,14 +315,14 @@ def test_one_sampler_in_several_clothes() -> None:
     velocity = probability_flow(Rectified(), on_path(Rectified(), denoise))
     euler = integrate(velocity, first.source, first.times)
     torch.testing.assert_close(first.stacked(), euler.stacked(), rtol=0, atol=1e-10)
-    flow = bound(ot_ode, SMOOTH)(y=y, nfe=24, generator=generator())
-    guided = bound(pigdm, SMOOTH, eta=0.0)(y=y, nfe=24, generator=generator(), schedule=uniform(0.8), start=flow.source)
+    flow = bound(OTODE(), SMOOTH)(y=y, nfe=24, generator=generator())
+    guided = bound(PiGDM(eta=0.0), SMOOTH)(y=y, nfe=24, generator=generator(), schedule=uniform(0.8), start=flow.source)
     torch.testing.assert_close(flow.stacked(), guided.stacked(), rtol=0, atol=1e-9)
 
 
 def test_dds_takes_the_proximal_step_of_its_weight() -> None:
     """At the last step: the minimizer of `||A x - y||^2 + w ||x - m||^2`, dense."""
-    run = bound(dds, SMOOTH, weight=0.2, **CONVERGED)(y=SMOOTH.y, nfe=1, generator=generator(), schedule=uniform(0.5))
+    run = bound(DDS(weight=0.2, **CONVERGED), SMOOTH)(y=SMOOTH.y, nfe=1, generator=generator(), schedule=uniform(0.5))
     m = SMOOTH.denoiser(SMOOTH.prior)(2 * run.source, torch.ones((), dtype=torch.float64)).flatten()
     a = SMOOTH.matrix
     expected = torch.linalg.solve(a.mH @ a + 0.2 * IDENTITY, a.mH @ SMOOTH.y.flatten() + 0.2 * m)
@@ -321,7 +336,7 @@ def test_projection_has_no_spread_and_no_shrinkage_where_it_measured() -> None:
     scan = SINGLE
     measured = torch.linalg.svd(scan.matrix, full_matrices=False)
     rows = measured.Vh[measured.S > 0.5]
-    law = exact_law(bound(score_mri, scan, correctors=0), scan, edm(), 30)
+    law = exact_law(bound(ScoreMRI(correctors=0), scan), scan, edm(), 30)
     posterior = scan.posterior
     assert float((rows @ law.covariance @ rows.mH).norm()) < 1e-12
     assert float((rows @ posterior.covariance @ rows.mH).trace().real) > 0.9 * len(rows) * 0.1**2 * 0.5
@@ -332,24 +347,23 @@ def test_projection_has_no_spread_and_no_shrinkage_where_it_measured() -> None:
 
 def test_pnp_flow_loses_the_spread_of_what_it_measured_and_half_of_the_rest() -> None:
     measured = make_scan(scalar_prior(0.7), SIZE, coils=1, spacing=1, noise_std=0.3)
-    few, many = (exact_law(bound(pnp_flow, measured), measured, RECTIFIED, steps) for steps in (10, 40))
+    few, many = (exact_law(bound(PnPFlow(), measured), measured, RECTIFIED, steps) for steps in (10, 40))
     assert 0.5 < float(many.covariance.trace().real / few.covariance.trace().real) < 0.7
     nothing = emptied(measured)
-    free = compare(exact_law(bound(pnp_flow, nothing), nothing, RECTIFIED, 40), nothing.prior)
+    free = compare(exact_law(bound(PnPFlow(), nothing), nothing, RECTIFIED, 40), nothing.prior)
     assert abs(free.trace - 0.5) < 0.05
 
 
 def test_conditional_means_are_narrower_than_the_posterior() -> None:
     """DDS ends in a least-squares solution, Flower without its draw in a mean."""
-    solution = partial(dds, SMOOTH.denoiser(SMOOTH.prior), SMOOTH.operator, weight=0.1**2, **CONVERGED)
-    for sampler, schedule in ((solution, VP), (bound(flower, SMOOTH, draw=False), RECTIFIED)):
-        assert compare(exact_law(sampler, SMOOTH, schedule, 40), SMOOTH.posterior).trace < 0.8
+    for sampler, schedule in ((DDS(weight=0.1**2, **CONVERGED), VP), (Flower(draw=False), RECTIFIED)):
+        assert compare(exact_law(bound(sampler, SMOOTH), SMOOTH, schedule, 40), SMOOTH.posterior).trace < 0.8
 
 
 def test_dps_does_not_know_the_noise_of_the_data() -> None:
     """The same samples whatever the noise of y is: too narrow by far where the posterior is wide."""
     loud = Scan(SMOOTH.prior, SMOOTH.operator, SMOOTH.y, 2.0, SMOOTH.shape)
-    run = bound(dps, loud)(y=repeated(loud, 500), nfe=40, generator=generator())
+    run = bound(DPS(), loud)(y=repeated(loud, 500), nfe=40, generator=generator())
     score = compare(moments(run.image.flatten(1)), loud.posterior)
     assert score.trace < 0.6
     assert score.mean > 0.3
@@ -359,8 +373,8 @@ def test_dps_does_not_know_the_noise_of_the_data() -> None:
 
 
 @pytest.mark.parametrize("nfe", [2, 9, 10])
-@pytest.mark.parametrize("sampler", ALL, ids=lambda sampler: sampler.__name__)
-def test_a_budget_is_kept_and_counted(sampler: Callable[..., Trajectory], nfe: int) -> None:
+@pytest.mark.parametrize("sampler", ALL, ids=name_of)
+def test_a_budget_is_kept_and_counted(sampler: Sampler, nfe: int) -> None:
     """Against a count of forward and backward passes made by the denoiser itself."""
     exact, calls = SMOOTH.denoiser(SMOOTH.prior), [0]
 
@@ -374,13 +388,11 @@ def test_a_budget_is_kept_and_counted(sampler: Callable[..., Trajectory], nfe: i
             endpoint.register_hook(count)  # type: ignore[no-untyped-call]
         return endpoint
 
-    guided = sampler in (pigdm, ot_ode, flower)
-    settings: dict[str, Any] = {"noise_level": 0.1} if guided else {}
-    run = sampler(denoise, SMOOTH.operator, SMOOTH.y, nfe=nfe, generator=generator(), **settings)
-    cost = 2 if sampler in (dps, pigdm, ot_ode) else 1
-    assert run.nfe == calls[0] == nfe // cost * cost if sampler is not score_mri else (nfe + 1) // 2 * 2 - 1
+    run = sample(sampler, denoise, SMOOTH.operator, SMOOTH.y, noise_level=0.1, nfe=nfe, generator=generator())
+    cost = 2 if isinstance(sampler, DPS | PiGDM | OTODE) else 1
+    assert run.nfe == calls[0] == nfe // cost * cost if name_of(sampler) != "ScoreMRI" else (nfe + 1) // 2 * 2 - 1
     assert len(run.states) == len(run.endpoints) + 1
-    if sampler is not pnp_flow:
+    if not isinstance(sampler, PnPFlow):
         assert run.times is not None
         assert len(run.times) == len(run.states)
         assert run.times[-1] == 0
@@ -388,19 +400,18 @@ def test_a_budget_is_kept_and_counted(sampler: Callable[..., Trajectory], nfe: i
 
 @pytest.mark.parametrize("tableau", ["midpoint", "rk4"])
 def test_the_budget_of_a_flow_counts_its_stages(tableau: str) -> None:
-    run = bound(ot_ode, SMOOTH, tableau=TABLEAUX[tableau])(y=SMOOTH.y, nfe=30, generator=generator())
+    run = bound(OTODE(tableau=TABLEAUX[tableau]), SMOOTH)(y=SMOOTH.y, nfe=30, generator=generator())
     stages = TABLEAUX[tableau].stages
     steps = len(run.states) - 1
     assert run.nfe == 2 * (stages * (steps - 1) + 1) <= 30
     assert 2 * (stages * steps + 1) > 30
 
 
-@pytest.mark.parametrize("sampler", ALL, ids=lambda sampler: sampler.__name__)
-def test_same_seed_same_samples_and_a_start_goes_on(sampler: Callable[..., Trajectory]) -> None:
+@pytest.mark.parametrize("sampler", [ScoreMRI(correctors=0), *ALL[1:]], ids=name_of)
+def test_same_seed_same_samples_and_a_start_goes_on(sampler: Sampler) -> None:
     """A run cut in two, with one generator, is the whole run."""
-    cost = {dps: 2, pigdm: 2, ot_ode: 2}.get(sampler, 1)
-    settings = {"correctors": 0} if sampler is score_mri else {}
-    run, y, times = bound(sampler, SINGLE, **settings), repeated(SINGLE, 2), uniform(0.9)(6)
+    cost = sampler.cost - sampler.spared
+    run, y, times = bound(sampler, SINGLE), repeated(SINGLE, 2), uniform(0.9)(6)
     whole = run(y=y, nfe=6 * cost, generator=generator(5), schedule=lambda _: times)
     other = run(y=y, nfe=6 * cost, generator=generator(6), schedule=lambda _: times)
     noise = generator(5)
@@ -412,19 +423,35 @@ def test_same_seed_same_samples_and_a_start_goes_on(sampler: Callable[..., Traje
 
 
 def test_bad_input_is_named() -> None:
-    denoise, y, operator = SMOOTH.denoiser(SMOOTH.prior), SMOOTH.y, SMOOTH.operator
-    like = torch.zeros(1, SIZE, SIZE).cdouble()
+    denoise, like = SMOOTH.denoiser(SMOOTH.prior), torch.zeros(1, SIZE, SIZE).cdouble()
     with pytest.raises(ConfigError, match="takes 2 evaluations; got a budget of 1"):
-        dps(denoise, operator, y, nfe=1, generator=generator())
+        bound(DPS(), SMOOTH)(y=SMOOTH.y, nfe=1, generator=generator())
     with pytest.raises(ConfigError, match="from below 1 to 0"):
         ddim(denoise, like, nfe=4, generator=generator(), schedule=follow(Rectified()))
     with pytest.raises(ConfigError, match="without a gradient"):
-        dps(torch.no_grad()(denoise), operator, y, nfe=4, generator=generator())
+        sample(
+            DPS(), torch.no_grad()(denoise), SMOOTH.operator, SMOOTH.y, noise_level=0.1, nfe=4, generator=generator()
+        )
     with pytest.raises(ConfigError, match="a start is like A\\^H y"):
-        dds(denoise, operator, y, nfe=4, generator=generator(), start=like[:, 1:])
-    with pytest.raises(ConfigError, match="eta is a fraction"):
-        dds(denoise, operator, y, nfe=4, generator=generator(), eta=1.5)
+        bound(DDS(), SMOOTH)(y=SMOOTH.y, nfe=4, generator=generator(), start=like[:, 1:])
     with pytest.raises(ConfigError, match="shape and dtype that it gets"):
         ddim(lambda z, level: z.real, like, nfe=4, generator=generator())
     with pytest.raises(ConfigError, match="starts between"):
         uniform(1.0)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "settings", "message"),
+    [
+        (DDS, {"eta": 1.5}, "eta of DDS must be between 0 and 1; got 1.5"),
+        (DDIM, {"eta": -0.1}, "eta of DDIM must be between 0 and 1; got -0.1"),
+        (PiGDM, {"iterations": 0}, "iterations of PiGDM must be finite and at least 1; got 0"),
+        (PnPFlow, {"averages": 2.0}, "averages of PnPFlow must be a whole number; got 2.0"),
+        (ScoreMRI, {"correctors": -1}, "correctors of ScoreMRI must be finite and not negative; got -1"),
+        (DPS, {"strength": float("nan")}, "strength of DPS must be finite and not negative; got nan"),
+        (Flower, {"draw": 1}, "draw of Flower must be true or false; got 1"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_named(sampler: type[Sampler], settings: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sampler(**settings)

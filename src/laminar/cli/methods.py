@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
-    from laminar.methods import Method, Number
+    from laminar.methods import Method
+    from laminar.samplers import Number
 
 CLASSICAL = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "grappa")
 SAMPLERS = ("score-mri", "dds", "dps", "pigdm", "mc-ddpm", "ot-ode", "pnp-flow", "flower")

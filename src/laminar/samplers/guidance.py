@@ -6,45 +6,24 @@ take for `p(y | z)`. One evaluation and one vector-Jacobian product a step: two 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from laminar.flow.gaussian_paths import Denoiser, interpolant_velocity
+from laminar.flow import solvers
+from laminar.flow.gaussian_paths import interpolant_velocity
 from laminar.flow.path import interpolate, per_entry
-from laminar.flow.solvers import integrate
 from laminar.flow.tableaux import EULER, Tableau
-from laminar.flow.trajectory import Trajectory
-from laminar.operators import LinearOperator
-from laminar.samplers.common import (
-    Counted,
-    Randomness,
-    check_fraction,
-    data_correction,
-    remaining_variance,
-    source_at,
-    standard_noise,
-    times_within,
-    walk,
-)
+from laminar.samplers.context import Context
 from laminar.samplers.ddim import ddim_step
-from laminar.samplers.schedules import VP, WARM, Schedule
+from laminar.samplers.sampler import Sampler, SolvingSampler
+from laminar.samplers.schedules import WARM
+from laminar.samplers.settings import within
 
 
-@torch.no_grad()
-def dps(
-    denoise: Denoiser,
-    operator: LinearOperator,
-    y: Tensor,
-    *,
-    nfe: int,
-    generator: Randomness,
-    strength: float = 1.0,
-    eta: float = 1.0,
-    schedule: Schedule = VP,
-    start: Tensor | None = None,
-) -> Trajectory:
+@dataclass(frozen=True, kw_only=True)
+class DPS(Sampler):
     """DPS, diffusion posterior sampling: Chung et al., arXiv 2209.14687 (algorithm 1).
 
         z_s = ddim_step(z, m) + zeta sqrt((1 + s^2)(1 + sigma^2)) J^H A^H (y - A m) / ||y - A m||
@@ -56,40 +35,41 @@ def dps(
     the length of a step depends neither on the residual nor on sigma_y. Biased, for a Gaussian image too: the samples
     are the same whatever the noise of y is, and zeta must be found anew for each number of steps and image scale.
     """
-    counted, times = Counted(denoise), times_within(nfe, 2, schedule)
 
-    def step(z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-        m, pullback = counted.with_pullback(z, level)
-        residual = y - operator(m)
+    strength: float = within(1.0)
+    eta: float = within(1.0, most=1)
+
+    @property
+    def cost(self) -> int:
+        return 2
+
+    def step(self, context: Context, z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        m, pullback = context.denoise.with_pullback(z, level)
+        residual = context.y - context.operator(m)
         length = residual.flatten(1).norm(dim=1).clamp_min(torch.finfo(residual.real.dtype).tiny)
-        gradient = pullback(operator.adjoint(residual)) / per_entry(length, z)
-        scale = strength * ((1 + following**2) * (1 + level**2)).sqrt()
-        return ddim_step(z, m, level, following, eta, generator) + scale * gradient, m
-
-    return walk(step, source_at(times[0], operator, y, start, generator), times, counted)
+        gradient = pullback(context.operator.adjoint(residual)) / per_entry(length, z)
+        scale = self.strength * ((1 + following**2) * (1 + level**2)).sqrt()
+        return ddim_step(z, m, level, following, self.eta, context.noise) + scale * gradient, m
 
 
-@torch.no_grad()
-def pigdm(
-    denoise: Denoiser,
-    operator: LinearOperator,
-    y: Tensor,
-    *,
-    noise_level: float | Tensor,
-    nfe: int,
-    generator: Randomness,
-    prior_std: float = 1.0,
-    eta: float = 1.0,
-    iterations: int = 50,
-    tolerance: float = 1e-6,
-    schedule: Schedule = VP,
-    start: Tensor | None = None,
-) -> Trajectory:
+@dataclass(frozen=True, kw_only=True)
+class PseudoInverseGuidance(SolvingSampler):
+    """A sampler that is guided by the data as if x0 given z had the covariance r^2 I."""
+
+    def guided(self, context: Context, z: Tensor, level: Tensor, strength: float = 1.0) -> Tensor:
+        """`m + gamma sigma^2 J^H d / r^2` with the `correction` d of the weight `w = sigma_y^2 / r^2`."""
+        m, pullback = context.denoise.with_pullback(z, level)
+        correction = self.correction(context, context.y, m, context.weight(level))
+        return m + strength * level**2 / context.remaining_variance(level) * pullback(correction)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiGDM(PseudoInverseGuidance):
     """PiGDM, pseudo-inverse guidance: Song et al., openreview 9_gsMA8MRKQ (eq. 7 and 8).
 
         m_y = m + sigma^2 J^H A^H (r^2 A A^H + sigma_y^2 I)^(-1) (y - A m),    z_s = ddim_step(z, m_y)
 
-    `r^2 = s^2 sigma^2 / (s^2 + sigma^2)`, s = `prior_std`; sigma_y = `noise_level`, a number or (batch,), zero allowed.
+    `r^2 = s^2 sigma^2 / (s^2 + sigma^2)`, s = `prior_std`; sigma_y = `noise_level`, zero allowed.
     The whole conditional endpoint goes into the step of DDIM; the paper's algorithm 1 adds the guidance to
     the step of the unconditional one, which is the same to first order in the step. `nfe // 2` steps.
 
@@ -97,34 +77,20 @@ def pigdm(
     covariance s^2 I; else biased: with an image that is smoother than that the data count too little at high
     frequencies and too much at low ones.
     """
-    check_fraction("eta", eta)
-    counted, times = Counted(denoise), times_within(nfe, 2, schedule)
-    guided = _guided(counted, operator, y, noise_level, prior_std, 1.0, iterations, tolerance)
 
-    def step(z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-        endpoint = guided(z, level)
-        return ddim_step(z, endpoint, level, following, eta, generator), endpoint
+    eta: float = within(1.0, most=1)
 
-    return walk(step, source_at(times[0], operator, y, start, generator), times, counted)
+    @property
+    def cost(self) -> int:
+        return 2
+
+    def step(self, context: Context, z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        endpoint = self.guided(context, z, level)
+        return ddim_step(z, endpoint, level, following, self.eta, context.noise), endpoint
 
 
-@torch.no_grad()
-def ot_ode(
-    denoise: Denoiser,
-    operator: LinearOperator,
-    y: Tensor,
-    *,
-    noise_level: float | Tensor,
-    nfe: int,
-    generator: Randomness,
-    prior_std: float = 1.0,
-    strength: float = 1.0,
-    tableau: Tableau = EULER,
-    iterations: int = 50,
-    tolerance: float = 1e-6,
-    schedule: Schedule = WARM,
-    start: Tensor | None = None,
-) -> Trajectory:
+@dataclass(frozen=True, kw_only=True)
+class OTODE(PseudoInverseGuidance):
     """OT-ODE: Pokle et al., arXiv 2310.04432 (algorithm 1, gamma_t = `strength`).
 
         dx/dt = (x - m_y) / t,    m_y as in PiGDM,    from x = (1 - t) A^H y + t eps at the first time
@@ -136,37 +102,30 @@ def ot_ode(
     as far as the first time is near 1: biased towards A^H y otherwise. From pure noise (`start`) and for covariance
     s^2 I it is exact in the limit of many steps.
     """
-    spared = 2 * (tableau.stages - 1)
-    counted, times = Counted(denoise), times_within(nfe, 2 * tableau.stages, schedule, spared=spared)
-    guided = _guided(counted, operator, y, noise_level, prior_std, strength, iterations, tolerance)
 
-    def velocity(x: Tensor, t: Tensor) -> Tensor:
-        return interpolant_velocity(x, t, guided(x / (1 - t), t / (1 - t)))
+    strength: float = within(1.0)
+    tableau: Tableau = EULER
 
-    if start is None:
-        zero_filled = operator.adjoint(y)
-        start = interpolate(zero_filled, standard_noise(zero_filled, generator), times[0])
-    source = source_at(times[0], operator, y, start, generator)
-    run = integrate(velocity, source, times, tableau, last_euler=True)
-    return Trajectory(run.states, run.endpoints, times, counted.nfe)
+    def schedule(self, steps: int) -> Tensor:
+        return WARM(steps)
 
+    @property
+    def cost(self) -> int:
+        return 2 * self.tableau.stages
 
-def _guided(
-    denoiser: Counted,
-    operator: LinearOperator,
-    y: Tensor,
-    noise_level: float | Tensor,
-    prior_std: float,
-    strength: float,
-    iterations: int,
-    tolerance: float,
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """`m + gamma sigma^2 J^H d / r^2`, `d = r^2 A^H (r^2 A A^H + sigma_y^2 I)^(-1) (y - A m)`, w = sigma_y^2 / r^2."""
+    @property
+    def spared(self) -> int:
+        return 2 * (self.tableau.stages - 1)
 
-    def guided(z: Tensor, level: Tensor) -> Tensor:
-        m, pullback = denoiser.with_pullback(z, level)
-        variance = remaining_variance(level, prior_std)
-        correction = data_correction(operator, y, m, noise_level**2 / variance, iterations, tolerance)
-        return m + strength * level**2 / variance * pullback(correction)
+    def source(self, context: Context, time: Tensor) -> Tensor:
+        zero_filled = context.operator.adjoint(context.y)
+        return interpolate(zero_filled, context.noise(zero_filled), time)
 
-    return guided
+    def step(self, context: Context, z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            return interpolant_velocity(x, t, self.guided(context, x / (1 - t), t / (1 - t), self.strength))
+
+        t, after = (at / (1 + at) for at in (level, following))
+        tableau = self.tableau if bool(following > 0) else EULER
+        taken = solvers.step(velocity, (1 - t) * z, t, after - t, tableau)
+        return taken.state / (1 - after), (1 - t) * z - t * taken.first

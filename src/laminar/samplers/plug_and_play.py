@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from laminar.errors import ConfigError
-from laminar.flow.gaussian_paths import Denoiser
 from laminar.flow.path import per_entry
-from laminar.flow.trajectory import Trajectory
-from laminar.operators import LinearOperator
-from laminar.samplers.common import (
-    Counted,
-    Randomness,
-    data_correction,
-    remaining_variance,
-    source_at,
-    standard_noise,
-    times_within,
-    walk,
-)
-from laminar.samplers.schedules import RECTIFIED, Schedule
+from laminar.samplers.context import Context
+from laminar.samplers.sampler import Sampler, SolvingSampler
+from laminar.samplers.schedules import RECTIFIED
+from laminar.samplers.settings import within
 
 
-@torch.no_grad()
-def pnp_flow(
-    denoise: Denoiser,
-    operator: LinearOperator,
-    y: Tensor,
-    *,
-    nfe: int,
-    generator: Randomness,
-    step_size: float = 1.0,
-    exponent: float = 1.0,
-    averages: int = 1,
-    schedule: Schedule = RECTIFIED,
-    start: Tensor | None = None,
-) -> Trajectory:
+@dataclass(frozen=True, kw_only=True)
+class PnPFlow(Sampler):
     """PnP-Flow: Martin et al., arXiv 2410.02423 (algorithm 3).
 
         z = x - step_size t^exponent A^H (A x - y)       stable for step_size < 2 / ||A||^2
@@ -49,36 +29,33 @@ def pnp_flow(
     spread of its results vanishes in measured directions, with the square root of the number of steps, and tends to
     half of the prior variance in unmeasured ones; the mean depends on the step sizes, which know no sigma_y.
     """
-    if averages < 1:
-        raise ConfigError(f"PnP-Flow takes the mean of one draw or more; got {averages}")
-    counted, times = Counted(denoise), times_within(nfe, averages, schedule)
-    x = operator.adjoint(y) if start is None else source_at(times[0], operator, y, start, generator)
-    states = [x]
-    for t in times[:-1]:
-        z = x - step_size * t**exponent * operator.adjoint(operator(x) - y)
-        level = t / (1 - t)
-        draws = [counted(z + level * standard_noise(z, generator), level) for _ in range(averages)]
+
+    on_path: ClassVar[bool] = False
+
+    step_size: float = within(1.0)
+    exponent: float = within(1.0)
+    averages: int = within(1, least=1)
+
+    def schedule(self, steps: int) -> Tensor:
+        return RECTIFIED(steps)
+
+    @property
+    def cost(self) -> int:
+        return self.averages
+
+    def source(self, context: Context, time: Tensor) -> Tensor:
+        return context.operator.adjoint(context.y)
+
+    def step(self, context: Context, z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        t, residual = level / (1 + level), context.operator(z) - context.y
+        z = z - self.step_size * t**self.exponent * context.operator.adjoint(residual)
+        draws = [context.denoise(z + level * context.noise(z), level) for _ in range(self.averages)]
         x = torch.stack(draws).mean(0)
-        states.append(x)
-    return Trajectory(states, states[1:], None, counted.nfe)
+        return x, x
 
 
-@torch.no_grad()
-def flower(
-    denoise: Denoiser,
-    operator: LinearOperator,
-    y: Tensor,
-    *,
-    noise_level: float | Tensor,
-    nfe: int,
-    generator: Randomness,
-    prior_std: float = 1.0,
-    draw: bool = True,
-    iterations: int = 50,
-    tolerance: float = 1e-6,
-    schedule: Schedule = RECTIFIED,
-    start: Tensor | None = None,
-) -> Trajectory:
+@dataclass(frozen=True, kw_only=True)
+class Flower(SolvingSampler):
     """Flower: arXiv 2509.26287 (algorithm 1; `draw` is its gamma).
 
         x0_hat ~ N(mu, S),  S = (A^H A / sigma_y^2 + I / r^2)^(-1),  mu = S (A^H y / sigma_y^2 + m / r^2)
@@ -93,15 +70,17 @@ def flower(
     count too much; in a Gaussian world this error falls with the number of steps (`benchmarks.samplers`). Without
     `draw` it is too narrow everywhere: the result is a conditional mean.
     """
-    counted, times = Counted(denoise), times_within(nfe, 1, schedule)
 
-    def step(z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-        m, data, variance = counted(z, level), y, remaining_variance(level, prior_std)
-        if draw:
-            m = m + variance.sqrt() * standard_noise(m, generator)
-            data = y + per_entry(noise_level, y) * standard_noise(operator(m), generator)
-        endpoint = m + data_correction(operator, data, m, noise_level**2 / variance, iterations, tolerance)
-        fresh = following * standard_noise(z, generator) if bool(following > 0) else 0
+    draw: bool = within(True)
+
+    def schedule(self, steps: int) -> Tensor:
+        return RECTIFIED(steps)
+
+    def step(self, context: Context, z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        m, y = context.denoise(z, level), context.y
+        if self.draw:
+            m = m + context.remaining_variance(level).sqrt() * context.noise(m)
+            y = y + per_entry(context.noise_level, y) * context.noise(context.operator(m))
+        endpoint = m + self.correction(context, y, m, context.weight(level))
+        fresh = following * context.noise(z) if bool(following > 0) else 0
         return endpoint + fresh, endpoint
-
-    return walk(step, source_at(times[0], operator, y, start, generator), times, counted)

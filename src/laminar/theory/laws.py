@@ -15,8 +15,8 @@ from laminar.samplers import Schedule
 from laminar.theory.gaussian import Gaussian
 from laminar.theory.scan import Scan
 
-Sampler = Callable[..., Trajectory]
-"""What is left of a sampler when denoiser, operator and settings are fixed: y, nfe, generator, schedule, start."""
+Draw = Callable[..., Trajectory]
+"""What is left of a sampler when denoiser and operator are fixed: y, nfe, generator, schedule, start."""
 
 
 class Law(NamedTuple):
@@ -60,7 +60,7 @@ def pushed(step: Callable[[Tensor | None, int, UnitNoise], Tensor], law: Law | N
     return Law(mean, covariance)
 
 
-def exact_law(sampler: Sampler, scan: Scan, schedule: Schedule, steps: int, cost: int = 1) -> Law:
+def exact_law(sampler: Draw, scan: Scan, schedule: Schedule, steps: int, cost: int = 1) -> Law:
     """The law of an affine sampler over `steps` steps of `cost` evaluations, each run as a sampler of its own."""
     law: Law | None = None
     for times in pairwise(schedule(steps)):
@@ -76,14 +76,14 @@ def exact_law(sampler: Sampler, scan: Scan, schedule: Schedule, steps: int, cost
     return law
 
 
-def exact_law_of_a_run(sampler: Sampler, scan: Scan, nfe: int) -> Law:
+def exact_law_of_a_run(sampler: Draw, scan: Scan, nfe: int) -> Law:
     """The same of a whole run at once: for solvers whose steps are not runs of their own."""
     return pushed(
         lambda _, batch, noise: sampler(y=scan.y.expand(batch, *scan.y.shape[1:]), nfe=nfe, generator=noise).image, None
     )
 
 
-def sampled_law(sampler: Sampler, scan: Scan, nfe: int, samples: int, seed: int = 0, chunk: int = 512) -> Law:
+def sampled_law(sampler: Draw, scan: Scan, nfe: int, samples: int, seed: int = 0, chunk: int = 512) -> Law:
     """Mean and covariance of samples."""
     generator = torch.Generator().manual_seed(seed)
     y = scan.y.expand(min(chunk, samples), *scan.y.shape[1:])

@@ -14,8 +14,7 @@ from laminar.data.cases import Case
 from laminar.flow import TABLEAUX, integrate
 from laminar.flow.gaussian_paths import Denoiser
 from laminar.models import Prior, PriorConfig, UnrolledConfig, UnrolledNetwork, load_prior
-from laminar.samplers import edm
-from laminar.samplers.common import standard_noise
+from laminar.samplers import edm, standard_noise
 from laminar.theory.conversions import Rectified, on_path, probability_flow
 from laminar.theory.world import GaussianWorld
 from laminar.training.config import DataConfig, OptimizerConfig, TrainConfig
