@@ -244,13 +244,12 @@ def test_a_busy_worker_dies_with_its_parent() -> None:
     code = (
         "import os, time; from laminar.runtime import follow_parent; child = os.fork() == 0; child and follow_parent()"
     )
-    parent = python("-c", f"{code}; child and print(os.getpid(), flush=True); time.sleep(600)")
-    assert parent.stdout is not None
-    worker = int(parent.stdout.readline())
-    os.kill(worker, signal.SIGTERM)  # meant for the parent, which still needs it
-    assert alive(worker)
-    parent.kill()
-    parent.communicate()
+    with python("-c", f"{code}; child and print(os.getpid(), flush=True); time.sleep(600)") as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        os.kill(worker, signal.SIGTERM)  # meant for the parent, which still needs it
+        assert alive(worker)
+        parent.kill()
     for _ in range(400):
         if not alive(worker):
             return
