@@ -1,17 +1,7 @@
 """The conditional flow: paths, schedules, closed-form cascades, solvers, likelihoods; analytic priors in `oracles`."""
 
-from laminar.flow.cascade import (
-    DATA_STEPS,
-    ENDPOINT_STEPS,
-    ROWS,
-    DataStep,
-    Discretization,
-    cascade_steps,
-    data_coefficients,
-    discretization,
-    implied_times,
-    noise_ratios,
-)
+from laminar.flow.cascade import Discretization, discretization, implied_times
+from laminar.flow.data_steps import DATA_STEPS, ENDPOINT_STEPS, DataStep, DataTerm, Denoiser
 from laminar.flow.path import (
     check_schedule,
     cosine_schedule,
@@ -32,18 +22,17 @@ __all__ = [
     "DATA_STEPS",
     "ENDPOINT_STEPS",
     "EULER",
-    "ROWS",
     "TABLEAUX",
     "DataStep",
+    "DataTerm",
+    "Denoiser",
     "Discretization",
     "SolverError",
     "Tableau",
     "Trajectory",
     "Velocity",
-    "cascade_steps",
     "check_schedule",
     "cosine_schedule",
-    "data_coefficients",
     "discretization",
     "implied_times",
     "integrate",
@@ -51,7 +40,6 @@ __all__ = [
     "integrate_reference",
     "interpolate",
     "make_schedule",
-    "noise_ratios",
     "noisy",
     "power_schedule",
     "pseudo_inverse",

@@ -1,22 +1,21 @@
-"""One cascade in every form of `laminar.flow.cascade.ROWS`: each function ends in the row's formula."""
+"""A measurement as the cascades of an unrolled network know it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from laminar.flow import DataStep
+from laminar.flow import pseudo_inverse
+from laminar.models.config import UnrolledConfig
+from laminar.networks import smooth_phase
 from laminar.operators import LinearOperator, squared_norm
-
-Denoiser = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the data steps know of a scan, and how exactly they solve for it.
+    """What the data steps know of a scan (a `DataTerm`), and how exactly they solve for it.
 
     `y` (batch, ...), its `back_projection` `A^H y` (batch, y, x); `noise_level` (batch,), sigma per complex sample.
     For the regularizers, where the network's settings ask for it: `source` (batch, y, x) without noise, `frame`
@@ -61,28 +60,34 @@ class Measurement:
         )
 
 
-def endpoint(data_step: DataStep, x: Tensor, denoise: Denoiser, data: Tensor, scan: Measurement) -> Tensor:
-    """`x0_hat`, the image that a cascade of one of `ENDPOINT_STEPS` aims at from the state `x`."""
-    denoised = denoise(x)
-    if data_step == "proximal":
-        return scan.proximal(denoised, data)
-    if data_step == "gradient_endpoint":
-        return denoised - data * scan.gradient(denoised)
-    return denoised
+def measure(
+    config: UnrolledConfig, y: Tensor, operator: LinearOperator, noise_level: Tensor | None = None
+) -> Measurement:
+    """What the cascades of these settings need to know of `y` (batch, ...); noiseless where no level is known."""
+    back_projection = operator.adjoint(y)
+    if noise_level is None:
+        noise_level = torch.zeros(len(y))
+    noise_level = noise_level.to(back_projection.real)
+    scan = Measurement(y, operator, back_projection, noise_level, config.cg_iterations, config.cg_tolerance)
+    if not (config.see_source or config.phase_frame or config.scan_embedding):
+        return scan
+    source = source_of(config, scan).detach()
+    frame = smooth_phase(source) if config.phase_frame else None
+    conditions = scan.probed(source) if config.scan_embedding else None
+    return replace(scan, source=source, frame=frame, conditions=conditions)
 
 
-def advance(
-    data_step: DataStep, x: Tensor, denoise: Denoiser, step: Tensor, data: Tensor, scan: Measurement, last: bool
-) -> Tensor:
-    """The state after a cascade of one of the rows that are no Euler step towards an endpoint."""
-    if data_step == "ista":
-        forward = x - data * scan.gradient(x)
-        return (1 - step) * forward + step * denoise(forward)
-    mixed = (1 - step) * x + step * denoise(x)
-    if data_step == "imex":
-        return scan.proximal(mixed, data)
-    if data_step in ("soft", "hard"):
-        return mixed - data * scan.gradient(mixed)
-    if data_step == "admm":
-        return scan.proximal(mixed, data) if last else scan.proximal(2 * mixed - x, data) + (x - mixed)
-    return mixed - data * scan.gradient(x)
+def source_of(config: UnrolledConfig, scan: Measurement) -> Tensor:
+    """The image at t = 1 without its noise: `A^H y`, `A^+ y`, or the Tikhonov CG-SENSE `(A^H A + w I)^(-1) A^H y`.
+
+    `w = (sigma^2 + floor^2) / source_std^2`, the weight of a prior image of that standard deviation. Raises
+    ConfigError if `source_iterations` do not reach the pseudo-inverse.
+    """
+    if scan.source is not None:
+        return scan.source
+    if config.source == "zero-filled":
+        return scan.back_projection
+    if config.source == "pseudo-inverse":
+        return pseudo_inverse(scan.y, scan.operator, config.source_iterations)
+    weight = (scan.noise_level**2 + config.noise_floor**2) / config.source_std**2
+    return scan.operator.solve_regularized(scan.back_projection, weight, iterations=config.source_iterations)
