@@ -1,7 +1,7 @@
 """The conditional flow: paths, schedules, closed-form cascades, solvers, likelihoods; analytic priors in `oracles`."""
 
 from laminar.flow.cascade import Discretization, discretization, implied_times
-from laminar.flow.data_steps import DATA_STEPS, ENDPOINT_STEPS, DataStep, DataTerm, Denoiser
+from laminar.flow.data_steps import DATA_STEPS, DataStep
 from laminar.flow.path import (
     check_schedule,
     cosine_schedule,
@@ -20,12 +20,9 @@ from laminar.flow.trajectory import Trajectory
 
 __all__ = [
     "DATA_STEPS",
-    "ENDPOINT_STEPS",
     "EULER",
     "TABLEAUX",
     "DataStep",
-    "DataTerm",
-    "Denoiser",
     "Discretization",
     "SolverError",
     "Tableau",

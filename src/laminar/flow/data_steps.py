@@ -234,5 +234,3 @@ DATA_STEPS = {
     for step in (_PROXIMAL, _IMEX, _GRADIENT_ENDPOINT, _GRADIENT, _PAPER, _SOFT, _HARD, _ISTA, _ADMM, _NONE)
 }
 """Every data step by the name that the settings call it."""
-
-ENDPOINT_STEPS = tuple(name for name, step in DATA_STEPS.items() if step.endpoint)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from laminar.errors import ConfigError
-from laminar.flow import DATA_STEPS, ENDPOINT_STEPS, TABLEAUX, make_schedule
+from laminar.flow import DATA_STEPS, TABLEAUX, make_schedule
 from laminar.models.checks import MOST_CHANNELS, check_channels, check_positive, check_whole
 
 Kind = Literal["unet", "cnn", "normunet", "ista", "custom"]
@@ -187,9 +187,10 @@ class UnrolledConfig(Settings):
 
     def needs_continuous(self) -> str:
         """What a velocity at every time needs, and what these settings are, for an error message."""
+        endpoint_steps = [name for name, step in DATA_STEPS.items() if step.endpoint]
         return (
             f"it needs shared=True, time_embedding=True, a regularizer of kind {' or '.join(TIMED_KINDS)}, "
-            f"coefficients flow or learned, and data_step {' or '.join(ENDPOINT_STEPS)}; got shared={self.shared}, "
+            f"coefficients flow or learned, and data_step {' or '.join(endpoint_steps)}; got shared={self.shared}, "
             f"time_embedding={self.time_embedding}, {self.regularizer.kind}, {self.coefficients} and {self.data_step}"
         )
 

@@ -70,7 +70,6 @@ class UnrolledNetwork(nn.Module):
         operator: LinearOperator,
         noise_level: Tensor | None = ...,
         return_trajectory: Literal[False] = ...,
-        recompute: bool = ...,
     ) -> Tensor: ...
     @overload
     def forward(
@@ -79,7 +78,6 @@ class UnrolledNetwork(nn.Module):
         operator: LinearOperator,
         noise_level: Tensor | None,
         return_trajectory: Literal[True],
-        recompute: bool = ...,
     ) -> Trajectory: ...
     def forward(
         self,
@@ -87,14 +85,12 @@ class UnrolledNetwork(nn.Module):
         operator: LinearOperator,
         noise_level: Tensor | None = None,
         return_trajectory: bool = False,
-        recompute: bool = False,
     ) -> Tensor | Trajectory:
         """Reconstruct the measurement `y` (batch, ...) of `operator`: the image (batch, y, x), or its Trajectory.
 
         `noise_level` (batch,) is sigma per complex sample of `y`; None means noiseless up to `noise_floor`.
-        `recompute` is that of `trajectory`.
         """
-        trajectory = self.trajectory(y, operator, noise_level, recompute=recompute)
+        trajectory = self.trajectory(y, operator, noise_level)
         return trajectory if return_trajectory else trajectory.image
 
     def trajectory(
