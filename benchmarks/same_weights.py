@@ -54,8 +54,8 @@ def network_and_data(variant: str, device: str) -> tuple[torch.nn.Module, tuple[
     target = torch.zeros(1, SIZE, SIZE, device=device)
     if variant.startswith("Laminar"):
         network = VarNet.from_fastmri(network.state_dict())
-        network.recompute = "checkpoint" in variant
-        return network.to(device), (kspace, lines.expand(1, SIZE, -1), CALIBRATION_LINES), target
+        arguments = (kspace, lines.expand(1, SIZE, -1), CALIBRATION_LINES, "checkpoint" in variant)
+        return network.to(device), arguments, target
     channels = torch.view_as_real(kspace).contiguous()
     return network.to(device), (channels, lines.view(1, 1, 1, SIZE, 1), CALIBRATION_LINES), target
 

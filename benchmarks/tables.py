@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.method_tables import METHOD_TABLES
 from benchmarks.record import RESULTS, markdown, result
-from laminar.flow import ROWS
+from laminar.flow import DATA_STEPS
 
 ROOT = RESULTS.parent
 DOCUMENTS = [
@@ -110,7 +110,7 @@ def varnet() -> str:
 
 def cascades() -> str:
     """The closed form of every data step, from where the network looks it up."""
-    rows = [[f"`{name}`", f"${row.update}$", f"${row.formula}$", row.reading] for name, row in ROWS.items()]
+    rows = [[f"`{name}`", f"${step.update}$", f"${step.formula}$", step.reading] for name, step in DATA_STEPS.items()]
     return markdown(["data step", "one cascade", "coefficient", "reading"], rows)
 
 

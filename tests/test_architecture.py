@@ -120,9 +120,6 @@ def test_no_module_can_run_foreign_code(path: Path) -> None:
     assert not unsafe(path.read_text(encoding="utf-8"))
 
 
-UNTIL_MERGED = {"Measurement"}
-
-
 def with_tensors() -> list[type]:
     """Every dataclass of the package with a field of tensors, arrays or of another one of these."""
     modules = pkgutil.walk_packages(laminar.__path__, "laminar.")
@@ -137,7 +134,7 @@ def with_tensors() -> list[type]:
     while more := {one for one in classes - found if any(holds(field, names) for field in dataclasses.fields(one))}:
         found |= more
         names |= {one.__name__ for one in more}
-    found = {one for one in found if not inspect.isabstract(one) and one.__name__ not in UNTIL_MERGED}
+    found = {one for one in found if not inspect.isabstract(one)}
     return sorted(found, key=lambda one: (one.__module__, one.__name__))
 
 

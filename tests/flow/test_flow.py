@@ -8,10 +8,7 @@ from hypothesis import strategies as st
 from laminar.errors import ConfigError
 from laminar.flow import (
     DATA_STEPS,
-    DataStep,
-    cascade_steps,
     check_schedule,
-    data_coefficients,
     discretization,
     implied_times,
     interpolate,
@@ -52,14 +49,15 @@ def test_impossible_power_schedules_are_refused(settings: tuple[int, float, str]
 
 
 @pytest.mark.parametrize("data_step", DATA_STEPS)
-def test_closed_form_and_its_inverse(data_step: DataStep) -> None:
+def test_closed_form_and_its_inverse(data_step: str) -> None:
     """From a schedule and noise ratios to coefficients and back: the network is recognized as a discretization."""
     times = torch.tensor([1.0, 0.9, 0.35, 0.0], dtype=torch.float64)
     ratio = torch.tensor([[0.03, 2.0], [1.0, 0.5], [7.0, 0.1]], dtype=torch.float64)
-    steps = cascade_steps(data_step, times)
-    data = data_coefficients(data_step, steps, ratio)
+    form = DATA_STEPS[data_step]
+    steps = form.steps(times)
+    data = form.coefficients(steps, ratio)
     assert bool(torch.isfinite(data).all())
-    found = discretization(data_step, steps, data)
+    found = discretization(form, steps, data)
     torch.testing.assert_close(found.times, times, rtol=0, atol=1e-15)
     limit = {"hard": torch.zeros_like(ratio), "none": torch.full_like(ratio, torch.inf)}
     torch.testing.assert_close(found.ratio, limit.get(data_step, ratio), rtol=1e-13, atol=0)
@@ -80,7 +78,7 @@ def test_closed_form_and_its_inverse(data_step: DataStep) -> None:
 def test_what_is_no_discretization_is_recognized(steps: list[float], final_time: float, margin: float) -> None:
     """The product alone proves nothing: (.5, 1, .5) ends at t = 0 too."""
     lam = torch.tensor(steps, dtype=torch.float64)
-    found = discretization("gradient", lam, torch.ones_like(lam))
+    found = discretization(DATA_STEPS["gradient"], lam, torch.ones_like(lam))
     assert found.final_time == pytest.approx(final_time, abs=1e-15)
     assert found.margin == pytest.approx(margin)
     assert found.holds() == (lam[-1] == 1 and margin > 0)
@@ -88,15 +86,15 @@ def test_what_is_no_discretization_is_recognized(steps: list[float], final_time:
 
 def test_steps_of_the_papers_form_sum_to_one() -> None:
     times = torch.tensor(power_schedule(12, 2.0, "start"), dtype=torch.float64)
-    steps = cascade_steps("paper", times)
-    eta = data_coefficients("paper", steps, torch.full((12,), 0.09, dtype=torch.float64))
+    steps = DATA_STEPS["paper"].steps(times)
+    eta = DATA_STEPS["paper"].coefficients(steps, torch.full((12,), 0.09, dtype=torch.float64))
     assert float(steps.sum()) == pytest.approx(1, abs=1e-14)
     assert float(eta.sum()) == pytest.approx(1 / 0.09, abs=1e-12)
 
 
 def test_coefficients_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="one step and one data coefficient"):
-        discretization("gradient", torch.ones(3), torch.ones(2))
+        discretization(DATA_STEPS["gradient"], torch.ones(3), torch.ones(2))
 
 
 def test_path_runs_from_source_to_image() -> None:

@@ -1,11 +1,13 @@
 """Every data step against the published formula or the minimizer that it must find."""
 
+import pickle
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from laminar.errors import ConfigError
-from laminar.flow import TABLEAUX, power_schedule
+from laminar.flow import DATA_STEPS, TABLEAUX, DataStep, power_schedule
 from laminar.models import UnrolledNetwork
 from laminar.operators import Encoding, conjugate_gradient
 from laminar.theory import Gaussian, OracleRegularizer, matrix_of
@@ -122,6 +124,31 @@ def test_the_papers_form() -> None:
         delta = before - after
         x = x - delta / sigma**2 * operator.adjoint(operator.forward(x) - y) - delta * (x - image)
     torch.testing.assert_close(network(y, operator, noise), x, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("coefficients", ["free", "flow", "learned"])
+def test_a_data_step_of_ones_own_is_one_object(coefficients: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named in DATA_STEPS, it is a setting of the network, which survives pickling; x0_hat = D - A^H (A D - y)."""
+    mine = DataStep(
+        "mine",
+        coefficient=lambda h, w: torch.ones_like(h * w),
+        ratio=lambda h, c: torch.zeros_like(h * c),
+        endpoint=lambda denoised, c, data: denoised - c * data.gradient(denoised),
+        constant=True,
+        update="",
+        formula="",
+        reading="",
+    )
+    monkeypatch.setitem(DATA_STEPS, "mine", mine)
+    y, operator = problem(3)
+    image = some_image(2)
+    network = UnrolledNetwork(Towards(image), n_cascades=1, data_step="mine", coefficients=coefficients, shared=True)
+    expected = image - operator.adjoint(operator.forward(image) - y)
+    for copied in (network.double(), pickle.loads(pickle.dumps(network))):  # noqa: S301
+        torch.testing.assert_close(copied(y, operator), expected, rtol=0, atol=1e-12)
+        assert copied.config.continuous == (coefficients != "free")
+        assert copied.coefficients.data_step is mine
+        assert not any(p.requires_grad for name, p in copied.named_parameters() if name != "coefficients.increments")
 
 
 def white_world(tau: float = 0.7, std: float = 0.6) -> tuple[Gaussian, OracleRegularizer]:

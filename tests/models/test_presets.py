@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from itertools import pairwise
 
 import pytest
@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from laminar.errors import ConfigError
-from laminar.models import PRESETS, UnrolledNetwork, preset
-from laminar.models.config import RegularizerConfig, UnrolledConfig, VarNetConfig
+from laminar.models import PRESETS, PriorConfig, UnrolledNetwork, preset
+from laminar.models.config import RegularizerConfig, Settings, UnrolledConfig, VarNetConfig
 from laminar.models.presets import ModelConfig
 from laminar.models.varnet import VarNet
 from laminar.operators import Encoding, fft2c, ifft2c
 from laminar.theory import matrix_of
 from laminar.training.objectives import ObjectiveConfig, objective
+from laminar.training.reconstruction import symmetry
 
 SHAPE = (12, 16)
 NETWORKS = [name for name, config in PRESETS.items() if isinstance(config, UnrolledConfig | VarNetConfig)]
@@ -135,8 +136,8 @@ def test_ista_net_plus() -> None:
         asymmetries.append((conv(conv(transformed, "back.first").relu(), "back.second") - features).square().mean())
     trajectory = network.trajectory(y, operator)
     assert_follows(trajectory.states, states)
-    symmetry = network.symmetry(network.measure(y, operator), trajectory)
-    torch.testing.assert_close(symmetry, torch.stack(asymmetries).mean(), rtol=1e-12, atol=0)
+    found = symmetry(network, network.measure(y, operator), trajectory)
+    torch.testing.assert_close(found, torch.stack(asymmetries).mean(), rtol=1e-12, atol=0)
 
 
 def test_the_start_of_ista_net_plus() -> None:
@@ -259,17 +260,35 @@ def test_gradients_of_the_symmetry_reach_the_transforms() -> None:
     network = network_of(tiny("ista-net-plus"))
     scan = network.measure(y, operator)
     gradients = []
-    for network.recompute in (False, True):
+    for recompute in (False, True):
         network.zero_grad()
-        symmetry = network.symmetry(scan, network.trajectory(y, operator))
-        assert symmetry is not None
-        symmetry.backward()
+        term = symmetry(network, scan, network.trajectory(y, operator, recompute=recompute), recompute)
+        assert term is not None
+        term.backward()
         gradients.append({name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None})
     assert all(bool(gradients[0][f"regularizers.{k}.back.second.weight"].any()) for k in range(3))
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-12, atol=1e-12)
     other = network_of(tiny("modl"))
-    assert other.symmetry(scan, other.trajectory(y, operator)) is None
+    assert symmetry(other, scan, other.trajectory(y, operator)) is None
+
+
+@pytest.mark.parametrize("config", [UnrolledConfig(), RegularizerConfig(), VarNetConfig(), PriorConfig()])
+def test_whole_numbers_are_whole_and_no_bools_and_have_a_bound(config: Settings) -> None:
+    """Before anything is built: a billion cascades would be gigabytes."""
+    counts = [f.name for f in fields(config) if type(getattr(config, f.name)) is int]
+    assert len(counts) >= 2
+    for name in counts:
+        for wrong in (True, 1.5, 0, 10**9):
+            with pytest.raises(ConfigError, match=rf"{name} must be a whole number from \d to \d+; got {wrong}"):
+                config.changed(**{name: wrong})
+    if isinstance(config, RegularizerConfig | PriorConfig):
+        for channels in ([], [8, True], [1.5], [10**9], 32):
+            with pytest.raises(ConfigError, match="channels must be a list of whole numbers from 1 to 4096"):
+                config.changed(channels=channels)
+    for number in (f.name for f in fields(config) if type(getattr(config, f.name)) is float):
+        with pytest.raises(ConfigError, match=f"{number} must be .*positive; got True"):
+            config.changed(**{number: True})
 
 
 def test_wrong_settings_of_presets() -> None:
@@ -279,7 +298,7 @@ def test_wrong_settings_of_presets() -> None:
         preset("flat", n_cascade=3)
     with pytest.raises(ConfigError, match="did you mean 'n_cascades'"):
         preset("e2e-varnet", n_cascade=3)
-    with pytest.raises(ConfigError, match="pools must be a whole number of at least 1; got 0"):
+    with pytest.raises(ConfigError, match="pools must be a whole number from 1 to 10; got 0"):
         preset("e2e-varnet", pools=0)
     with pytest.raises(ConfigError, match="expected a UnrolledConfig; got VarNetConfig"):
         UnrolledNetwork(config=preset("e2e-varnet"))

@@ -234,6 +234,10 @@ def test_wrong_settings() -> None:
         UnrolledNetwork(n_cascades=0)
     with pytest.raises(ConfigError, match="did you mean 'kind'"):
         UnrolledConfig.from_dict({"regularizer": {"kin": "unet"}})
+    with pytest.raises(ConfigError, match=r"torch\.nn\.Module R\(x, t\).* belong into config; got RegularizerConfig"):
+        UnrolledNetwork(regularizer=RegularizerConfig())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="regularizer must be a RegularizerConfig; got Shrink"):
+        UnrolledConfig(regularizer=Shrink(0.1))  # type: ignore[arg-type]
 
 
 class Halfway(nn.Module):
@@ -283,15 +287,27 @@ def test_recomputing_the_cascades_changes_no_gradient() -> None:
     for index, regularizer in enumerate(network.regularizers):
         regularizer.register_forward_hook(lambda *_, index=index: calls.append(index))
     gradients = []
-    for network.recompute in (False, True):
+    for recompute in (False, True):
         network.zero_grad()
-        trajectory = network.trajectory(y, operator, torch.tensor([0.1, 0.2]))
+        trajectory = network.trajectory(y, operator, torch.tensor([0.1, 0.2]), recompute=recompute)
         sum(state.abs().sum() for state in trajectory.states).backward()
         gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
     assert calls == [0, 1, 2, 0, 1, 2, 2, 1, 0]
     assert len(gradients[0]) > 10
     for plain, again in zip(*gradients, strict=True):
         torch.testing.assert_close(again, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_a_step_of_length_zero_aims_at_the_state_itself() -> None:
+    """Free, lam_k = 0 is possible; the data step alone moves the state then, and says nothing of the image."""
+    y, operator = problem()
+    network = UnrolledNetwork(Shrink(0.2), preset("varnet", n_cascades=2)).double()
+    network.coefficients.steps.data[0] = 0
+    trajectory = network.trajectory(y, operator)
+    assert not torch.equal(trajectory.states[1], trajectory.states[0])
+    assert torch.equal(trajectory.endpoints[0], trajectory.states[0])
+    torch.stack(trajectory.endpoints).abs().sum().backward()
+    assert all(bool(p.grad.isfinite().all()) for p in network.parameters() if p.grad is not None)
 
 
 def test_the_trained_number_of_cascades_is_the_network_itself() -> None:

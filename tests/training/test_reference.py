@@ -167,6 +167,24 @@ def test_a_network_teaches(tmp_path: Path) -> None:
     torch.testing.assert_close(solved.image, reference.image, rtol=0, atol=5e-3)
 
 
+def test_teaching_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+    """The data steps of a teacher are solved to 1e-4 whatever its settings are, and these stay what they are."""
+    config = UnrolledConfig(
+        n_cascades=2, shared=True, source_noise=0.2, cg_iterations=2, regularizer=RegularizerConfig(channels=[4])
+    )
+    save(UnrolledNetwork(config=config), tmp_path / "teacher")
+    teacher, single, x = NetworkTeacher.load(tmp_path / "teacher"), one_problem(), random_image(3)
+    maps = torch.stack([random_image(4), random_image(5)], 1)
+    kspace = Encoding(single.mask, maps).forward(random_image(1))
+    problem, network = replace(single, kspace=kspace, sensitivities=maps), teacher.network.double()
+    scan, time = network.measure(problem.y, problem.operator, problem.noise_level), torch.tensor(0.5)
+    tight = replace(scan, cg_iterations=200, cg_tolerance=1e-12)
+    with torch.no_grad():
+        found, loose, exact = (v(x, time) for v in (teacher.velocity(problem), *map(network.velocity, (scan, tight))))
+    assert float((found - exact).norm()) < 0.1 * float((loose - exact).norm())
+    assert network.config == config
+
+
 def test_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"reference\.teacher"):
         ReferenceConfig(kind="ode")

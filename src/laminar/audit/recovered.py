@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from laminar.audit.subject import Coefficients
-from laminar.flow.cascade import Discretization, discretization
+from laminar.flow import DATA_STEPS, discretization
 
 
 def recovered(stated: Sequence[Coefficients]) -> dict[str, Any] | None:
@@ -17,7 +17,7 @@ def recovered(stated: Sequence[Coefficients]) -> dict[str, Any] | None:
     if not stated:
         return None
     steps, data = (torch.stack([getattr(c, name) for c in stated]).mean(0) for name in ("steps", "data"))
-    found = discretization(stated[0].data_step, steps, data)  # type: ignore[arg-type]
+    found = discretization(DATA_STEPS[stated[0].data_step], steps, data)
     levels = _levels(stated)
     level = float(levels.mean()) if bool(levels.isfinite().all()) else None
     reading = None if level is None else "paper" if stated[0].prior_std is None else "prior_std"
@@ -38,8 +38,7 @@ def recovered(stated: Sequence[Coefficients]) -> dict[str, Any] | None:
 
 
 def _ratios(c: Coefficients) -> Tensor:
-    found: Discretization = discretization(c.data_step, c.steps, c.data)  # type: ignore[arg-type]
-    return found.ratio
+    return DATA_STEPS[c.data_step].ratios(c.steps, c.data)
 
 
 def _levels(stated: Sequence[Coefficients]) -> Tensor:
@@ -50,6 +49,6 @@ def _levels(stated: Sequence[Coefficients]) -> Tensor:
     level = torch.stack([_ratios(c) for c in stated]).mean(0).clamp_min(0).sqrt()
     if stated[0].prior_std is not None:
         level = level * torch.stack([c.prior_std for c in stated if c.prior_std is not None]).mean(0)
-    elif stated[0].data_step != "paper":
+    elif not DATA_STEPS[stated[0].data_step].absolute:
         level = torch.full_like(level, torch.nan)
     return torch.where(level > 0, level, torch.nan)

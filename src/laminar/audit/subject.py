@@ -7,8 +7,8 @@ where it does:
 * a keyword `edit`: `edit(k, image) -> image` is applied to state k = 0 ... N, in the order of execution, before the
   computation goes on;
 * a keyword `n_cascades`: run with another number of cascades, below or above the trained depth;
-* an attribute `coefficients`: an object or mapping with `steps` (N,), `data` (N,) and `data_step` (a row of
-  `laminar.flow.cascade`), and perhaps `prior_std` (N,), in the order of execution; or a function of the problem that
+* an attribute `coefficients`: an object or mapping with `steps` (N,), `data` (N,) and `data_step` (a name in
+  `laminar.flow.DATA_STEPS`), and perhaps `prior_std` (N,), in the order of execution; or a function of the problem that
   returns one;
 * attributes `name` and `description`.
 
@@ -28,8 +28,7 @@ from torch import Tensor, nn
 from laminar import methods
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
-from laminar.flow import Trajectory
-from laminar.flow.cascade import DATA_STEPS
+from laminar.flow import DATA_STEPS, Trajectory
 from laminar.methods import Method, fingerprint
 from laminar.models import UnrolledNetwork, VarNet
 

@@ -1,17 +1,7 @@
 """The conditional flow: paths, schedules, closed-form cascades, solvers."""
 
-from laminar.flow.cascade import (
-    DATA_STEPS,
-    ENDPOINT_STEPS,
-    ROWS,
-    DataStep,
-    Discretization,
-    cascade_steps,
-    data_coefficients,
-    discretization,
-    implied_times,
-    noise_ratios,
-)
+from laminar.flow.cascade import Discretization, discretization, implied_times
+from laminar.flow.data_steps import DATA_STEPS, DataStep
 from laminar.flow.path import (
     check_schedule,
     cosine_schedule,
@@ -30,9 +20,7 @@ from laminar.flow.trajectory import Trajectory
 
 __all__ = [
     "DATA_STEPS",
-    "ENDPOINT_STEPS",
     "EULER",
-    "ROWS",
     "TABLEAUX",
     "DataStep",
     "Discretization",
@@ -40,10 +28,8 @@ __all__ = [
     "Tableau",
     "Trajectory",
     "Velocity",
-    "cascade_steps",
     "check_schedule",
     "cosine_schedule",
-    "data_coefficients",
     "discretization",
     "implied_times",
     "integrate",
@@ -51,7 +37,6 @@ __all__ = [
     "integrate_reference",
     "interpolate",
     "make_schedule",
-    "noise_ratios",
     "noisy",
     "power_schedule",
     "pseudo_inverse",

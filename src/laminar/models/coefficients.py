@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from laminar.flow import DataStep, cascade_steps, data_coefficients, softmax_schedule, uniform_schedule
+from laminar.flow import DATA_STEPS, DataStep, relative_steps, softmax_schedule, uniform_schedule
+from laminar.models.config import UnrolledConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +26,16 @@ class CoefficientValues:
     data: Tensor
     conditioning: Tensor
 
+    @property
+    def relative(self) -> Tensor:
+        """The relative steps (N,), where `steps` are those of the paper's form."""
+        return self.steps if self.times is None else relative_steps(self.times)
+
 
 class FreeCoefficients(nn.Module):
     """Every lam_k and eta_k (or w_k) is a parameter of its own, as in E2E-VarNet; `shared`, there is one, as in MoDL.
 
-    Only the gradient step takes a lam_k: elsewhere it would only rescale the regularizer.
+    What is a parameter, and of which sign, the data step says: `raw`, `free_step`, `constant`.
     """
 
     nominal: Tensor
@@ -37,21 +43,18 @@ class FreeCoefficients(nn.Module):
     def __init__(self, n_cascades: int, data_step: DataStep, initial: float, shared: bool = False) -> None:
         super().__init__()
         count = 1 if shared else n_cascades
-        self.data_step, self.raw = data_step, data_step in ("gradient", "ista")
-        self.steps = nn.Parameter(torch.ones(count), requires_grad=data_step == "gradient")
+        self.data_step = data_step
+        self.steps = nn.Parameter(torch.ones(count), requires_grad=data_step.free_step)
         start = torch.full((count,), initial)
-        self.data = nn.Parameter(start if self.raw else start.log(), requires_grad=data_step not in ("hard", "none"))
+        self.data = nn.Parameter(start if data_step.raw else start.log(), requires_grad=not data_step.constant)
         self.register_buffer("nominal", torch.tensor(uniform_schedule(n_cascades)[:-1]), persistent=False)
 
     def forward(self, noise_level: Tensor) -> CoefficientValues:
-        values = self.data if self.raw else self._positive()
+        # Every step is 1, so that of each cascade the closed form is that of the last.
+        form = self.data_step.final.coefficient
+        values = self.data if self.data_step.raw else form(torch.ones_like(self.data), self.data.exp())
         data = values[:, None].expand(len(self.nominal), len(noise_level))
         return CoefficientValues(None, self.steps.expand(len(self.nominal)), data, self.nominal)
-
-    def _positive(self) -> Tensor:
-        """The closed form at h = 1, except that ADMM then has no weight: there the parameter is its weight."""
-        row: DataStep = "proximal" if self.data_step == "admm" else self.data_step
-        return data_coefficients(row, torch.ones_like(self.data), self.data.exp())
 
 
 class FlowCoefficients(nn.Module):
@@ -77,18 +80,18 @@ class FlowCoefficients(nn.Module):
         self.data_step, self.floor = data_step, floor
         self.schedule = tuple(schedule)
         times = torch.tensor(schedule)
-        knows_width = data_step not in ("hard", "none", "paper")
-        self.log_prior_std = nn.Parameter((prior_std * times[:-1]).log(), requires_grad=learn_prior_std and knows_width)
+        learned = learn_prior_std and data_step.knows_width
+        self.log_prior_std = nn.Parameter((prior_std * times[:-1]).log(), requires_grad=learned)
         increments = (times[:-1] - times[1:]).log()
         self.increments = nn.Parameter(increments) if learn_schedule else None
 
     def forward(self, noise_level: Tensor) -> CoefficientValues:
         times = self.times()
-        steps = cascade_steps(self.data_step, times)
+        steps = self.data_step.steps(times)
         variance = noise_level**2 + self.floor**2
-        width = torch.zeros_like(self.log_prior_std) if self.data_step == "paper" else self.log_prior_std
+        width = self.log_prior_std if self.data_step.knows_width else torch.zeros_like(self.log_prior_std)
         ratio = variance[None] / (2 * width).exp()[:, None]
-        return CoefficientValues(times, steps, data_coefficients(self.data_step, steps, ratio), times[:-1])
+        return CoefficientValues(times, steps, self.data_step.coefficients(steps, ratio), times[:-1])
 
     def times(self) -> Tensor:
         """The schedule (N + 1,), from 1 to 0."""
@@ -106,3 +109,18 @@ class FlowCoefficients(nn.Module):
         gap = (times[before] - times[after]).clamp_min(torch.finfo(times.dtype).tiny)
         log_width = torch.lerp(relative[before], relative[after], ((times[before] - time) / gap).clamp(0, 1))
         return (noise_level**2 + self.floor**2) / (2 * (log_width + time.log())).exp()
+
+
+def make_coefficients(config: UnrolledConfig) -> FreeCoefficients | FlowCoefficients:
+    """The coefficients that the settings ask for."""
+    data_step = DATA_STEPS[config.data_step]
+    if config.coefficients == "free":
+        return FreeCoefficients(config.n_cascades, data_step, config.data_weight, config.shared)
+    return FlowCoefficients(
+        config.times,
+        data_step,
+        prior_std=config.prior_std,
+        floor=config.noise_floor,
+        learn_prior_std=config.learn_prior_std,
+        learn_schedule=config.coefficients == "learned",
+    )

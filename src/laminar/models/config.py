@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from laminar.errors import ConfigError
-from laminar.flow import DATA_STEPS, ENDPOINT_STEPS, TABLEAUX, DataStep, make_schedule
+from laminar.flow import DATA_STEPS, TABLEAUX, make_schedule
+from laminar.models.checks import MOST_CHANNELS, check_channels, check_positive, check_whole
 
 Kind = Literal["unet", "cnn", "normunet", "ista", "custom"]
 TIMED_KINDS = ("unet", "cnn", "custom")
@@ -62,10 +64,8 @@ class RegularizerConfig(Settings):
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ConfigError(f"regularizer.kind must be one of {', '.join(get_args(Kind))}; got {self.kind!r}")
-        if not self.channels or not all(isinstance(c, int) and c >= 1 for c in self.channels):
-            raise ConfigError(f"regularizer.channels must be whole numbers of at least 1; got {self.channels!r}")
-        if self.fold < 1 or self.depth < 2:
-            raise ConfigError(f"regularizer needs fold >= 1 and depth >= 2; got {self.fold} and {self.depth}")
+        check_channels("regularizer.channels", self.channels)
+        check_whole(self, "regularizer.", fold=(1, 64), depth=(2, 1000))
         doubled = [self.channels[0] * 2**level for level in range(max(2, len(self.channels)))]
         if self.kind == "normunet" and self.channels != doubled:
             raise ConfigError(f"a normunet doubles its channels at each level, as {doubled}; got {self.channels}")
@@ -78,8 +78,8 @@ class UnrolledConfig(Settings):
     Args:
         n_cascades: number of cascades N.
         data_step: proximal | imex | gradient_endpoint | gradient | paper | soft | hard | ista | admm | none, see
-            `laminar.flow.cascade`. The closed forms of `gradient` and `paper` are explicit: with flow coefficients they
-            are stable only where `h nu^2 / sigma^2 < 2` and `|delta| / sigma^2 < 2`.
+            `laminar.flow.data_steps`. The closed forms of `gradient` and `paper` are explicit: with flow coefficients
+            they are stable only where `h nu^2 / sigma^2 < 2` and `|delta| / sigma^2 < 2`.
         coefficients: free | flow (closed form) | learned (a learned schedule that stays a discretization).
         shared: one regularizer, and one of each free coefficient, for all cascades, instead of one each.
         time_embedding: a shared regularizer is told the time (unet, cnn).
@@ -113,7 +113,7 @@ class UnrolledConfig(Settings):
     """
 
     n_cascades: int = 6
-    data_step: DataStep = "proximal"
+    data_step: str = "proximal"
     coefficients: Literal["free", "flow", "learned"] = "flow"
     shared: bool = False
     time_embedding: bool = True
@@ -141,27 +141,23 @@ class UnrolledConfig(Settings):
 
     def __post_init__(self) -> None:
         for name, valid in CHOICES.items():
-            if getattr(self, name) not in valid:
+            if getattr(self, name) not in tuple(valid):
                 raise ConfigError(f"{name} must be one of {', '.join(valid)}; got {getattr(self, name)!r}")
-        for name in ("n_cascades", "cg_iterations", "source_iterations", "solver_max_nfe"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be a whole number of at least 1; got {getattr(self, name)!r}")
-        for name in ("prior_std", "source_std", "data_weight"):
-            if not 0 < _number(self, name) < float("inf"):
-                raise ConfigError(f"{name} must be positive; got {getattr(self, name)!r}")
-        for name in ("noise_floor", "cg_tolerance", "schedule_alpha", "source_noise", "solver_tolerance"):
-            if not 0 <= _number(self, name) < float("inf"):
-                raise ConfigError(f"{name} must be zero or positive; got {getattr(self, name)!r}")
-        if self.see_source and self.regularizer.kind not in SEEING_KINDS:
-            raise ConfigError(
-                f"see_source needs a regularizer of kind {' or '.join(SEEING_KINDS)}; got {self.regularizer.kind}"
-            )
-        if self.scan_embedding and self.regularizer.kind not in SEEING_KINDS:
-            raise ConfigError(
-                f"scan_embedding needs a regularizer of kind {' or '.join(SEEING_KINDS)}; got {self.regularizer.kind}"
-            )
-        if self.data_step == "paper" and self.coefficients == "free":
-            raise ConfigError("data_step 'paper' is a closed form: with free coefficients it is 'gradient'")
+        check_whole(self, n_cascades=(1, 1000))
+        check_whole(self, **dict.fromkeys(("cg_iterations", "source_iterations", "solver_max_nfe"), (1, 10**6)))
+        check_positive(self, "prior_std", "source_std", "data_weight")
+        check_positive(
+            self, "noise_floor", "cg_tolerance", "schedule_alpha", "source_noise", "solver_tolerance", zero=True
+        )
+        if not isinstance(self.regularizer, RegularizerConfig):
+            raise ConfigError(f"regularizer must be a RegularizerConfig; got {type(self.regularizer).__name__}")
+        for name in ("see_source", "scan_embedding"):
+            if getattr(self, name) and self.regularizer.kind not in SEEING_KINDS:
+                raise ConfigError(
+                    f"{name} needs a regularizer of kind {' or '.join(SEEING_KINDS)}; got {self.regularizer.kind}"
+                )
+        if DATA_STEPS[self.data_step].absolute and self.coefficients == "free":
+            raise ConfigError(f"data_step {self.data_step!r} is a closed form: it takes coefficients flow or learned")
         if self.solver != "euler" and not self.continuous:
             raise ConfigError(
                 f"solver {self.solver!r} evaluates the flow between the cascades: {self.needs_continuous()}"
@@ -187,13 +183,14 @@ class UnrolledConfig(Settings):
     @property
     def continuous(self) -> bool:
         """Whether the network has a velocity at every time, and not at those of its cascades alone."""
-        return self.timed and self.coefficients != "free" and self.data_step in ENDPOINT_STEPS
+        return self.timed and self.coefficients != "free" and DATA_STEPS[self.data_step].endpoint is not None
 
     def needs_continuous(self) -> str:
         """What a velocity at every time needs, and what these settings are, for an error message."""
+        endpoint_steps = [name for name, step in DATA_STEPS.items() if step.endpoint]
         return (
             f"it needs shared=True, time_embedding=True, a regularizer of kind {' or '.join(TIMED_KINDS)}, "
-            f"coefficients flow or learned, and data_step {' or '.join(ENDPOINT_STEPS)}; got shared={self.shared}, "
+            f"coefficients flow or learned, and data_step {' or '.join(endpoint_steps)}; got shared={self.shared}, "
             f"time_embedding={self.time_embedding}, {self.regularizer.kind}, {self.coefficients} and {self.data_step}"
         )
 
@@ -217,23 +214,17 @@ class VarNetConfig(Settings):
     sensitivity_pools: int = 4
 
     def __post_init__(self) -> None:
-        for name in (f.name for f in fields(self)):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be a whole number of at least 1; got {getattr(self, name)!r}")
+        check_whole(self, n_cascades=(1, 1000), pools=(1, 10), sensitivity_pools=(1, 10))
+        check_whole(self, **dict.fromkeys(("channels", "sensitivity_channels"), (1, MOST_CHANNELS)))
 
 
-CHOICES: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, Iterable[str]] = {
     "data_step": DATA_STEPS,
     "coefficients": ("free", "flow", "learned"),
     "source": ("zero-filled", "pseudo-inverse", "cg-sense"),
     "schedule": ("power", "cosine", "list"),
-    "solver": tuple(TABLEAUX),
+    "solver": TABLEAUX,
 }
-
-
-def _number(config: UnrolledConfig, name: str) -> float:
-    value = getattr(config, name)
-    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from laminar.errors import ConfigError
+from laminar.models.checks import MOST_CHANNELS, check_channels, check_positive, check_whole
 from laminar.models.config import Settings
 from laminar.networks.denoiser import DenoisingUNet
 
@@ -34,13 +35,9 @@ class PriorConfig(Settings):
     embedding: int = 128
 
     def __post_init__(self) -> None:
-        if not isinstance(self.sigma_data, int | float) or not 0 < self.sigma_data < float("inf"):
-            raise ConfigError(f"sigma_data must be positive; got {self.sigma_data!r}")
-        if not self.channels or not all(isinstance(c, int) and c >= 1 for c in self.channels):
-            raise ConfigError(f"channels must be whole numbers of at least 1; got {self.channels!r}")
-        for name in ("fold", "embedding"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be a whole number of at least 1; got {getattr(self, name)!r}")
+        check_positive(self, "sigma_data")
+        check_channels("channels", self.channels)
+        check_whole(self, fold=(1, 64), embedding=(1, MOST_CHANNELS))
 
 
 class Prior(nn.Module):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils.checkpoint import checkpoint
 
 from laminar.errors import CheckpointError, ConfigError
 from laminar.flow import Trajectory
 from laminar.models.config import VarNetConfig
 from laminar.models.fastmri_names import fastmri_names, unet_sizes
+from laminar.models.recompute import kept
 from laminar.networks import NormUnet
 from laminar.operators import Encoding, LinearOperator, ifft2c
 
@@ -32,13 +32,11 @@ class VarNet(nn.Module):
 
     and the image is the root sum of squares of `F^-1 k_N`. A mask of lines needs transforms along x alone.
 
-    The settings are those of `VarNetConfig`. With `recompute` set, training computes every `NormUnet` again in the
-    backward pass instead of keeping its activations. The sensitivity network sees as many coils at once as have a
-    full-size activation of at most `chunk_bytes` (default: 4 MiB, which stays in a processor's cache; 16 MiB on other
-    devices). Raises ConfigError for settings that do not exist or fit.
+    The settings are those of `VarNetConfig`. The sensitivity network sees as many coils at once as have a full-size
+    activation of at most `chunk_bytes` (default: 4 MiB, which stays in a processor's cache; 16 MiB on other devices).
+    With `recompute`, a call computes every `NormUnet` again in the backward pass instead of keeping its activations.
+    Raises ConfigError for settings that do not exist or fit.
     """
-
-    recompute = False
 
     def __init__(self, config: VarNetConfig | None = None, *, chunk_bytes: int | None = None, **settings: Any) -> None:
         super().__init__()
@@ -48,15 +46,17 @@ class VarNet(nn.Module):
         self.cascades = nn.ModuleList(NormUnet(config.channels, config.pools) for _ in range(config.n_cascades))
         self.data_weights = nn.ParameterList(torch.ones(1) for _ in range(config.n_cascades))
 
-    def forward(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None) -> Tensor:
+    def forward(
+        self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None, recompute: bool = False
+    ) -> Tensor:
         """The root-sum-of-squares image (batch, y, x) of `kspace`, complex (batch, coil, y, x), 0 where not sampled.
 
         `mask` bool (batch or 1, y, x) holds lines along y. `calibration_lines` is the number of central lines that
         the sensitivities come from; None takes the sampled ones about the center. Raises ConfigError for others.
         """
-        coils, maps, lines = self._prepare(kspace, mask, calibration_lines)
+        coils, maps, lines = self._prepare(kspace, mask, calibration_lines, recompute)
         start = (maps.conj() * coils).sum(1)
-        removed, returned, _ = deque(self._unroll(start, maps, lines), maxlen=1).pop()
+        removed, returned, _ = deque(self._unroll(start, maps, lines, recompute), maxlen=1).pop()
         return _rss(coils - maps * removed.unsqueeze(1) + _sample(maps * returned.unsqueeze(1), lines))
 
     def trajectory(
@@ -67,6 +67,7 @@ class VarNet(nn.Module):
         *,
         source: Tensor | None = None,
         generator: torch.Generator | None = None,
+        recompute: bool = False,
     ) -> Trajectory:
         """The images `x_j = S^H F^-1 k_j`, combined with the sensitivities S of `operator`, an Encoding.
 
@@ -86,55 +87,55 @@ class VarNet(nn.Module):
             raise ConfigError("VarNet starts from the measured k-space and takes no other source")
         if _along_x(operator.mask):
             turned = Encoding(operator.mask.mT.contiguous(), operator.sensitivities.mT.contiguous())
-            return _turned(self.trajectory(y.mT.contiguous(), turned))
-        coils, maps, lines = self._prepare(y, operator.mask, None)
+            return _turned(self.trajectory(y.mT.contiguous(), turned, recompute=recompute))
+        coils, maps, lines = self._prepare(y, operator.mask, None, recompute)
         gauge, first = operator.sensitivities, operator.adjoint(y)
         overlap = (gauge.conj() * maps).sum(1)
         states, endpoints = [first], list[Tensor]()
         start = (maps.conj() * coils).sum(1)
-        for removed, returned, update in self._unroll(start, maps, lines):
+        for removed, returned, update in self._unroll(start, maps, lines, recompute):
             states.append(first - overlap * removed + _gram(returned, maps, lines, gauge))
             endpoints.append(states[-2] - overlap * update)
         return Trajectory(states, endpoints, None, len(endpoints))
 
-    def _prepare(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _prepare(
+        self, kspace: Tensor, mask: Tensor, calibration_lines: int | None, recompute: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Coil images of the data, sensitivities, and the mask over x in the order of the plain transform."""
         _check(kspace, mask, calibration_lines)
-        maps = self.sensitivities(kspace, mask, calibration_lines)
+        maps = self.sensitivities(kspace, mask, calibration_lines, recompute)
         lines = torch.fft.ifftshift(mask[:, None, :1], dim=-1).to(maps.real.dtype)
         return ifft2c(kspace), maps, lines
 
-    def _unroll(self, start: Tensor, maps: Tensor, lines: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _unroll(
+        self, start: Tensor, maps: Tensor, lines: Tensor, recompute: bool
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """`r`, `e` and `R(x)` after each cascade, from the combined image `start` of the data."""
         removed = returned = torch.zeros_like(start)
         for k, (regularizer, weight) in enumerate(zip(self.cascades, self.data_weights, strict=True)):
             x = start - removed
             if k > 1:  # nothing is returned before
                 x = x + _gram(returned, maps, lines, maps)
-            update = self._run(regularizer, x)
+            update = kept(regularizer, x, recompute=recompute)
             returned = returned + weight * (removed - returned)
             removed = removed + update
             yield removed, returned, update
 
-    def sensitivities(self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None) -> Tensor:
+    def sensitivities(
+        self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None, recompute: bool = False
+    ) -> Tensor:
         """The learned maps (batch, coil, y, x) from the central lines, a chunk of coils at a time."""
         band = _calibration_band(mask, calibration_lines)[:, None, None]
         rows = (kspace * band).flatten(0, 1)
         coil_bytes = rows[0].numel() * rows.element_size() // 2 * self.sensitivity.last.in_channels
         chunk_bytes = self.chunk_bytes or (CACHE_BYTES if rows.device.type == "cpu" else DEVICE_BYTES)
         chunks = torch.split(rows, max(1, chunk_bytes // coil_bytes))
-        maps = torch.cat([self._run(self._coil_maps, chunk) for chunk in chunks]).view(kspace.shape)
+        maps = torch.cat([kept(self._coil_maps, chunk, recompute=recompute) for chunk in chunks]).view(kspace.shape)
         return maps / _rss(maps).unsqueeze(1)
 
     def _coil_maps(self, kspace: Tensor) -> Tensor:
         maps: Tensor = self.sensitivity(ifft2c(kspace))
         return maps
-
-    def _run(self, function: Callable[[Tensor], Tensor], argument: Tensor) -> Tensor:
-        if not (self.recompute and torch.is_grad_enabled()):
-            return function(argument)
-        result: Tensor = checkpoint(function, argument, use_reentrant=False, preserve_rng_state=False)
-        return result
 
     @classmethod
     def from_fastmri(cls, state: Mapping[str, Tensor], **options: Any) -> Self:

@@ -9,19 +9,25 @@ from torch import Tensor, nn
 
 from laminar.data.cases import Case
 from laminar.flow import Trajectory, interpolate, noisy
+from laminar.flow.path import per_entry
 from laminar.metrics import psnr, ssim
 from laminar.models import Model, Network, Prior, UnrolledNetwork
-from laminar.models.data_steps import Measurement
+from laminar.models.measurement import Measurement
+from laminar.models.recompute import kept
+from laminar.networks import ISTA
 from laminar.operators import LinearOperator
 from laminar.training.objectives import Norm, ObjectiveConfig, distance, objective
 
 
 class Learner(nn.Module):
-    """Network and objective in one forward pass, which is what can be spread over processes."""
+    """Network and objective in one forward pass, which is what can be spread over processes.
 
-    def __init__(self, network: Network, config: ObjectiveConfig) -> None:
+    `recompute` is that of the network's `trajectory`.
+    """
+
+    def __init__(self, network: Network, config: ObjectiveConfig, recompute: bool = False) -> None:
         super().__init__()
-        self.network, self.config = network, config
+        self.network, self.config, self.recompute = network, config, recompute
 
     def forward(
         self,
@@ -38,11 +44,15 @@ class Learner(nn.Module):
         if self.config.needs_trajectory:
             ideal = Trajectory(*reference, None, 0) if reference else None
             start = ideal.source if ideal else None
-            trajectory = self.network.trajectory(y, operator, noise_level, source=start, generator=generator)
+            trajectory = self.network.trajectory(
+                y, operator, noise_level, source=start, generator=generator, recompute=self.recompute
+            )
             terms |= objective(trajectory, target, self.config, ideal)
         if isinstance(self.network, UnrolledNetwork) and has_own_terms(self.network, self.config):
             scan = self.network.measure(y, operator, noise_level)
-            terms = with_own_terms(terms, self.network, scan, trajectory, target, self.config, generator)
+            terms = with_own_terms(
+                terms, self.network, scan, trajectory, target, self.config, generator, self.recompute
+            )
         return terms
 
 
@@ -59,11 +69,12 @@ def with_own_terms(
     target: Tensor,
     config: ObjectiveConfig,
     generator: torch.Generator,
+    recompute: bool = False,
 ) -> dict[str, Tensor]:
     """`terms` and those that only an unrolled network has, in their sum under the key `loss` too."""
     own: dict[str, tuple[float, Tensor | None]] = {}
     if config.symmetry and trajectory:
-        own["symmetry"] = config.symmetry, network.symmetry(scan, trajectory)
+        own["symmetry"] = config.symmetry, symmetry(network, scan, trajectory, recompute)
     if config.flow_matching:
         term = flow_matching(network, scan, target, config.flow_matching_norm, generator)
         own["flow_matching"] = config.flow_matching, term
@@ -71,6 +82,27 @@ def with_own_terms(
         if value is not None:
             terms = terms | {name: value, "loss": terms["loss"] + weight * value}
     return terms
+
+
+def symmetry(
+    network: UnrolledNetwork, scan: Measurement, trajectory: Trajectory, recompute: bool = False
+) -> Tensor | None:
+    """ISTA-Net+'s constraint on its transforms, `mean |H~(H(D r)) - D r|^2`, averaged over the cascades.
+
+    `r` is the image that each regularizer saw on the `trajectory` of this network from `scan`. None for a network
+    whose regularizers are not of kind ista. arXiv 1706.07929, where it has the weight 0.01.
+    """
+    if network.config.regularizer.kind != "ista":
+        return None
+
+    def asymmetry(k: int, x: Tensor, c: Tensor) -> Tensor:
+        regularizer = network.regularizer(k)
+        assert isinstance(regularizer, ISTA)
+        return regularizer.asymmetry(network.data_step.seen(x, per_entry(c, x), scan))
+
+    data = network.coefficients(scan.noise_level).data
+    cascades = enumerate(zip(trajectory.states, data, strict=False))  # no regularizer sees the last state
+    return torch.stack([kept(asymmetry, k, x, c, recompute=recompute) for k, (x, c) in cascades]).mean()
 
 
 def flow_matching(
@@ -105,6 +137,7 @@ def evaluate(network: Network, validation: list[Case], config: ObjectiveConfig) 
     psnrs: list[Tensor] = []
     ssims: list[Tensor] = []
     device = next(network.parameters()).device
+    mode = network.training
     network.eval()
     for index, batch in enumerate(b.to(device) for b in validation):
         problem, target = batch.problem, batch.image.abs()
@@ -118,7 +151,7 @@ def evaluate(network: Network, validation: list[Case], config: ObjectiveConfig) 
         data_range, states = target.flatten(1).amax(1), trajectory.stacked().abs()
         psnrs.append(torch.stack([psnr(state, target, data_range, per_slice=True) for state in states], 1).cpu())
         ssims.append(ssim(states[-1], target, data_range, per_slice=True).cpu())
-    network.train()
+    network.train(mode)
     per_cascade = torch.cat(psnrs).mean(0).tolist()
     return {
         "loss": sum(losses) / len(losses),
@@ -135,8 +168,7 @@ class ReconstructionTask:
     """
 
     def __init__(self, network: Network, config: ObjectiveConfig, recompute: bool) -> None:
-        network.recompute = recompute
-        self.config, self.learner = config, Learner(network, config)
+        self.config, self.learner = config, Learner(network, config, recompute)
 
     def inputs(self, batch: Case) -> tuple[Any, ...]:
         return learner_inputs(batch)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -26,9 +26,9 @@ from laminar.data.stream import Stream
 from laminar.errors import ConfigError
 from laminar.files import replacing
 from laminar.flow import Trajectory, Velocity, integrate_reference, noisy
-from laminar.models import UnrolledNetwork
+from laminar.models import UnrolledConfig, UnrolledNetwork
 from laminar.models.checkpoint import find, load, read_settings
-from laminar.models.data_steps import Measurement
+from laminar.models.measurement import Measurement
 
 # From here a last Euler step reaches t = 0, where the quotient (x - x0_hat) / t is 0/0; its error is of second order.
 SMALLEST_TIME = 1e-3
@@ -52,7 +52,10 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True)
 class NetworkTeacher:
-    """A continuous network (`UnrolledConfig.continuous`) trained by flow matching. Raises ConfigError for any other."""
+    """A continuous network (`UnrolledConfig.continuous`) trained by flow matching. Raises ConfigError for any other.
+
+    Its data steps are solved to 1e-4 at least: a looser solution is no smooth function of the state.
+    """
 
     network: UnrolledNetwork
     key: str
@@ -68,16 +71,14 @@ class NetworkTeacher:
 
     @classmethod
     def load(cls, model: str | Path) -> NetworkTeacher:
-        """The teacher of a checkpoint, under the key of its checksum.
-
-        Its data steps are solved to 1e-4 at least: a looser solution is no smooth function of the state.
-        """
+        """The teacher of a checkpoint, under the key of its checksum."""
         network = load(model)
         if not isinstance(network, UnrolledNetwork):
             raise ConfigError(f"a teacher is an unrolled network; {model} is a {type(network).__name__}")
-        iterations, tolerance = max(12, network.config.cg_iterations), min(1e-4, network.config.cg_tolerance)
-        network.config = network.config.changed(cg_iterations=iterations, cg_tolerance=tolerance)
-        return cls(network, f"{read_settings(find(model))['sha256']} {iterations} {tolerance}")
+        solver = _solver(network.config)
+        return cls(
+            network, f"{read_settings(find(model))['sha256']} {solver['cg_iterations']} {solver['cg_tolerance']}"
+        )
 
     def source(self, problem: Problem) -> Tensor:
         return self.network.source(self._scan(problem))
@@ -86,7 +87,13 @@ class NetworkTeacher:
         return self.network.velocity(self._scan(problem))
 
     def _scan(self, problem: Problem) -> Measurement:
-        return self.network.measure(problem.y, problem.operator, problem.noise_level)
+        scan = self.network.measure(problem.y, problem.operator, problem.noise_level)
+        return replace(scan, **_solver(self.network.config))
+
+
+def _solver(config: UnrolledConfig) -> dict[str, Any]:
+    """The settings of the conjugate gradient in a teacher's data steps, none looser than its own."""
+    return {"cg_iterations": max(12, config.cg_iterations), "cg_tolerance": min(1e-4, config.cg_tolerance)}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""A measurement as the cascades of an unrolled network know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from laminar.flow import pseudo_inverse
+from laminar.models.config import UnrolledConfig
+from laminar.networks import smooth_phase
+from laminar.operators import LinearOperator, squared_norm
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What the data steps know of a scan (a `DataTerm`), and how exactly they solve for it.
+
+    `y` (batch, ...), its `back_projection` `A^H y` (batch, y, x); `noise_level` (batch,), sigma per complex sample.
+    For the regularizers, where the network's settings ask for it: `source` (batch, y, x) without noise, `frame`
+    (batch, y, x), the smooth phase of the source, and `conditions` (batch, 2), numbers of the scan.
+    """
+
+    y: Tensor
+    operator: LinearOperator
+    back_projection: Tensor
+    noise_level: Tensor
+    cg_iterations: int
+    cg_tolerance: float
+    source: Tensor | None = None
+    frame: Tensor | None = None
+    conditions: Tensor | None = None
+
+    def probed(self, source: Tensor) -> Tensor:
+        """Numbers of order one (batch, 2): `log10(sigma + 1e-4) + 2`, and `log R - 1.2` with R as a probe finds it.
+
+            1 / R = ||A p||^2 / ||p||^2,   p = |source| with random signs, the same for every scan
+
+        The energy of p is spread evenly over frequencies and lies where the object is.
+        """
+        generator = torch.Generator().manual_seed(0)
+        signs = torch.randint(0, 2, source.shape[1:], generator=generator).to(source.device)
+        probe = source.abs() * (2 * signs - 1).to(source)
+        share = squared_norm(self.operator.forward(probe)) / squared_norm(probe).clamp_min(1e-30)
+        return torch.stack([(self.noise_level + 1e-4).log10() + 2, -share.clamp_min(1e-4).log() - 1.2], 1)
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """`A^H (A x - y)`."""
+        return self.operator.gram(x) - self.back_projection
+
+    def proximal(self, center: Tensor, weight: Tensor) -> Tensor:
+        """`(A^H A + w I)^(-1) (A^H y + w center)`, by conjugate gradient from the center."""
+        return self.operator.solve_regularized(
+            self.back_projection + weight * center,
+            weight,
+            center,
+            iterations=self.cg_iterations,
+            tolerance=self.cg_tolerance,
+        )
+
+
+def measure(
+    config: UnrolledConfig, y: Tensor, operator: LinearOperator, noise_level: Tensor | None = None
+) -> Measurement:
+    """What the cascades of these settings need to know of `y` (batch, ...); noiseless where no level is known."""
+    back_projection = operator.adjoint(y)
+    if noise_level is None:
+        noise_level = torch.zeros(len(y))
+    noise_level = noise_level.to(back_projection.real)
+    scan = Measurement(y, operator, back_projection, noise_level, config.cg_iterations, config.cg_tolerance)
+    if not (config.see_source or config.phase_frame or config.scan_embedding):
+        return scan
+    source = source_of(config, scan).detach()
+    frame = smooth_phase(source) if config.phase_frame else None
+    conditions = scan.probed(source) if config.scan_embedding else None
+    return replace(scan, source=source, frame=frame, conditions=conditions)
+
+
+def source_of(config: UnrolledConfig, scan: Measurement) -> Tensor:
+    """The image at t = 1 without its noise: `A^H y`, `A^+ y`, or the Tikhonov CG-SENSE `(A^H A + w I)^(-1) A^H y`.
+
+    `w = (sigma^2 + floor^2) / source_std^2`, the weight of a prior image of that standard deviation. Raises
+    ConfigError if `source_iterations` do not reach the pseudo-inverse.
+    """
+    if scan.source is not None:
+        return scan.source
+    if config.source == "zero-filled":
+        return scan.back_projection
+    if config.source == "pseudo-inverse":
+        return pseudo_inverse(scan.y, scan.operator, config.source_iterations)
+    weight = (scan.noise_level**2 + config.noise_floor**2) / config.source_std**2
+    return scan.operator.solve_regularized(scan.back_projection, weight, iterations=config.source_iterations)

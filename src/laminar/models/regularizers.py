@@ -1,0 +1,37 @@
+"""The regularizers of an unrolled network: those that its settings name, or copies of a module of the user's own."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+
+from laminar.errors import ConfigError
+from laminar.models.config import UnrolledConfig
+from laminar.networks import CNN, ISTA, NormUnet, UNet
+
+
+def make_regularizers(config: UnrolledConfig, own: nn.Module | None) -> nn.ModuleList:
+    """One for each cascade, or one for all if shared. Raises ConfigError if the user's own is no module."""
+    if not isinstance(own, nn.Module | None):
+        raise ConfigError(
+            "regularizer must be a torch.nn.Module R(x, t), settings of a built-in one belong into config; "
+            f"got {type(own).__name__}"
+        )
+    count = 1 if config.shared else config.n_cascades
+    return nn.ModuleList(_regularizer(config) if own is None else copy.deepcopy(own) for _ in range(count))
+
+
+def _regularizer(config: UnrolledConfig) -> nn.Module:
+    options = config.regularizer
+    first, *coarser = options.channels
+    if options.kind == "unet":
+        images, conditions = 1 + config.see_source, 2 * config.scan_embedding
+        return UNet(options.channels, options.fold, time_embedding=config.timed, images=images, conditions=conditions)
+    if options.kind == "cnn":
+        return CNN(first, options.depth, time_embedding=config.timed)
+    if options.kind == "normunet":
+        return NormUnet(first, len(coarser))
+    if options.kind == "ista":
+        return ISTA(first)
+    raise ConfigError("a network with a custom regularizer needs the module: UnrolledNetwork(regularizer=module)")
