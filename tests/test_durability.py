@@ -96,10 +96,10 @@ def test_memory_that_runs_out_is_not_blamed_on_the_disk_and_ends_one_scan(
 ) -> None:
     write = reconstruct._write_slices
 
-    def starved(file: Path, name: str, *more: object) -> None:
+    def starved(file: Path, name: str, *more: object) -> object:
         if name == "a":
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
-        write(file, name, *more)  # type: ignore[arg-type]
+        return write(file, name, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(reconstruct, "_write_slices", starved)
     code, _, error = laminar("reconstruct", *scans, *ZERO_FILLED, "--out", tmp_path / "out")

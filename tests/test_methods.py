@@ -14,7 +14,7 @@ from laminar.data.masks import make_mask
 from laminar.data.preparation import Problem, prepare
 from laminar.data.simulation import simulate_slice
 from laminar.errors import CheckpointError, ConfigError
-from laminar.methods import SAMPLERS, names, of_network, open_method, posterior_mean
+from laminar.methods import SAMPLERS, Method, names, of_network, open_method, posterior_mean
 from laminar.models import Prior, UnrolledNetwork, VarNet, save
 from laminar.operators import Encoding
 from laminar.reconstruction import reconstruct
@@ -64,6 +64,30 @@ def test_every_method_gives_a_trajectory(name: str, problem: Problem, prior: str
         assert not torch.equal(other.image, first.image)
         assert method.settings.items() >= {"nfe": 6, "start_level": SAMPLERS[name].start_level}.items()
     assert (method.parameters > 0) == (method.fingerprint is not None) == (name == "network" or name in SAMPLERS)
+
+
+def error_of(method: Method, mask: str) -> float:
+    """Relative error on a simulated scan of eight coils at R = 4; NaN if the image is not finite."""
+    simulated = simulate_slice("brain", (64, 64), 8, 0.01, torch.Generator().manual_seed(0))
+    sampled = make_mask(mask, (64, 64), 4, 8, 0)
+    problem = prepare(Acquisition(simulated.kspace[None] * sampled, sampled, noise_std=0.01))
+    with torch.no_grad():
+        image = method(problem).image.abs()
+    target = simulated.coil_images.abs().square().sum(0).sqrt() / problem.scale
+    return float((image - target).norm() / target.norm())
+
+
+@pytest.mark.parametrize("mask", ["equispaced", "poisson"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_works_as_it_comes(name: str, mask: str) -> None:
+    """Defaults alone, and the prior that ships."""
+    assert error_of(open_method(name), mask) < 0.5
+
+
+@pytest.mark.parametrize("mask", ["equispaced", "poisson"])
+def test_dds_without_its_penalty_works_too(mask: str) -> None:
+    """The noiseless limit w = 0: a few iterations on a singular system."""
+    assert error_of(open_method("dds", settings={"weight": 0}), mask) < 0.5
 
 
 Draws = Callable[[int], torch.Tensor]
@@ -138,6 +162,8 @@ def test_what_does_not_fit_is_refused(scan: Acquisition, prior: str, tiny_model:
         open_method("cg-sense", nfe=5)
     with pytest.raises(ConfigError, match="method 'dds' has no setting 'wieght'; did you mean 'weight'"):
         open_method("dds", prior=prior, settings={"wieght": 1})
+    with pytest.raises(ConfigError, match="eta of method 'dds' must be between 0 and 1"):
+        open_method("dds", prior=prior, settings={"eta": 1.5})
     with pytest.raises(ConfigError, match="needs at least 2 of them; got 1"):
         reconstruct(scan, open_method("flower", prior=prior, nfe=2), samples=1)
     with pytest.raises(ConfigError, match="draws no samples"):

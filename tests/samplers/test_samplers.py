@@ -436,6 +436,8 @@ def test_bad_input_is_named() -> None:
         bound(DDS(), SMOOTH)(y=SMOOTH.y, nfe=4, generator=generator(), start=like[:, 1:])
     with pytest.raises(ConfigError, match="shape and dtype that it gets"):
         ddim(lambda z, level: z.real, like, nfe=4, generator=generator())
+    with pytest.raises(ConfigError, match="the width of a prior positive; got"):
+        bound(Flower(), SMOOTH, prior_std=0)(y=SMOOTH.y, nfe=4, generator=generator())
     with pytest.raises(ConfigError, match="starts between"):
         uniform(1.0)
 

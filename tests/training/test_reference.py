@@ -175,8 +175,9 @@ def test_teaching_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     save(UnrolledNetwork(config=config), tmp_path / "teacher")
     teacher, single, x = NetworkTeacher.load(tmp_path / "teacher"), one_problem(), random_image(3)
     maps = torch.stack([random_image(4), random_image(5)], 1)
-    kspace = Encoding(single.mask, maps).forward(random_image(1))
-    problem, network = replace(single, kspace=kspace, sensitivities=maps), teacher.network.double()
+    operator = Encoding(single.encoding.mask, maps)
+    problem = replace(single, y=operator.forward(random_image(1)), operator=operator)
+    network = teacher.network.double()
     scan, time = network.measure(problem.y, problem.operator, problem.noise_level), torch.tensor(0.5)
     tight = replace(scan, cg_iterations=200, cg_tolerance=1e-12)
     with torch.no_grad():

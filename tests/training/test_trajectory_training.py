@@ -22,7 +22,7 @@ def one_batch() -> Case:
     maps, image = (torch.randn(2, n, 16, 20, dtype=torch.complex64, generator=generator) for n in (3, 1))
     maps, image = maps / maps.norm(dim=1, keepdim=True), image[:, 0]
     mask = (torch.arange(20) % 2 == 0).expand(2, 16, 20)
-    problem = Problem(Encoding(mask, maps).forward(image), mask, maps, torch.full((2,), 0.1), torch.ones(2))
+    problem = Problem(Encoding(mask, maps).forward(image), Encoding(mask, maps), torch.full((2,), 0.1), torch.ones(2))
     return Case(problem, image)
 
 

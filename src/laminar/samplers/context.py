@@ -54,7 +54,7 @@ class Counted:
         return endpoint.detach(), pullback
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Context:
     """One posterior to sample: `y = A x + n`, n of `noise_level` (a number or (batch,)), x of about `prior_std`."""
 
@@ -64,6 +64,13 @@ class Context:
     noise_level: float | Tensor
     prior_std: float
     randomness: Randomness
+
+    def __post_init__(self) -> None:
+        if not bool((torch.as_tensor(self.noise_level) >= 0).all()) or not self.prior_std > 0:
+            raise ConfigError(
+                "a noise level is not negative and the width of a prior positive; "
+                f"got {self.noise_level} and {self.prior_std}"
+            )
 
     def noise(self, like: Tensor) -> Tensor:
         """`eps` with `E|eps|^2 = 1` per sample, circular if `like` is complex: all the randomness there is."""

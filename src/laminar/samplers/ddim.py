@@ -35,9 +35,8 @@ class DDIM(Sampler):
     """`nfe` steps of `ddim_step` that take no data: samples of what the denoiser knows. Song et al., arXiv 2010.02502.
 
     Samples of the prior, or, if the denoiser is `E[x0 | z, y]`, as of a conditional network, of the posterior. Both in
-    the limit of many steps, where the error falls with 1 / nfe, and of a first level sigma_1
-    far above the image: since the noise of the start has no image in it, the flow (eta = 0) shifts the mean of N(mu, C)
-    by `C^(1/2) mu / sigma_1`. One evaluation a step.
+    the limit of many steps, where the error falls with 1 / nfe, and of a first level sigma_1 far above the image: since
+    the noise of the start has no image in it, the flow (eta = 0) shifts the mean of N(mu, C) by `C^(1/2) mu / sigma_1`.
     """
 
     eta: float = within(0.0, most=1)

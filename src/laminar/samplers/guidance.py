@@ -56,6 +56,10 @@ class DPS(Sampler):
 class PseudoInverseGuidance(SolvingSampler):
     """A sampler that is guided by the data as if x0 given z had the covariance r^2 I."""
 
+    @property
+    def cost(self) -> int:
+        return 2
+
     def guided(self, context: Context, z: Tensor, level: Tensor, strength: float = 1.0) -> Tensor:
         """`m + gamma sigma^2 J^H d / r^2` with the `correction` d of the weight `w = sigma_y^2 / r^2`."""
         m, pullback = context.denoise.with_pullback(z, level)
@@ -79,10 +83,6 @@ class PiGDM(PseudoInverseGuidance):
     """
 
     eta: float = within(1.0, most=1)
-
-    @property
-    def cost(self) -> int:
-        return 2
 
     def step(self, context: Context, z: Tensor, level: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
         endpoint = self.guided(context, z, level)
