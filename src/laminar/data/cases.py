@@ -19,6 +19,7 @@ from laminar.operators import ifft2c
 
 MOST_ACCELERATED = 1.5
 """A file counts as fully sampled up to this measured acceleration: zero padding and partial Fourier."""
+KEPT = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +63,8 @@ def image_of(kspace: Tensor, problem: Problem) -> Tensor:
 class FullScans:
     """Fully sampled scans in files, read slice by slice and without the oversampling of their readout.
 
-    `variable` and `axes` as of `laminar.data.formats.read`. What is known of a file once it was opened is kept, and of
-    the formats that cannot be read slice by slice the last two.
+    `variable` and `axes` as of `laminar.data.formats.read`. The last `KEPT` files stay open: the mask and noise of one
+    take a pass over its slices, and a format that cannot be read slice by slice is held whole.
     """
 
     paths: Sequence[Path]
@@ -97,7 +98,7 @@ class FullScans:
                     f"{path}: a fully sampled scan is needed (R up to {MOST_ACCELERATED}); "
                     f"this one has R = {scan.measured_acceleration:.2f}"
                 )
-            while len(self._opened) >= 2:
+            while len(self._opened) >= KEPT:
                 self._opened.pop(next(iter(self._opened)))
             self._opened[path] = scan, noise_std_of(scan)
         return self._opened[path]
