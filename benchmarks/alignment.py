@@ -31,7 +31,7 @@ from benchmarks.record import RESULTS, mean_interval, write_record
 from laminar.data.cases import Case
 from laminar.data.config import SimulationConfig
 from laminar.files import write_json
-from laminar.flow.geometry import line_deviation
+from laminar.flow.straightness import line_deviation
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, load, preset
 from laminar.runtime import keep_freed_memory
 from laminar.training.config import TrainConfig

@@ -35,7 +35,7 @@ WEIGHT, ITERATIONS, TOLERANCE = 0.0024, 12, 1e-3
 def problem(coils: int, size: int, device: str) -> Problem:
     sample = simulate_slice("brain", (size, size), coils, 0.01, torch.Generator().manual_seed(0))
     mask = make_mask("equispaced-fraction", (size, size), 4.0, 26, 0)
-    return prepare(sample.acquisition.undersample(mask)).to(device)
+    return prepare(sample.scan.undersample(mask)).to(device)
 
 
 def tasks(problem: Problem, network: torch.nn.Module) -> dict[str, Task]:

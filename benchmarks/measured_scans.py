@@ -23,7 +23,6 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.record import mean_interval, write_record
-from laminar.acquisition import Acquisition
 from laminar.classical import cg_sense_method, l1_wavelet_method, zero_filled_method
 from laminar.data.formats import read
 from laminar.data.masks import make_mask
@@ -35,6 +34,7 @@ from laminar.models import load
 from laminar.operators import ifft2c
 from laminar.reconstruction import reconstruct, reference_image
 from laminar.runtime import keep_freed_memory
+from laminar.scan import Scan
 
 SCANS: dict[str, dict[str, str]] = {
     "brain_t1_8coil.cfl": {},
@@ -52,7 +52,7 @@ GAINS = ("FLAT - CG-SENSE (dB)", "FLAT - L1-wavelet (dB)")
 Scores = dict[str, dict[str, list[float]]]
 
 
-def combined_image(full: Acquisition) -> Tensor:
+def combined_image(full: Scan) -> Tensor:
     """`|S^H F^(-1) y|` with maps S of all samples."""
     problem = prepare(full)
     image = (problem.encoding.sensitivities.conj() * ifft2c(problem.y)).sum(1)
@@ -60,13 +60,15 @@ def combined_image(full: Acquisition) -> Tensor:
 
 
 def score(
-    full: Acquisition, acceleration: float, methods: dict[str, Callable[..., Any]], figures: Path | None
+    full: Scan, acceleration: float, methods: dict[str, Callable[..., Any]], figures: Path | None
 ) -> dict[str, Scores]:
     """`{reference: {method: {metric: value for each seed}}}`."""
     references = {"rss": reference_image(full), "combined": combined_image(full)}
     scores: dict[str, Scores] = {name: defaultdict(lambda: defaultdict(list)) for name in references}
     for seed in SEEDS:
-        mask = make_mask("equispaced-fraction", full.matrix, acceleration, CALIBRATION_LINES, seed, full.phase_axis)
+        mask = make_mask(
+            "equispaced-fraction", full.matrix, acceleration, CALIBRATION_LINES, seed, full.grid.phase_axis
+        )
         results = {name: reconstruct(full.undersample(mask), method) for name, method in methods.items()}
         for kind, reference in references.items():
             for name, result in results.items():

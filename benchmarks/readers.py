@@ -4,7 +4,7 @@
 
 The same fully sampled k-space, simulated noise of 15 coils at 320 x 320, in files that the system has just written
 and so keeps in memory. "plain": h5py, `numpy.fromfile` or `numpy.load`, the bytes as an array and nothing else;
-"Laminar": from the path to the `Acquisition`, with its checks, its mask and the order of its axes. They take turns; a
+"Laminar": from the path to the `Scan`, with its checks, its mask and the order of its axes. They take turns; a
 ratio compares two of the same round, by processor seconds.
 """
 
@@ -24,22 +24,22 @@ from rich.table import Table
 
 from benchmarks.operators import summary, take_turns
 from benchmarks.record import write_record
-from laminar.acquisition import Acquisition
 from laminar.data.formats import read, write_fastmri
 from laminar.data.formats.fastmri import header_xml
 from laminar.runtime import keep_freed_memory
+from laminar.scan import Scan, cartesian
 
 COILS, SIZE = 15, 320
 PAIR = np.dtype([("real", "<f4"), ("imag", "<f4")])
 Reader = tuple[Callable[[], Any], Callable[[], Any]]
 
 
-def fastmri_file(path: Path, scan: Acquisition) -> Reader:
+def fastmri_file(path: Path, scan: Scan) -> Reader:
     write_fastmri(path, scan)
     return lambda: read(path), lambda: dataset(path, "kspace")
 
 
-def bart_file(path: Path, scan: Acquisition) -> Reader:
+def bart_file(path: Path, scan: Scan) -> Reader:
     """(kx, ky, 1, coil, ..., slice), the first axis fastest."""
     slices = len(scan.kspace)
     path.with_suffix(".hdr").write_text("# Dimensions\n" + f"{SIZE} {SIZE} 1 {COILS}" + " 1" * 9 + f" {slices}\n")
@@ -47,12 +47,12 @@ def bart_file(path: Path, scan: Acquisition) -> Reader:
     return lambda: read(path), lambda: np.fromfile(path, "<c8")
 
 
-def numpy_file(path: Path, scan: Acquisition) -> Reader:
+def numpy_file(path: Path, scan: Scan) -> Reader:
     np.save(path, scan.kspace.numpy())
     return lambda: read(path, axes="slice,coil,ky,kx"), lambda: np.load(path)
 
 
-def matlab_file(path: Path, scan: Acquisition) -> Reader:
+def matlab_file(path: Path, scan: Scan) -> Reader:
     """Version 7.3: the axes reversed in the file, complex numbers as pairs."""
     with h5py.File(path, "w", userblock_size=512) as file:
         file["kspace"] = scan.kspace.numpy().view(PAIR)
@@ -62,7 +62,7 @@ def matlab_file(path: Path, scan: Acquisition) -> Reader:
     return lambda: read(path, axes="kx,ky,coil,slice"), lambda: dataset(path, "kspace")
 
 
-def ismrmrd_file(path: Path, scan: Acquisition) -> Reader:
+def ismrmrd_file(path: Path, scan: Scan) -> Reader:
     import ismrmrd
 
     with ismrmrd.Dataset(str(path)) as file:
@@ -97,7 +97,7 @@ def main() -> None:
     keep_freed_memory()
     noise = torch.Generator().manual_seed(0)
     kspace = torch.randn(args.slices, COILS, SIZE, SIZE, dtype=torch.complex64, generator=noise)
-    scan = Acquisition(kspace, torch.ones(SIZE, SIZE, dtype=torch.bool), readout_axis=-2, name="noise")
+    scan = cartesian(kspace, torch.ones(SIZE, SIZE, dtype=torch.bool), readout_axis=-2, name="noise")
     megabytes, results = kspace.nbytes / 1e6, {}
     view = Table("format", "Laminar, MB/s", "plain, MB/s", "times as long (range)", title=f"{megabytes:.0f} MB")
     for name, (file, write) in FILES.items():

@@ -54,7 +54,7 @@ def scan() -> Any:
 
     simulated = simulate_slice("brain", (SIZE, SIZE), COILS, 0.01, torch.Generator().manual_seed(0))
     mask = make_mask("equispaced-fraction", (SIZE, SIZE), ACCELERATION, CALIBRATION_LINES, 0)
-    return simulated.acquisition.undersample(mask)
+    return simulated.scan.undersample(mask)
 
 
 @torch.inference_mode()

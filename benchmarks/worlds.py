@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
 from laminar.data.cases import Case
 from laminar.data.masks import make_mask
 from laminar.data.preparation import Problem, prepare
@@ -25,6 +24,7 @@ from laminar.data.simulation import SimulatedSlice, simulate_slice
 from laminar.data.simulation.receive import colored_noise, noise_covariance, sensitivities
 from laminar.files import replacing
 from laminar.operators import Encoding, fft2c, ifft2c
+from laminar.scan import cartesian
 
 SIZE, COILS, NOISE_STD, CALIBRATION_LINES = 128, 8, 0.01, 8
 MASK = "equispaced-fraction"
@@ -148,7 +148,7 @@ def _normalized(scans: list[SimulatedSlice]) -> Slices:
     center[:, start : start + CALIBRATION_LINES] = True
     parts: dict[str, list[Tensor]] = {"kspace": [], "sensitivities": [], "noise_level": [], "target": []}
     for scan in scans:
-        problem = prepare(Acquisition(scan.kspace[None] * center, center, noise_std=NOISE_STD))
+        problem = prepare(cartesian(scan.kspace[None] * center, center, noise_std=NOISE_STD))
         parts["kspace"].append(scan.kspace[None] / problem.scale)
         parts["sensitivities"].append(problem.encoding.sensitivities)
         parts["noise_level"].append(problem.noise_level)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from laminar.acquisition import Acquisition
 from laminar.cli import methods as options
 from laminar.data.masks import make_mask
 from laminar.data.preparation import Problem, prepare
@@ -18,18 +17,19 @@ from laminar.methods import SAMPLERS, Method, names, of_network, open_method, po
 from laminar.models import Prior, UnrolledNetwork, VarNet, save
 from laminar.operators import Encoding
 from laminar.reconstruction import reconstruct
+from laminar.scan import Scan, cartesian
 from laminar.theory import Gaussian, OracleRegularizer, matrix_of
 
 
 @pytest.fixture(scope="module")
-def scan() -> Acquisition:
+def scan() -> Scan:
     simulated = simulate_slice("brain", (48, 40), 4, 0.01, torch.Generator().manual_seed(0))
     mask = make_mask("equispaced", (48, 40), 2, 12, 0)
-    return Acquisition(simulated.kspace[None] * mask, mask, noise_std=0.01)
+    return cartesian(simulated.kspace[None] * mask, mask, noise_std=0.01)
 
 
 @pytest.fixture(scope="module")
-def problem(scan: Acquisition) -> Problem:
+def problem(scan: Scan) -> Problem:
     return prepare(scan)
 
 
@@ -70,7 +70,7 @@ def error_of(method: Method, mask: str) -> float:
     """Relative error on a simulated scan of eight coils at R = 4; NaN if the image is not finite."""
     simulated = simulate_slice("brain", (64, 64), 8, 0.01, torch.Generator().manual_seed(0))
     sampled = make_mask(mask, (64, 64), 4, 8, 0)
-    problem = prepare(Acquisition(simulated.kspace[None] * sampled, sampled, noise_std=0.01))
+    problem = prepare(cartesian(simulated.kspace[None] * sampled, sampled, noise_std=0.01))
     with torch.no_grad():
         image = method(problem).image.abs()
     target = simulated.coil_images.abs().square().sum(0).sqrt() / problem.scale
@@ -125,7 +125,7 @@ def test_a_sampling_network_gives_the_exact_mean_at_once_and_exact_samples() -> 
     assert float((samples.T.cov() - posterior.covariance).norm() / posterior.covariance.norm()) < 0.03
 
 
-def test_reconstruction_with_samples(scan: Acquisition, prior: str) -> None:
+def test_reconstruction_with_samples(scan: Scan, prior: str) -> None:
     """The image is their mean, in the units of the scan; sample i is the same however many there are."""
     method = open_method("flower", prior=prior, nfe=4)
     few = reconstruct(scan, method, samples=2, seed=3)
@@ -140,13 +140,13 @@ def test_reconstruction_with_samples(scan: Acquisition, prior: str) -> None:
     squares = 2 * more.spread.std**2 + 3 * more.spread.mean**2 - few.spread.std**2 - 2 * few.spread.mean**2
     torch.testing.assert_close(third**2, squares, rtol=1e-3, atol=1e-4)
     assert not torch.equal(few.image, other.image)
-    bigger = reconstruct(replace(scan, kspace=100 * scan.kspace, noise_std=1.0), method, samples=2, seed=3)
+    bigger = reconstruct(replace(scan, data=100 * scan.kspace, noise_std=1.0), method, samples=2, seed=3)
     assert bigger.spread is not None
     torch.testing.assert_close(bigger.spread.std / 100, few.spread.std, rtol=1e-2, atol=1e-3)
     torch.testing.assert_close(bigger.image / 100, few.image, rtol=1e-2, atol=1e-3)
 
 
-def test_a_learned_sensitivity_network_is_a_method(problem: Problem, scan: Acquisition) -> None:
+def test_a_learned_sensitivity_network_is_a_method(problem: Problem, scan: Scan) -> None:
     torch.manual_seed(0)
     method = of_network(VarNet(n_cascades=2, channels=2, pools=1, sensitivity_channels=2, sensitivity_pools=1))
     assert method.draw is None
@@ -155,7 +155,7 @@ def test_a_learned_sensitivity_network_is_a_method(problem: Problem, scan: Acqui
     assert reconstruct(scan, method).image.shape == (1, 48, 40)
 
 
-def test_what_does_not_fit_is_refused(scan: Acquisition, prior: str, tiny_model: Path) -> None:
+def test_what_does_not_fit_is_refused(scan: Scan, prior: str, tiny_model: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape("unknown method 'flour'; did you mean 'flower'?")):
         open_method("flour")
     with pytest.raises(ConfigError, match="nfe 5 does nothing with method 'cg-sense'"):

@@ -21,7 +21,7 @@ COMMANDS = re.findall(r"^laminar (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_python_of_the_readme_runs(block: str, tmp_path: Path) -> None:
-    scan = simulate_slice("brain", (64, 48), 4, 0.01, torch.Generator().manual_seed(0)).acquisition
+    scan = simulate_slice("brain", (64, 48), 4, 0.01, torch.Generator().manual_seed(0)).scan
     write_fastmri(tmp_path / "scan.h5", scan.undersample(make_mask("equispaced-fraction", (64, 48), 3, 10, 0)))
     (tmp_path / "block.py").write_text(block)
     command = [sys.executable, "-W", "error", "block.py"]

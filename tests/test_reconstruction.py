@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 import laminar
-from laminar.acquisition import Acquisition
 from laminar.classical import cg_sense, cg_sense_method, zero_filled, zero_filled_method
 from laminar.data.cropping import center_crop, crop_readout
 from laminar.data.formats import LazyScan, read, stream, write_fastmri
@@ -22,15 +21,16 @@ from laminar.metrics import fastmri_metrics
 from laminar.models import UnrolledNetwork, load
 from laminar.operators import fft2c, ifft2c
 from laminar.reconstruction import reconstruct, reconstruct_slices, reference_image
+from laminar.scan import Scan, cartesian
 
 
-def scan(matrix: tuple[int, int], coils: int = 4, slices: int = 1, acceleration: float = 3.0) -> Acquisition:
+def scan(matrix: tuple[int, int], coils: int = 4, slices: int = 1, acceleration: float = 3.0) -> Scan:
     parts = [
         simulate_slice("brain", matrix, coils, 0.005, torch.Generator().manual_seed(seed)).kspace
         for seed in range(slices)
     ]
     mask = make_mask("equispaced-fraction", matrix, acceleration, 10, 0)
-    return Acquisition(torch.stack(parts), torch.ones(matrix, dtype=torch.bool), noise_std=0.005).undersample(mask)
+    return cartesian(torch.stack(parts), torch.ones(matrix, dtype=torch.bool), noise_std=0.005).undersample(mask)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_the_image_is_in_the_units_of_the_scan(network: UnrolledNetwork, factor:
     """Powers of two, which change no rounding: what is left is the unit alone."""
     original = scan((64, 48))
     image = reconstruct(original, network).image
-    scaled = reconstruct(replace(original, kspace=factor * original.kspace, noise_std=0.005 * factor), network).image
+    scaled = reconstruct(replace(original, data=factor * original.kspace, noise_std=0.005 * factor), network).image
     torch.testing.assert_close(scaled / factor, image, rtol=1e-6, atol=1e-6 * float(image.abs().max()))
 
 
@@ -109,7 +109,7 @@ def test_slices_are_reconstructed_one_by_one_and_an_empty_one_is_zero(network: U
     kspace = volume.kspace.clone()
     kspace[1] = 0
     seen: list[int] = []
-    result = reconstruct(replace(volume, kspace=kspace), network, report=seen.append)
+    result = reconstruct(replace(volume, data=kspace), network, report=seen.append)
     assert seen == [1, 2, 3]
     assert not result.image[1].any()
     assert result.log == ("slice 1 holds no signal: its image is zero",)
@@ -123,7 +123,7 @@ def test_readout_oversampling_is_cropped_without_loss() -> None:
     image = ifft2c(plain.kspace, (-2,))
     wide = fft2c(torch.nn.functional.pad(image, (0, 0, 24, 24)), (-2,))
     mask = plain.mask[:1].expand(96, 40).clone()
-    over = Acquisition(wide * mask, mask, noise_std=plain.noise_std, image_shape=(48, 32))
+    over = cartesian(wide * mask, mask, noise_std=plain.noise_std, image_shape=(48, 32))
     torch.testing.assert_close(crop_readout(over).kspace, plain.kspace, rtol=1e-4, atol=1e-5)
     result = reconstruct(over, cg_sense_method).image
     expected = center_crop(reconstruct(plain, cg_sense_method).image, (48, 32))
@@ -131,7 +131,7 @@ def test_readout_oversampling_is_cropped_without_loss() -> None:
     torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-3)
 
 
-def folded(matrix: tuple[int, int]) -> tuple[Acquisition, Tensor]:
+def folded(matrix: tuple[int, int]) -> tuple[Scan, Tensor]:
     """A head in a field of view of 60 %: its sides fold onto its middle."""
     wide = (matrix[0], round(matrix[1] / 0.6))
     full = simulate_slice("brain", wide, 6, 0.003, torch.Generator().manual_seed(4))
@@ -140,7 +140,7 @@ def folded(matrix: tuple[int, int]) -> tuple[Acquisition, Tensor]:
     inside = images[..., start : start + matrix[1]].clone()
     inside[..., -start:] += images[..., :start]
     inside[..., : wide[1] - matrix[1] - start] += images[..., start + matrix[1] :]
-    return Acquisition(fft2c(inside)[None], torch.ones(matrix, dtype=torch.bool)), inside
+    return cartesian(fft2c(inside)[None], torch.ones(matrix, dtype=torch.bool)), inside
 
 
 @pytest.mark.xfail(reason="the shipped network has not been trained on folded objects: docs/model-card.md", strict=True)
@@ -190,7 +190,7 @@ def test_a_streamed_file_gives_the_image_of_the_file_in_memory(network: Unrolled
     volume = scan((64, 48), slices=5)
     kspace = volume.kspace.clone()
     kspace[1] = 0
-    write_fastmri(tmp_path / "v.h5", replace(volume, kspace=kspace, noise_std=None, image_shape=(48, 48)))
+    write_fastmri(tmp_path / "v.h5", replace(volume, data=kspace, noise_std=None, image_shape=(48, 48)))
     whole, lazy = read(tmp_path / "v.h5"), stream(tmp_path / "v.h5")
     for index in range(5):
         one, other = lazy.slice(index), whole.slice(index)
@@ -210,7 +210,7 @@ def test_no_more_than_one_slice_is_read_ahead(network: UnrolledNetwork) -> None:
     volume = scan((64, 48), slices=4)
     read_so_far: list[int] = []
 
-    def load(index: int) -> Acquisition:
+    def load(index: int) -> Scan:
         read_so_far.append(index)
         return volume.slice(index)
 
@@ -223,7 +223,7 @@ def test_no_more_than_one_slice_is_read_ahead(network: UnrolledNetwork) -> None:
 def test_a_slice_that_cannot_be_read_stops_the_reconstruction(network: UnrolledNetwork) -> None:
     volume = scan((64, 48), slices=3)
 
-    def load(index: int) -> Acquisition:
+    def load(index: int) -> Scan:
         if index == 2:
             raise DataFormatError("slice 2 is torn")
         return volume.slice(index)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from laminar.acquisition import Acquisition
     from laminar.data.formats import read
     from laminar.data.preparation import Problem, prepare
     from laminar.models import UnrolledNetwork, load, preset, save
     from laminar.operators import Encoding, LinearOperator, wrap
     from laminar.reconstruction import Reconstruction, reconstruct
+    from laminar.scan import Scan
     from laminar.training.objectives import ObjectiveConfig, alignment, objective
 
 # Names are loaded when they are first used, so that `import laminar` costs nothing.
 _HOMES = {
-    "Acquisition": "laminar.acquisition",
+    "Scan": "laminar.scan",
     "Encoding": "laminar.operators",
     "LinearOperator": "laminar.operators",
     "ObjectiveConfig": "laminar.training.objectives",
@@ -37,12 +37,12 @@ _HOMES = {
 }
 
 __all__ = [
-    "Acquisition",
     "Encoding",
     "LinearOperator",
     "ObjectiveConfig",
     "Problem",
     "Reconstruction",
+    "Scan",
     "UnrolledNetwork",
     "__version__",
     "alignment",

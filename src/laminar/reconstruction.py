@@ -1,4 +1,4 @@
-"""The one inference path: an acquisition and a method in, an image with its trajectory out."""
+"""The one inference path: a scan and a method in, an image with its trajectory out."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
+from laminar.data.coils import whitened
 from laminar.data.cropping import center_crop, crop_readout
-from laminar.data.formats import LazyScan
-from laminar.data.noise import estimate_noise_std, telling_slices
-from laminar.data.preparation import Problem, prepare
+from laminar.data.formats import AnyScan
+from laminar.data.preparation import Problem, noise_std_of, prepare
 from laminar.errors import ConfigError, DataFormatError
 from laminar.flow import Trajectory
 from laminar.methods import Method, Solver, of_network
 from laminar.models import UnrolledNetwork, VarNet
 from laminar.operators import ifft2c
 from laminar.runtime import seed_of
+from laminar.scan import Scan
 from laminar.uncertainty import Spread
 
 Solvable = Method | UnrolledNetwork | VarNet | Callable[[Problem], Trajectory]
-Scan = Acquisition | LazyScan
 T = TypeVar("T")
 
 
@@ -75,7 +74,7 @@ class SliceReconstruction:
 
 
 def reconstruct(
-    scan: Scan,
+    scan: AnyScan,
     method: Solvable,
     *,
     keep_trajectory: bool = True,
@@ -117,7 +116,7 @@ def reconstruct(
 
 @torch.no_grad()
 def reconstruct_slices(
-    scan: Scan,
+    scan: AnyScan,
     method: Solvable,
     *,
     keep_trajectory: bool = True,
@@ -134,11 +133,11 @@ def reconstruct_slices(
     solver = _drawn(method, samples) if samples else _single(method.estimate)
     device = device or method.device
     method.to(device)
-    noise = _noise_std(scan)
+    noise = noise_std_of(scan)  # before the readout is cropped: air shows it best
 
-    def problem(index: int) -> tuple[Acquisition, Problem | None]:
+    def problem(index: int) -> tuple[Scan, Problem | None]:
         part = crop_readout(replace(scan.slice(index), noise_std=noise))
-        return part, prepare(part) if bool(part.kspace.any()) else None
+        return part, prepare(part) if bool(part.data.any()) else None
 
     # On a CPU the thread and the network would fight for the same cores: measured on two, it takes twice as long.
     on_cpu = torch.device(device).type == "cpu"
@@ -201,12 +200,12 @@ def _generator(problem: Problem, *seeds: int) -> torch.Generator:
     return torch.Generator(problem.y.device).manual_seed(seed_of(*seeds))
 
 
-def _in_units(images: Tensor, problem: Problem, part: Acquisition) -> Tensor:
+def _in_units(images: Tensor, problem: Problem, part: Scan) -> Tensor:
     """Images (..., y, x) of a problem of one slice in the units and the crop of the scan."""
     return center_crop(images.cpu() * problem.scale.cpu(), part.image_shape)
 
 
-def _empty(part: Acquisition, index: int, samples: int, keep_trajectory: bool) -> SliceReconstruction:
+def _empty(part: Scan, index: int, samples: int, keep_trajectory: bool) -> SliceReconstruction:
     zero = center_crop(torch.zeros(1, *part.matrix, dtype=torch.complex64), part.image_shape)
     spread = Spread(zero[0].abs(), zero[0].abs(), samples) if samples else None
     log = (f"slice {index} holds no signal: its image is zero",)
@@ -224,15 +223,6 @@ def _made_ahead(make: Callable[[int], T], count: int) -> Iterator[T]:
             yield made
 
 
-def _noise_std(scan: Scan) -> float:
-    """The noise level that the scan brings, or that some of its slices show before the readout is cropped."""
-    known = scan.slice(0).noise_std
-    if known is not None:
-        return known
-    some = [scan.slice(index).kspace for index in telling_slices(scan.n_slices)]
-    return estimate_noise_std(torch.cat(some), scan.mask)
-
-
 def as_method(thing: Solvable) -> Method:
     """A network or any callable of a Problem as a `Method`."""
     if isinstance(thing, Method):
@@ -243,7 +233,7 @@ def as_method(thing: Solvable) -> Method:
     return Method(getattr(thing, "__name__", "callable"), lambda problem, generator: solve(problem))
 
 
-def reference_image(scan: Acquisition) -> Tensor:
+def reference_image(scan: Scan) -> Tensor:
     """Root-sum-of-squares image (slice, y, x) of a fully sampled scan, cropped as `reconstruct` crops."""
-    scan = crop_readout(scan)
+    scan = crop_readout(whitened(scan))
     return center_crop(ifft2c(scan.kspace).abs().square().sum(1).sqrt(), scan.image_shape)

@@ -40,7 +40,7 @@ OPTIONS = {
 
 def problem(matrix: tuple[int, int], coils: int, seed: int) -> Problem:
     """A simulated head, twofold undersampled."""
-    full = simulate_slice("brain", matrix, coils, 0.02, torch.Generator().manual_seed(seed)).acquisition
+    full = simulate_slice("brain", matrix, coils, 0.02, torch.Generator().manual_seed(seed)).scan
     return prepare(full.undersample(make_mask("equispaced-fraction", matrix, 2, 8, seed)))
 
 

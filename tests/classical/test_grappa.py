@@ -57,7 +57,7 @@ def test_scales_with_the_data_and_slices_do_not_know_each_other() -> None:
 
 def test_better_than_sense_where_lines_are_plenty() -> None:
     sample = simulate_slice("brain", (64, 48), 6, 0.003, torch.Generator().manual_seed(106))
-    scan = sample.acquisition.undersample(make_mask("equispaced", (64, 48), 2, 16, 0))
+    scan = sample.scan.undersample(make_mask("equispaced", (64, 48), 2, 16, 0))
     psnr = {
         method.__name__: fastmri_metrics(reconstruct(scan, method).magnitude, sample.target)["psnr"]
         for method in (zero_filled_method, cg_sense_method, grappa_method)

@@ -24,7 +24,7 @@ UNDERSAMPLED = ("--acceleration", 3, "--calibration-lines", 8)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fully sampled scan, a sampling network and a prior, both with random weights."""
     folder = tmp_path_factory.mktemp("samples")
-    scan = simulate_slice("brain", (48, 40), 3, 0.01, torch.Generator().manual_seed(0)).acquisition
+    scan = simulate_slice("brain", (48, 40), 3, 0.01, torch.Generator().manual_seed(0)).scan
     write_fastmri(folder / "scan.h5", scan)
     torch.manual_seed(0)
     regularizer = RegularizerConfig(channels=[4, 6])

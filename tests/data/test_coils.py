@@ -11,11 +11,11 @@ import torch
 from analytic_head import add_noise, head
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
 from laminar.data.coils import calibration_region, compress, espirit, estimate_sensitivities, whiten, whole_lines
 from laminar.data.espirit import patches
 from laminar.data.masks import make_mask
 from laminar.errors import ConfigError, DataFormatError
+from laminar.scan import cartesian
 
 GOLDEN = Path(__file__).parent / "golden" / "espirit_bart.npz"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "raw"
@@ -135,7 +135,7 @@ def test_an_object_cut_off_by_the_field_of_view_leaves_no_holes(zoom: float, bef
     mask = torch.zeros(128, 100, dtype=torch.bool)
     mask[:, ::4] = mask[:, region[1]] = True
     images = coil_images(noisy)
-    maps = estimate_sensitivities(Acquisition(noisy * mask, mask))
+    maps = estimate_sensitivities(cartesian(noisy * mask, mask))
     missed = (images - maps * combine(images, maps)[:, None])[0]
     ends = torch.cat([torch.arange(8), torch.arange(120, 128)])
     assert missed[:, ends].norm() < 0.25 * before * images[0][:, ends].norm()
@@ -250,7 +250,7 @@ def test_no_calibration_lines(width: int) -> None:
 def test_calibrate_uses_the_calibration_lines_alone_and_keeps_given_maps() -> None:
     kspace, _, _ = head(4, (48, 60))
     mask = make_mask("equispaced", (48, 60), 4, 12, seed=0)
-    scan = Acquisition(kspace * mask, mask)
+    scan = cartesian(kspace * mask, mask)
     rows, columns = calibration_region(mask)
     maps = estimate_sensitivities(scan)
     assert maps.shape == kspace.shape
@@ -300,7 +300,7 @@ def test_measured_scan_is_explained_by_its_maps() -> None:
     raw = np.fromfile(path, dtype=np.complex64).reshape((230, 180, 8), order="F")
     kspace = torch.from_numpy(raw).permute(2, 0, 1)[None].contiguous()
     mask = make_mask("equispaced-fraction", (230, 180), 6, 14, seed=0)
-    maps = estimate_sensitivities(Acquisition(kspace * mask, mask))
+    maps = estimate_sensitivities(cartesian(kspace * mask, mask))
     images = coil_images(kspace)
     explained = combine(images, maps)[0].abs()
     rss = images[0].abs().square().sum(0).sqrt()

@@ -1,4 +1,4 @@
-"""One way from an acquisition to the normalized problem, and streams that depend on nothing but their seed."""
+"""One way from a scan to the normalized problem, and streams that depend on nothing but their seed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from laminar.acquisition import Acquisition
 from laminar.data.cases import FullScans
 from laminar.data.config import SamplingConfig, SimulationConfig
 from laminar.data.formats import write_fastmri
@@ -22,19 +21,20 @@ from laminar.data.simulation.receive import sensitivities
 from laminar.data.stream import FileStream, Stream
 from laminar.errors import ConfigError, DataFormatError
 from laminar.operators import fft2c, ifft2c
+from laminar.scan import Scan, cartesian
 
 LINES = SamplingConfig(kinds=["equispaced-fraction"], acceleration=(2.0, 4.0))
 
 
-def simulated(matrix: tuple[int, int] = (48, 40), coils: int = 4, seed: int = 0) -> Acquisition:
-    return simulate_slice("brain", matrix, coils, 0.01, torch.Generator().manual_seed(seed)).acquisition
+def simulated(matrix: tuple[int, int] = (48, 40), coils: int = 4, seed: int = 0) -> Scan:
+    return simulate_slice("brain", matrix, coils, 0.01, torch.Generator().manual_seed(seed)).scan
 
 
 def test_the_scale_is_taken_out_and_does_not_depend_on_the_mask() -> None:
     scan = simulated()
     masks = [make_mask("equispaced-fraction", scan.matrix, r, 10, 0) for r in (1.0, 2.0, 3.5)]
     problems = [prepare(scan.undersample(mask)) for mask in masks]
-    louder = prepare(Acquisition(1e-5 * scan.kspace * masks[2], masks[2]))
+    louder = prepare(cartesian(1e-5 * scan.kspace * masks[2], masks[2]))
     torch.testing.assert_close(louder.y, problems[2].y, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(louder.scale, 1e-5 * problems[2].scale)
     torch.testing.assert_close(louder.noise_level, problems[2].noise_level, rtol=1e-3, atol=0)
@@ -55,7 +55,7 @@ def test_maps_fit_the_data_and_the_operator_is_a_contraction() -> None:
 def test_given_sensitivities_and_noise_are_used() -> None:
     scan = simulated()
     maps = torch.full_like(scan.kspace, 0.5)
-    problem = prepare(Acquisition(scan.kspace, scan.mask, sensitivities=maps, noise_std=0.25))
+    problem = prepare(cartesian(scan.kspace, scan.mask, sensitivities=maps, noise_std=0.25))
     assert torch.equal(problem.encoding.sensitivities, maps)
     torch.testing.assert_close(problem.noise_level * problem.scale, torch.tensor([0.25]))
 
@@ -71,7 +71,7 @@ def test_a_scan_without_calibration_lines_is_refused() -> None:
 def streams(tmp_path: Path) -> list[Stream]:
     paths = []
     for seed in range(2):
-        scan = simulate_slice("knee", (40, 36), 3, 0.01, torch.Generator().manual_seed(seed)).acquisition
+        scan = simulate_slice("knee", (40, 36), 3, 0.01, torch.Generator().manual_seed(seed)).scan
         paths.append(tmp_path / f"{seed}.h5")
         write_fastmri(paths[-1], scan)
     simulation = SimulationConfig(matrices=[(40, 48)], coils=(2, 3), readout=32)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from laminar.errors import ConfigError
-from laminar.flow.geometry import implied_endpoint, implied_time, line_deviation, straightness
 from laminar.flow.path import (
     check_schedule,
     cosine_schedule,
@@ -21,6 +20,7 @@ from laminar.flow.path import (
     uniform_schedule,
 )
 from laminar.flow.sources import noisy, pseudo_inverse, tikhonov, zero_filled
+from laminar.flow.straightness import implied_endpoint, implied_time, line_deviation, straightness
 from laminar.operators import LinearOperator, wrap
 
 quick = settings(max_examples=30, deadline=None)

@@ -22,7 +22,7 @@ from laminar.flow import (
     relative_steps,
     uniform_schedule,
 )
-from laminar.flow.geometry import implied_endpoint
+from laminar.flow.straightness import implied_endpoint
 from laminar.models import UnrolledNetwork
 from laminar.operators import Encoding
 from laminar.theory import AnalyticPrior, Gaussian, Mixture

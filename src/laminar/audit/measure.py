@@ -19,8 +19,8 @@ from laminar.data.cases import Case
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
-from laminar.flow.geometry import implied_endpoint, implied_time, line_deviation, straightness
 from laminar.flow.path import per_entry
+from laminar.flow.straightness import implied_endpoint, implied_time, line_deviation, straightness
 from laminar.metrics import psnr, ssim
 
 PERTURBATION = 1e-3

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
 from laminar.data.cases import Case, FullScans, case_of
 from laminar.data.formats import find_scans, scan_name
 from laminar.data.masks import MASK_KINDS, make_mask
@@ -20,6 +19,7 @@ from laminar.data.simulation import simulate_slice
 from laminar.errors import ConfigError
 from laminar.operators import Encoding
 from laminar.runtime import seed_of
+from laminar.scan import Scan
 
 ANATOMIES, MATRIX, COILS = ("brain", "knee", "cardiac"), (160, 144), 6
 
@@ -87,7 +87,7 @@ def make_cases(
     }
 
 
-def _is_simulated(scan: Acquisition) -> bool:
+def _is_simulated(scan: Scan) -> bool:
     """Whether a scan says so: of ours, as it is made or from the file of `laminar simulate`."""
     return bool(scan.header.get("simulated")) or str(scan.header.get("acquisition", "")).startswith("SIMULATED")
 
@@ -111,7 +111,7 @@ _SIMULATED = (
 )
 
 
-Full = tuple[str, Acquisition, Tensor | None]
+Full = tuple[str, Scan, Tensor | None]
 """Name, fully sampled scan of one slice, and its k-space (1, coil, y, x) without noise where that is known."""
 
 
@@ -121,7 +121,7 @@ def _simulated(config: ScenarioConfig) -> Iterator[Full]:
         generator = torch.Generator().manual_seed(seed_of(config.seed, index))
         scan = simulate_slice(anatomy, MATRIX, COILS, config.noise_std, generator)
         name = f"simulated {anatomy} {index // len(ANATOMIES) + 1}"
-        yield name, replace(scan.acquisition, name=name), scan.clean[None]
+        yield name, replace(scan.scan, name=name), scan.clean[None]
 
 
 def _from_files(paths: list[Path], config: ScenarioConfig) -> Iterator[Full]:
@@ -138,9 +138,11 @@ def _from_files(paths: list[Path], config: ScenarioConfig) -> Iterator[Full]:
             yield f"{scan_name(path)} slice {number}", part, None
 
 
-def _case(name: str, scan: Acquisition, clean: Tensor | None, config: ScenarioConfig, index: int) -> Case:
+def _case(name: str, scan: Scan, clean: Tensor | None, config: ScenarioConfig, index: int) -> Case:
     seed = (config.seed, index)
-    mask = make_mask(config.mask, scan.matrix, config.acceleration, config.calibration_lines, seed, scan.phase_axis)
+    mask = make_mask(
+        config.mask, scan.matrix, config.acceleration, config.calibration_lines, seed, scan.grid.phase_axis
+    )
     return case_of(scan, mask, clean, name)
 
 

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     generator = torch.Generator().manual_seed(args.seed)
     sample = simulate_slice("brain", MATRIX, N_COILS, NOISE_STD, generator)
     mask = make_mask("equispaced-fraction", MATRIX, ACCELERATION, CALIBRATION_LINES, args.seed)
-    scan = sample.acquisition.undersample(mask)
+    scan = sample.scan.undersample(mask)
     results = {name: reconstruct(scan, method) for name, method in methods.items()}
     metrics = {name: fastmri_metrics(result.magnitude, sample.target) for name, result in results.items()}
     title = f"Simulated brain, {MATRIX[0]} x {MATRIX[1]}, {N_COILS} coils, R = {scan.measured_acceleration:.1f}"

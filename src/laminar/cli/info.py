@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from laminar.errors import CheckpointError, ConfigError, DataFormatError
 
 if TYPE_CHECKING:
-    from laminar.acquisition import Acquisition
+    from laminar.scan import Scan
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -73,9 +73,9 @@ def _file(path: Path, args: argparse.Namespace) -> int:
 _LIMIT = 64
 
 
-def _facts(scan: Acquisition) -> dict[str, Any]:
+def _facts(scan: Scan) -> dict[str, Any]:
     from laminar.data.coils import calibration_region
-    from laminar.data.noise import estimate_noise_std
+    from laminar.data.preparation import noise_std_of
 
     facts: dict[str, Any] = {
         "slices": scan.n_slices,
@@ -87,20 +87,20 @@ def _facts(scan: Acquisition) -> dict[str, Any]:
         "sensitivities": "in the file" if scan.sensitivities is not None else "to be estimated",
     }
     try:
-        rows, columns = calibration_region(scan.mask, limit=_LIMIT)
+        rows, columns = calibration_region(scan.grid.common_mask, limit=_LIMIT)
         facts[f"calibration region (y, x), up to {_LIMIT}"] = [rows.stop - rows.start, columns.stop - columns.start]
     except (DataFormatError, ConfigError):
         facts[f"calibration region (y, x), up to {_LIMIT}"] = "none"
     given = scan.noise_std is not None
-    noise = scan.noise_std if scan.noise_std is not None else estimate_noise_std(scan.kspace, scan.mask)
+    noise = scan.noise_std if scan.noise_std is not None else noise_std_of(scan)
     facts["noise std per complex sample"] = f"{noise:.4g} ({'from the scan' if given else 'estimated'})"
     if scan.spacing_mm is not None:
         facts["pixel (mm)"] = [round(size, 3) for size in scan.spacing_mm]
     return facts
 
 
-def _undersampled(scan: Acquisition) -> str:
-    mask = scan.mask
+def _undersampled(scan: Scan) -> str:
+    mask = scan.grid.common_mask
     if bool(mask.all()):
         return "none, fully sampled"
     gaps = {"y": mask.any(1), "x": mask.any(0)}

@@ -17,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "simulate",
         help="write simulated scans in the fastMRI layout",
         description="Write fully sampled multi-coil scans of random procedural phantoms: rasterized twice as fine as "
-        "they are sampled, coils by Biot-Savart, colored complex noise whose covariance is in the file.",
+        "they are sampled, coils by Biot-Savart, colored complex noise.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
     add_overwrite(parser)

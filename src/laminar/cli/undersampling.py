@@ -57,4 +57,4 @@ def describe_mask(scan: LazyScan, args: argparse.Namespace) -> str:
 
 
 def _mask_axis(scan: LazyScan, args: argparse.Namespace) -> int:
-    return {"x": -1, "y": -2, "auto": scan.phase_axis}[args.mask_axis]
+    return {"x": -1, "y": -2, "auto": scan.grid.phase_axis}[args.mask_axis]

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
+from laminar.data.coils import whitened
 from laminar.data.formats import LazyScan, stream
-from laminar.data.noise import estimate_noise_std, telling_slices
-from laminar.data.preparation import Problem, prepare, without_oversampling
+from laminar.data.preparation import Problem, noise_std_of, prepare, without_oversampling
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
 from laminar.operators import ifft2c
+from laminar.scan import Scan
 
 MOST_ACCELERATED = 1.5
 """A file counts as fully sampled up to this measured acceleration: zero padding and partial Fourier."""
@@ -45,13 +45,14 @@ class Case:
         return Case(problem, torch.cat([case.image for case in cases]), ", ".join(c.name for c in cases if c.name))
 
 
-def case_of(full: Acquisition, mask: Tensor, clean: Tensor | None = None, name: str = "") -> Case:
+def case_of(full: Scan, mask: Tensor, clean: Tensor | None = None, name: str = "") -> Case:
     """The problem that `mask` (y, x) leaves of a fully sampled scan, and the image `S^H F^-1 y` of all of it.
 
     `clean` (slice, coil, y, x) is its k-space without noise, where that is known.
     """
+    known = whitened(full if clean is None else full.with_kspace(clean))
     problem = prepare(full.undersample(mask))
-    return Case(problem, image_of(full.kspace if clean is None else clean, problem), name)
+    return Case(problem, image_of(known.kspace, problem), name)
 
 
 def image_of(kspace: Tensor, problem: Problem) -> Tensor:
@@ -76,7 +77,7 @@ class FullScans:
         """The scan of a file. Raises ConfigError if it is not fully sampled."""
         return self._known(path)[0]
 
-    def slice(self, path: Path, index: int) -> Acquisition | None:
+    def slice(self, path: Path, index: int) -> Scan | None:
         """Slice `index` of a file; None if it has no signal."""
         scan, noise_std = self._known(path)
         part = scan.slice(index)
@@ -102,13 +103,3 @@ class FullScans:
                 self._opened.pop(next(iter(self._opened)))
             self._opened[path] = scan, noise_std_of(scan)
         return self._opened[path]
-
-
-def noise_std_of(scan: LazyScan | Acquisition) -> float:
-    """The noise level that a scan brings, or that some of its slices show."""
-    known = scan.slice(0).noise_std
-    if known is not None:
-        return known
-    some = [scan.slice(index).kspace for index in telling_slices(scan.n_slices)]
-    telling = [kspace for kspace in some if bool(kspace.any())] or some
-    return estimate_noise_std(torch.cat(telling), scan.mask)

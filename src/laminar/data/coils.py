@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
 from laminar.data.espirit import espirit
 from laminar.errors import ConfigError, DataFormatError
+from laminar.scan import Scan
 
-__all__ = ["calibration_region", "compress", "espirit", "estimate_sensitivities", "whiten", "whole_lines"]
+__all__ = ["calibration_region", "compress", "espirit", "estimate_sensitivities", "whitened", "whole_lines"]
 
 _FEWEST_LINES = 4
 
 
 def estimate_sensitivities(
-    acquisition: Acquisition,
+    scan: Scan,
     *,
     limit: int = 24,
     kernel_size: int = 6,
@@ -27,11 +29,12 @@ def estimate_sensitivities(
     Shape: complex (slice, coil, y, x). `limit` bounds the calibration region along each axis, the other
     parameters are those of `espirit`. Raises DataFormatError if the mask has no calibration region.
     """
-    if acquisition.sensitivities is not None:
-        return acquisition.sensitivities
-    region = calibration_region(acquisition.mask, limit=limit)
-    block, lines = (acquisition.kspace[..., *r] for r in (region, whole_lines(acquisition.mask, region)))
-    return espirit(block, acquisition.matrix, lines=lines, kernel_size=kernel_size, threshold=threshold, crop=crop)
+    if scan.sensitivities is not None:
+        return scan.sensitivities
+    mask = scan.grid.common_mask
+    region = calibration_region(mask, limit=limit)
+    block, lines = (scan.kspace[..., *r] for r in (region, whole_lines(mask, region)))
+    return espirit(block, scan.matrix, lines=lines, kernel_size=kernel_size, threshold=threshold, crop=crop)
 
 
 def calibration_region(mask: Tensor, *, limit: int = 24) -> tuple[slice, slice]:
@@ -90,6 +93,16 @@ def _block_sums(mask: Tensor) -> Tensor:
     sums = torch.zeros(mask.shape[0] + 1, mask.shape[1] + 1, dtype=torch.int64)
     sums[1:, 1:] = mask.cpu().cumsum(0).cumsum(1)
     return sums
+
+
+def whitened(scan: Scan) -> Scan:
+    """A scan whose noise is white: its coils mixed by `whiten` where it brings their covariance, else as it is."""
+    covariance, maps = scan.noise_covariance, scan.sensitivities
+    if covariance is None:
+        return scan
+    maps = None if maps is None else whiten(maps, covariance)
+    kspace = whiten(scan.kspace, covariance)
+    return replace(scan, data=kspace, sensitivities=maps, noise_std=1.0, noise_covariance=None)
 
 
 def whiten(kspace: Tensor, noise_covariance: Tensor) -> Tensor:

@@ -6,34 +6,30 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
+from laminar.geometry import Cartesian
 from laminar.operators import fft2c, ifft2c
+from laminar.scan import Scan
 
 
-def crop_readout(scan: Acquisition) -> Acquisition:
+def crop_readout(scan: Scan) -> Scan:
     """Remove readout oversampling: crop the image along every axis that is sampled without gaps.
 
     Exact, because such an axis can be transformed by itself; it saves half the work where a scanner oversamples twice.
     """
-    if scan.image_shape is None:
+    if scan.image_shape is None or not isinstance(scan.geometry, Cartesian):
         return scan
     for axis, size in zip((-2, -1), scan.image_shape, strict=True):
-        lines = scan.mask.all(axis)
-        whole = bool((lines == scan.mask.any(axis)).all())
+        whole = bool((scan.mask.all(axis) == scan.mask.any(axis)).all())
         if whole and size < scan.kspace.shape[axis]:
             scan = _crop_axis(scan, axis, size)
     return scan
 
 
-def _crop_axis(scan: Acquisition, axis: int, size: int) -> Acquisition:
+def _crop_axis(scan: Scan, axis: int, size: int) -> Scan:
     image = _narrow(ifft2c(scan.kspace, (axis,)), axis, size)
     maps = scan.sensitivities
-    return replace(
-        scan,
-        kspace=fft2c(image, (axis,)),
-        mask=_narrow(scan.mask, axis, size),
-        sensitivities=None if maps is None else _narrow(maps, axis, size),
-    )
+    narrow = scan.with_kspace(fft2c(image, (axis,)), _narrow(scan.mask, axis, size))
+    return narrow if maps is None else replace(narrow, sensitivities=_narrow(maps, axis, size))
 
 
 def center_crop(image: Tensor, shape: tuple[int, int] | None) -> Tensor:

@@ -14,7 +14,6 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from laminar.acquisition import Acquisition
 from laminar.data.cases import Case, image_of
 from laminar.data.config import SamplingConfig, log_uniform
 from laminar.data.preparation import Problem, prepare
@@ -23,6 +22,7 @@ from laminar.data.stream import Mixture, Stream
 from laminar.errors import ConfigError, DataFormatError
 from laminar.files import replacing
 from laminar.operators import Encoding, fft2c, ifft2c
+from laminar.scan import cartesian
 
 SUFFIX = ".problems.safetensors"
 _SPREAD = 1.25  # by which the acceleration of a reading differs at most from the one that was drawn for the record
@@ -42,7 +42,7 @@ def pack(stream: Stream, index: int, path: Path) -> None:
     record = stream.record(index)
     parts: dict[str, list[Tensor]] = {"kspace": [], "maps": [], "target": [], "noise_level": []}
     for scan, mask in zip(record.scans, record.masks, strict=True):
-        problem = prepare(Acquisition(scan.kspace[None] * mask, mask))
+        problem = prepare(cartesian(scan.kspace[None] * mask, mask))
         parts["kspace"].append(scan.kspace[None] / problem.scale)
         parts["maps"].append(torch.view_as_real(problem.encoding.sensitivities).half())
         parts["target"].append(image_of(scan.clean[None], problem))

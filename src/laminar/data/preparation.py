@@ -1,21 +1,25 @@
-"""From an acquisition to the normalized inverse problem that every method solves: one way for all of them."""
+"""From a scan to the normalized inverse problem that every method solves: one way for all of them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
-from laminar.data.coils import calibration_region, estimate_sensitivities
+from laminar.data.coils import calibration_region, estimate_sensitivities, whitened
 from laminar.data.cropping import crop_readout
-from laminar.data.noise import estimate_noise_std
+from laminar.data.formats import AnyScan
+from laminar.data.noise import estimate_noise_std, telling_slices
 from laminar.errors import ConfigError, DataFormatError
-from laminar.operators import Encoding, LinearOperator, ifft2c
+from laminar.geometry import Cartesian
+from laminar.operators import Encoding, LinearOperator, ifft2c, solve
+from laminar.scan import Scan
 
 SCALE_QUANTILE = 0.99
+LEAST_SQUARES_ITERATIONS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,34 +66,54 @@ class Problem:
         )
 
 
-def prepare(acquisition: Acquisition) -> Problem:
-    """The inverse problem of an acquisition, one batch entry a slice.
+def prepare(scan: Scan) -> Problem:
+    """The inverse problem of a scan, one batch entry a slice, its coils whitened where their covariance is known.
 
-    Sensitivities come from the scan, brought to `sum_coil |S|^2 = 1` where they are not zero, or from its calibration
-    region (ESPIRiT); the noise level from the scan or from its k-space. The scale is the 0.99 quantile of the
-    root-sum-of-squares image of the calibration region alone, so that it does not depend on the acceleration; a scan
-    that brings sensitivities and has no calibration region takes all its samples. A slice without signal keeps
-    scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines.
+    Of a Cartesian scan, sensitivities come from the scan, brought to `sum_coil |S|^2 = 1` where they are not zero, or
+    from its calibration region (ESPIRiT); the noise level from the scan or from its k-space. The scale is the 0.99
+    quantile of the root-sum-of-squares image of the calibration region alone, so that it does not depend on the
+    acceleration; a scan that brings sensitivities and has no calibration region takes all its samples. A slice without
+    signal keeps scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines.
+
+    Any other geometry brings its noise level, and the scale is the quantile of a least-squares image.
     """
-    kspace, mask = acquisition.kspace, acquisition.mask
-    given = acquisition.sensitivities
-    sensitivities = estimate_sensitivities(acquisition) if given is None else _unit_power(given)
-    scale = _scale(acquisition)
-    noise = acquisition.noise_std
-    if noise is None:
-        noise = estimate_noise_std(kspace, mask)
-    batch_mask = mask.expand(len(kspace), *mask.shape)
-    y, level = kspace / scale[:, None, None, None], (noise / scale).to(torch.float32)
-    return Problem(y, Encoding(batch_mask, sensitivities), level, scale)
+    scan = whitened(scan)
+    if isinstance(scan.geometry, Cartesian):
+        given = scan.sensitivities
+        sensitivities = estimate_sensitivities(scan) if given is None else _unit_power(given)
+        operator, scale = scan.geometry.operator(scan.n_slices, sensitivities), _scale(scan)
+    else:
+        operator = scan.geometry.operator(scan.n_slices, scan.sensitivities)
+        scale = _least_squares_scale(scan, operator)
+    noise = noise_std_of(scan)
+    y = scan.data / scale.reshape(-1, *[1] * (scan.data.ndim - 1))
+    return Problem(y, operator, (noise / scale).to(torch.float32), scale)
 
 
-def without_oversampling(scan: Acquisition) -> Acquisition:
+def noise_std_of(scan: AnyScan) -> float:
+    """The noise level that a scan brings, or that some of its slices show; 1 where `prepare` whitens.
+
+    Raises DataFormatError for a scan that brings none and is not Cartesian: no other geometry shows its noise.
+    """
+    first = scan.slice(0)
+    if first.noise_covariance is not None:
+        return 1.0
+    if first.noise_std is not None:
+        return first.noise_std
+    some = [scan.slice(index) for index in telling_slices(scan.n_slices)]
+    telling = [part for part in some if bool(part.kspace.any())] or some
+    if all(part.mask.equal(telling[0].mask) for part in telling):
+        return estimate_noise_std(torch.cat([part.kspace for part in telling]), telling[0].mask)
+    return math.hypot(*(estimate_noise_std(part.kspace, part.mask) for part in telling)) / math.sqrt(len(telling))
+
+
+def without_oversampling(scan: Scan) -> Scan:
     """The scan with its noise level and without readout oversampling.
 
     In this order: the air beside the object, which shows the noise best, goes with the oversampling.
     """
-    if scan.noise_std is None:
-        scan = replace(scan, noise_std=estimate_noise_std(scan.kspace, scan.mask))
+    if scan.noise_covariance is None:
+        scan = replace(scan, noise_std=noise_std_of(scan))
     return crop_readout(scan)
 
 
@@ -98,15 +122,23 @@ def _unit_power(sensitivities: Tensor) -> Tensor:
     return torch.where(power > 0, sensitivities / power, 0)
 
 
-def _scale(acquisition: Acquisition) -> Tensor:
-    block = acquisition.kspace
+def _scale(scan: Scan) -> Tensor:
+    block = scan.kspace
     try:
-        rows, columns = calibration_region(acquisition.mask)
+        rows, columns = calibration_region(scan.grid.common_mask)
         block = block[..., rows, columns]
     except DataFormatError:
-        if acquisition.sensitivities is None:
+        if scan.sensitivities is None:
             raise
     image = ifft2c(block).abs().square().sum(1).sqrt()
-    shrink = (block.shape[-2] * block.shape[-1] / acquisition.mask.numel()) ** 0.5
-    scale = shrink * image.flatten(1).quantile(SCALE_QUANTILE, dim=1)
+    shrink = (block.shape[-2] * block.shape[-1] / math.prod(scan.matrix)) ** 0.5
+    return _positive(shrink * image.flatten(1).quantile(SCALE_QUANTILE, dim=1))
+
+
+def _least_squares_scale(scan: Scan, operator: LinearOperator) -> Tensor:
+    image = solve(operator.gram, operator.adjoint(scan.data), iterations=LEAST_SQUARES_ITERATIONS)
+    return _positive(image.abs().flatten(1).quantile(SCALE_QUANTILE, dim=1))
+
+
+def _positive(scale: Tensor) -> Tensor:
     return torch.where(scale > 0, scale, 1.0)

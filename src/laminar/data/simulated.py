@@ -96,7 +96,7 @@ class SimulationStream:
     def batch(self, index: int) -> Case:
         record = self.record(index)
         samples = zip(record.scans, record.masks, strict=True)
-        return Case.stack([case_of(scan.acquisition, mask, scan.clean[None]) for scan, mask in samples])
+        return Case.stack([case_of(scan.scan, mask, scan.clean[None]) for scan, mask in samples])
 
     def record(self, index: int) -> Record:
         """The scans of batch `index`, still fully sampled, and their masks."""

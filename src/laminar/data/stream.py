@@ -9,10 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from laminar.acquisition import Acquisition
 from laminar.data.cases import Case, FullScans, case_of
 from laminar.data.config import MaskKind, SamplingConfig
 from laminar.errors import ConfigError
+from laminar.scan import Scan
 
 
 class Stream(Protocol):
@@ -59,12 +59,12 @@ class FileStream:
         random = np.random.default_rng((self.seed, index))
         path = self.scans.paths[int(random.integers(len(self.scans.paths)))]
         parts = [self._slice(path, random) for _ in range(self.batch_size)]
-        known = parts[0].readout_axis is not None
+        known = parts[0].grid.readout_axis is not None
         kind, axis = (_without_poisson(self.sampling, path) if known else self.sampling).draw_kind(random)
-        axis = parts[0].phase_axis if known else axis
+        axis = parts[0].grid.phase_axis if known else axis
         return Case.stack([case_of(p, self.sampling.draw(p.matrix, axis, kind, random)) for p in parts])
 
-    def _slice(self, path: Path, random: np.random.Generator) -> Acquisition:
+    def _slice(self, path: Path, random: np.random.Generator) -> Scan:
         """A random slice with signal."""
         count = self.scans.open(path).n_slices
         for _ in range(count):

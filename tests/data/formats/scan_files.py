@@ -12,8 +12,8 @@ import numpy.typing as npt
 import scipy.io
 import torch
 
-from laminar.acquisition import Acquisition
 from laminar.data.formats import write_fastmri
+from laminar.scan import cartesian
 
 Complex = npt.NDArray[np.complexfloating]
 
@@ -124,4 +124,4 @@ def write_small_mrd(path: Path) -> None:
 def write_small_fastmri(path: Path) -> None:
     kspace = torch.from_numpy(random_kspace(2, 2, 8, 6))
     mask = torch.tensor([False, True, False, True, True, True]).expand(8, 6)
-    write_fastmri(path, Acquisition(kspace * mask, mask, image_shape=(4, 6)), kspace[:, 0].abs())
+    write_fastmri(path, cartesian(kspace * mask, mask, image_shape=(4, 6)), kspace[:, 0].abs())

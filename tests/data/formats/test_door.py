@@ -145,14 +145,14 @@ def test_the_readout_is_kx_where_somebody_says_so(tmp_path: Path) -> None:
     coil_last = TRUTH.transpose(1, 2, 0)
     write_cfl(tmp_path / "a.cfl", coil_last[:, :, None])  # READ, PHS1, PHS2, COIL
     write_cfl(tmp_path / "b.cfl", coil_last[None])  # no READ
-    assert read(tmp_path / "a.cfl").readout_axis == -2
-    assert read(tmp_path / "b.cfl").readout_axis is None
+    assert read(tmp_path / "a.cfl").grid.readout_axis == -2
+    assert read(tmp_path / "b.cfl").grid.readout_axis is None
     write_npy(tmp_path / "a.npy", TRUTH)
     for axes, readout in (("coil,ky,kx", -1), ("coil,kx,kz", -2), ("coil,kz,ky", None), ("kz,ky,kx", None)):
-        assert read(tmp_path / "a.npy", axes=axes).readout_axis == readout
-    assert read(tmp_path / "a.cfl", axes="ky,kx,_,coil").readout_axis == -1
+        assert read(tmp_path / "a.npy", axes=axes).grid.readout_axis == readout
+    assert read(tmp_path / "a.cfl", axes="ky,kx,_,coil").grid.readout_axis == -1
     write_npy(tmp_path / "b.npy", TRUTH[0])  # two axes are taken for ky and kx, but nobody said so
-    assert read(tmp_path / "b.npy").readout_axis is None
+    assert read(tmp_path / "b.npy").grid.readout_axis is None
 
 
 def test_a_broken_bart_pair(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from scan_files import random_kspace
 
-from laminar.acquisition import Acquisition
 from laminar.data.formats import describe, read, read_target, write_fastmri
 from laminar.errors import DataFormatError, LaminarError
+from laminar.scan import Scan, cartesian
 
 HEADER = """<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
 <encodedSpace><matrixSize><x>12</x><y>10</y><z>1</z></matrixSize>
@@ -76,9 +76,9 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
-def example(mask: torch.Tensor, **more: object) -> Acquisition:
+def example(mask: torch.Tensor, **more: object) -> Scan:
     kspace = torch.from_numpy(random_kspace(2, 3, 12, 10)) * mask
-    return Acquisition(kspace, mask, name="a", **{"image_shape": (6, 8), "spacing_mm": (0.7, 1.3), **more})
+    return cartesian(kspace, mask, name="a", **{"image_shape": (6, 8), "spacing_mm": (0.7, 1.3), **more})
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, mask: torch.Tensor) -> Non
     assert torch.equal(back.mask, mask)
     assert torch.equal(back.sensitivities, scan.sensitivities)
     assert (back.noise_std, back.image_shape, back.name) == (0.25, (6, 8), "a")
-    assert back.readout_axis == -2
+    assert back.grid.readout_axis == -2
     assert back.spacing_mm == pytest.approx((0.7, 1.3))
     assert torch.equal(read_target(tmp_path / "a.h5"), target)
     with h5py.File(tmp_path / "a.h5") as file:

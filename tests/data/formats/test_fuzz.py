@@ -1,4 +1,4 @@
-"""Damaged files: an Acquisition (which checks itself) or a DataFormatError of one line, and nothing else."""
+"""Damaged files: an Scan (which checks itself) or a DataFormatError of one line, and nothing else."""
 
 from __future__ import annotations
 

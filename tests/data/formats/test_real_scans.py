@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from laminar.acquisition import Acquisition
+from laminar.data.coils import whitened
 from laminar.data.formats import read
 from laminar.operators import ifft2c
+from laminar.scan import Scan
 
 RAW = Path(__file__).parents[3].parent / "shared" / "data" / "raw"
 CASES = {
@@ -25,7 +26,7 @@ CASES = {
 }
 
 
-def scan(name: str) -> Acquisition:
+def scan(name: str) -> Scan:
     if not (RAW / name).exists():
         pytest.skip(f"{RAW / name} is not here")
     return read(RAW / name, **CASES[name][0])
@@ -46,7 +47,7 @@ def test_matrix_mask_and_center(name: str) -> None:
 
 @pytest.mark.shared
 def test_the_noise_of_a_prewhitened_scan_is_one() -> None:
-    found = scan("phantom_skyra_14coil_r3.mrd.h5")
+    found = whitened(scan("phantom_skyra_14coil_r3.mrd.h5"))
     lines = found.kspace[0][:, found.mask.any(1)]
     # Beside the phantom and inside the flat part of the receiver's filter there is only noise.
     beside = ifft2c(lines, axes=(-1,))[..., 68:100]

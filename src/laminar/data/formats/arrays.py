@@ -1,4 +1,4 @@
-"""Files that hold plain arrays: choose the variable, name its axes, and make an acquisition of it."""
+"""Files that hold plain arrays: choose the variable, name its axes, and make a scan of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from laminar.acquisition import Acquisition
 from laminar.data.formats.axes import Array, arrange, example_axes
 from laminar.errors import DataFormatError
+from laminar.scan import Scan, cartesian
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def choose(variables: Variables, name: str | None, axes: str | None) -> tuple[st
     )
 
 
-def read_array(path: Path, variables: Variables, name: str | None, axes: str | None) -> Acquisition:
-    """An acquisition from one variable. An array of two axes is one slice of one coil; others need `axes`."""
+def read_array(path: Path, variables: Variables, name: str | None, axes: str | None) -> Scan:
+    """A scan from one variable. An array of two axes is one slice of one coil; others need `axes`."""
     chosen, variable = choose(variables, name, axes)
     if axes is None and len(variable.shape) != 2:
         raise DataFormatError(
@@ -84,4 +84,4 @@ def read_array(path: Path, variables: Variables, name: str | None, axes: str | N
     if axes is None:  # nobody said which of the two is the readout
         readout = None
     header: dict[str, Any] = {"variable": chosen, "axes": axes or "ky,kx"}
-    return Acquisition(kspace, mask, readout_axis=readout, name=scan_name(path), header=header)
+    return cartesian(kspace, mask, readout_axis=readout, name=scan_name(path), header=header)

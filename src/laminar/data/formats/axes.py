@@ -64,7 +64,7 @@ def to_complex64(array: Array) -> Tensor:
         raise DataFormatError(
             f"k-space must be complex; got {array.dtype} {array.shape} (a real array needs an axis 'ri' of length 2)"
         )
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes Inf, which Acquisition refuses
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes Inf, which Scan refuses
         return torch.from_numpy(np.require(array, np.complex64, ["C", "W"]))
 
 

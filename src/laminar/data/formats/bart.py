@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from laminar.acquisition import Acquisition
 from laminar.data.formats.arrays import Variable, Variables, scan_name
 from laminar.data.formats.axes import Array, arrange, example_axes
 from laminar.errors import DataFormatError
+from laminar.scan import Scan, cartesian
 
 READ, PHASE1, PHASE2, COIL, SLICE, N_DIMS = 0, 1, 2, 3, 13, 16
 
@@ -75,8 +75,8 @@ def trimmed(shape: tuple[int, ...], at_least: int = 0) -> tuple[int, ...]:
     return shape[:length]
 
 
-def read(path: Path, axes: str | None) -> Acquisition:
-    """An acquisition from BART k-space. `axes` overrides the meaning of the axes; ones at the end need no
+def read(path: Path, axes: str | None) -> Scan:
+    """A scan from BART k-space. `axes` overrides the meaning of the axes; ones at the end need no
     name.
     """
     array = load(path)
@@ -85,7 +85,7 @@ def read(path: Path, axes: str | None) -> Acquisition:
     else:
         array = array.reshape(trimmed(array.shape, at_least=axes.count(",") + 1))
     kspace, mask, readout = arrange(array, axes)
-    return Acquisition(kspace, mask, readout_axis=readout, name=scan_name(path), header={"axes": axes})
+    return cartesian(kspace, mask, readout_axis=readout, name=scan_name(path), header={"axes": axes})
 
 
 def variables(path: Path) -> Variables:

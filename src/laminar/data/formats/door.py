@@ -9,12 +9,12 @@ from typing import Any
 import h5py
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
 from laminar.data.formats import bart, fastmri, hdf5, ismrmrd_, mat5, mat73, numpy_
 from laminar.data.formats.arrays import Variables, read_array
 from laminar.data.formats.guard import reading
 from laminar.data.formats.lazy import LazyScan
 from laminar.errors import DataFormatError
+from laminar.scan import Scan
 
 ARRAYS = {
     "NumPy npy": numpy_.npy_variables,
@@ -91,7 +91,7 @@ def sniff_hdf5(path: Path, start: bytes) -> str:
         return "fastMRI" if fastmri.is_fastmri(file) else "HDF5"
 
 
-def read(path: str | Path, *, variable: str | None = None, axes: str | None = None) -> Acquisition:
+def read(path: str | Path, *, variable: str | None = None, axes: str | None = None) -> Scan:
     """Read a scan of any known format: fastMRI, ISMRMRD and other HDF5, BART, NumPy, MATLAB.
 
     `variable` names the array (or the ISMRMRD group) where a file holds several. `axes` names its axes in the

@@ -1,13 +1,12 @@
 """The fastMRI layout: HDF5 with `kspace` (slice, coil, kx, ky), an ISMRMRD header and a root-sum-of-squares
 target.
 
-The readout (twofold oversampled) is the axis y of an Acquisition, the phase encoding its axis x.
+The readout (twofold oversampled) is the axis y of a Scan, the phase encoding its axis x.
 arXiv:1811.08839.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
 from laminar.data.formats.arrays import scan_name
 from laminar.data.formats.axes import Array, to_complex64
 from laminar.data.formats.guard import reading
@@ -26,6 +24,8 @@ from laminar.data.formats.lazy import LazyScan
 from laminar.data.formats.sampling import detect_mask
 from laminar.errors import DataFormatError
 from laminar.files import writing_hdf5
+from laminar.geometry import Cartesian
+from laminar.scan import Scan, cartesian
 
 TARGETS = ("reconstruction_rss", "reconstruction_esc")
 PHASE = "kspace_encoding_step_1"
@@ -40,7 +40,7 @@ def is_fastmri(file: h5py.File) -> bool:
     return len(kspace.shape) == 4 or (len(kspace.shape) == 3 and any(sign in file for sign in signs))
 
 
-def read(path: Path) -> Acquisition:
+def read(path: Path) -> Scan:
     """The scan of a fastMRI file; a single-coil one gets a coil axis of one.
 
     The mask is the file's own (test files), zero in the padding beside the measured columns, or else where
@@ -51,7 +51,7 @@ def read(path: Path) -> Acquisition:
         kspace = _kspace(file)
         said = _what_it_says(file, path, kspace)
         maps = to_complex64(load(file["sensitivities"])) if "sensitivities" in file else None
-        return Acquisition(kspace * said["mask"] if "mask" in file else kspace, sensitivities=maps, **said)
+        return cartesian(kspace * said["mask"] if "mask" in file else kspace, sensitivities=maps, **said)
 
 
 def stream(path: Path) -> LazyScan:
@@ -62,14 +62,14 @@ def stream(path: Path) -> LazyScan:
         said = _what_it_says(file, path, sampled)
         coils = file["kspace"].shape[1] if len(file["kspace"].shape) == 4 else 1
 
-    def one(index: int) -> Acquisition:
+    def one(index: int) -> Scan:
         part = slice(index, index + 1)
         with reading(path), h5py.File(path, "r") as file:
             kspace = _kspace(file, part)
             maps = to_complex64(load(file["sensitivities"], part)) if "sensitivities" in file else None
-            return Acquisition(kspace * said["mask"] if "mask" in file else kspace, sensitivities=maps, **said)
+            return cartesian(kspace * said["mask"] if "mask" in file else kspace, sensitivities=maps, **said)
 
-    return LazyScan(len(slices), coils, said["mask"], one, phase_axis=-1, name=said["name"])
+    return LazyScan(len(slices), coils, Cartesian(said["mask"], said["readout_axis"]), one, name=said["name"])
 
 
 def _kspace(file: h5py.File, part: Any = ()) -> Tensor:
@@ -79,7 +79,7 @@ def _kspace(file: h5py.File, part: Any = ()) -> Tensor:
 
 
 def _what_it_says(file: h5py.File, path: Path, kspace: Tensor) -> dict[str, Any]:
-    """All of an acquisition but its samples; of `kspace` only where it is zero counts."""
+    """All of a scan but its samples; of `kspace` only where it is zero counts."""
     header = _header(file)
     mask = detect_mask(kspace)
     if "mask" in file:
@@ -134,37 +134,33 @@ def read_target(path: Path) -> Tensor | None:
 
 def write_fastmri(
     path: str | Path,
-    acquisition: Acquisition,
+    scan: Scan,
     target: Tensor | None = None,
-    more: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a scan in the fastMRI layout, so that this package and fastMRI's own tools read it.
 
     `target` (slice, y, x): its magnitude becomes `reconstruction_rss`. The mask is written only if there are
-    points that were not acquired: as (x,) if it consists of whole columns, else as (y, x). `more` holds further
-    datasets by name.
+    points that were not acquired: as (x,) if it consists of whole columns, else as (y, x).
 
     Raises LaminarError if the file cannot be written; nothing is left behind then.
     """
     with writing_hdf5(Path(path)) as file:
-        _write(file, acquisition, target)
-        for name, values in (more or {}).items():
-            file[name] = values.numpy(force=True)
+        _write(file, scan, target)
 
 
-def _write(file: h5py.File, acquisition: Acquisition, target: Tensor | None) -> None:
-    file["kspace"] = acquisition.kspace.numpy(force=True)
-    file["ismrmrd_header"] = np.bytes_(header_xml(acquisition).encode())
-    mask = acquisition.mask.cpu()
+def _write(file: h5py.File, scan: Scan, target: Tensor | None) -> None:
+    file["kspace"] = scan.kspace.numpy(force=True)
+    file["ismrmrd_header"] = np.bytes_(header_xml(scan).encode())
+    mask = scan.grid.common_mask.cpu()
     if not bool(mask.all()):
         by_column = bool((mask == mask[:1]).all())
         file["mask"] = (mask[0] if by_column else mask).numpy()
-    if acquisition.sensitivities is not None:
-        file["sensitivities"] = acquisition.sensitivities.numpy(force=True)
-    if acquisition.noise_std is not None:
-        file.attrs["noise_std"] = acquisition.noise_std
-    file.attrs["acquisition"] = str(acquisition.header.get("acquisition", "unknown"))
-    file.attrs["patient_id"] = str(acquisition.header.get("patient_id", acquisition.name))
+    if scan.sensitivities is not None:
+        file["sensitivities"] = scan.sensitivities.numpy(force=True)
+    if scan.noise_std is not None:
+        file.attrs["noise_std"] = scan.noise_std
+    file.attrs["acquisition"] = str(scan.header.get("acquisition", "unknown"))
+    file.attrs["patient_id"] = str(scan.header.get("patient_id", scan.name))
     if target is not None:
         magnitude = target.detach().cpu().abs().float()
         file["reconstruction_rss"] = magnitude.numpy()
@@ -187,15 +183,15 @@ HEADER = """<?xml version="1.0" encoding="utf-8"?>
 """
 
 
-def header_xml(acquisition: Acquisition) -> str:
-    """A minimal ISMRMRD header: its x is the axis y (readout) of the acquisition, its y the axis x."""
-    columns = acquisition.mask.any(0).nonzero()
+def header_xml(scan: Scan) -> str:
+    """A minimal ISMRMRD header: its x is the axis y (readout) of the scan, its y the axis x."""
+    columns = scan.grid.common_mask.any(0).nonzero()
     first, last = int(columns.min()), int(columns.max())
-    spacing = acquisition.spacing_mm or (0.0, 0.0)  # a field of view of zero: not known
-    height, width = acquisition.matrix
+    spacing = scan.spacing_mm or (0.0, 0.0)  # a field of view of zero: not known
+    height, width = scan.matrix
     return HEADER.format(
         encoded=_space((height, width), spacing),
-        recon=_space(acquisition.image_shape or (height, width), spacing),
+        recon=_space(scan.image_shape or (height, width), spacing),
         maximum=last - first,
         center=width // 2 - first,
     )

@@ -1,4 +1,4 @@
-"""ISMRMRD (MRD) `.h5`: readouts with headers, sorted onto the Cartesian grid and prewhitened.
+"""ISMRMRD (MRD) `.h5`: readouts with headers, sorted onto the Cartesian grid, with the covariance of their noise.
 
 Format: 10.1002/mrm.26089. Read with HDF5 alone, all readouts at once: readout by readout takes a hundred
 times as long.
@@ -13,9 +13,9 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
 from laminar.data.formats.arrays import scan_name
 from laminar.data.formats.axes import to_complex64
 from laminar.data.formats.hdf5 import is_sound, load_text
@@ -23,6 +23,7 @@ from laminar.data.formats.header import MrdHeader, parse_header
 from laminar.data.formats.sampling import detect_mask, has_whole_lines
 from laminar.errors import DataFormatError
 from laminar.operators import ifft2c
+from laminar.scan import Scan, cartesian
 
 Complex = npt.NDArray[np.complex64]
 Records = npt.NDArray[Any]
@@ -64,12 +65,12 @@ def summary(path: Path) -> dict[str, Any]:
     return {"header": asdict(header), "readouts": len(records)}
 
 
-def read(path: Path, group: str | None = None) -> Acquisition:
+def read(path: Path, group: str | None = None) -> Scan:
     """The first Cartesian encoding of an ISMRMRD file: y is the phase encoding, x the readout.
 
     Averages are averaged; of contrasts, phases, repetitions and sets the first is taken, and
-    `header["chosen"]` says so. With a noise scan the channels are prewhitened, and `noise_std` is 1 /
-    sqrt(averages).
+    `header["chosen"]` says so. A noise scan gives the `noise_covariance` of a sample on the
+    grid, less by the averages.
 
     Raises DataFormatError if the file holds no Cartesian readouts, or readouts that its header has no place
     for.
@@ -79,10 +80,10 @@ def read(path: Path, group: str | None = None) -> Acquisition:
         raise DataFormatError(f"the trajectory is '{header.trajectory}'; only Cartesian scans can be read")
     chosen, report = choose_readouts(records, header)
     grid, counts = fill_grid(chosen, header)
-    noise_std = prewhiten(grid, records, chosen, header, report)
-    if noise_std is not None:
-        noise_std *= float(np.sqrt(np.mean(1 / counts[counts > 0])))
-    return to_acquisition(grid, header, noise_std, scan_name(path), report)
+    covariance = noise_covariance(records, chosen, header)
+    if covariance is not None:
+        covariance = covariance * float(np.mean(1 / counts[counts > 0]))
+    return to_scan(grid, header, covariance, scan_name(path), report)
 
 
 def flagged(head: Records, *bits: int) -> npt.NDArray[np.bool_]:
@@ -184,12 +185,13 @@ def fill_grid(records: Records, header: MrdHeader) -> tuple[Complex, npt.NDArray
     return grid, counts
 
 
-def noise_covariance(records: Records, chosen: Records, header: MrdHeader) -> npt.NDArray[np.complex128] | None:
+def noise_covariance(records: Records, chosen: Records, header: MrdHeader) -> Tensor | None:
     """The covariance E[n n^H] (coil, coil) of the noise in an imaging sample, from the noise scan.
 
     Noise power is proportional to bandwidth, so the measured one is multiplied by dwell_noise / (dwell_image
     b), where b = relativeReceiverNoiseBandwidth is the part of the nominal bandwidth that the noise scan's
-    filter let through.
+    filter let through. None if there is no noise scan, or none that coils can be whitened with: one of fewer samples
+    than coils, or with a dead channel.
     """
     head = records["head"]
     scans = records[flagged(head, NOISE) & (head["active_channels"] == chosen["head"]["active_channels"][0])]
@@ -202,27 +204,12 @@ def noise_covariance(records: Records, chosen: Records, header: MrdHeader) -> np
     )
     dwells = dwell_noise / dwell_image if min(dwell_noise, dwell_image) > 0 else 1.0
     scale = dwells / header.noise_bandwidth if header.noise_bandwidth > 0 else dwells
-    return np.asarray(noise @ noise.conj().T / noise.shape[1] * scale)
-
-
-def prewhiten(
-    grid: Complex, records: Records, chosen: Records, header: MrdHeader, report: dict[str, Any]
-) -> float | None:
-    """Decorrelate the channels in place, y <- L^-1 y with L L^H = E[n n^H]; 1 if that could be done, else
-    None.
-    """
-    covariance = noise_covariance(records, chosen, header)
-    report["prewhitened"] = False
-    if covariance is None:
-        return None
+    covariance = noise @ noise.conj().T / noise.shape[1] * scale
     try:
-        whitener = np.linalg.inv(np.linalg.cholesky(covariance)).astype(np.complex64)
-    except np.linalg.LinAlgError:  # fewer noise samples than coils, or a dead channel
+        np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
         return None
-    for volume in grid:
-        volume[:] = np.tensordot(whitener, volume, axes=1)
-    report["prewhitened"] = True
-    return 1.0
+    return torch.from_numpy(covariance)
 
 
 def split_along_readout(kspace: Tensor, keep: int) -> Tensor:
@@ -236,9 +223,7 @@ def split_along_readout(kspace: Tensor, keep: int) -> Tensor:
     return volumes[:, first : first + keep].flatten(0, 1).contiguous()
 
 
-def to_acquisition(
-    grid: Complex, header: MrdHeader, noise_std: float | None, name: str, report: dict[str, Any]
-) -> Acquisition:
+def to_scan(grid: Complex, header: MrdHeader, covariance: Tensor | None, name: str, report: dict[str, Any]) -> Scan:
     """Slices (y, x); a 3-D grid becomes slices (z, y) along its readout, oversampling removed."""
     kspace, axes = to_complex64(grid), (1, 0)
     is_volume = kspace.shape[2] > 1
@@ -248,13 +233,13 @@ def to_acquisition(
     else:
         kspace = kspace.squeeze(2)
     y, x = (header.spacing(axis) for axis in axes)
-    return Acquisition(
+    return cartesian(
         kspace,
         detect_mask(kspace),
-        noise_std=noise_std,
+        noise_covariance=covariance,
         readout_axis=None if is_volume else -1,
         image_shape=(header.crop(axes[0]), header.crop(axes[1])),
         spacing_mm=None if y is None or x is None else (y, x),
         name=name,
-        header={**header.info, **report},
+        header={**header.info, **report, "noise_scan": covariance is not None},
     )

@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
 from laminar.errors import DataFormatError
+from laminar.geometry import Cartesian
+from laminar.scan import Scan
 
 
 @dataclass(frozen=True, eq=False)
 class LazyScan:
-    """What an `Acquisition` says of all slices; `slice` reads one of them, as an `Acquisition` of one slice.
+    """What a Cartesian `Scan` says of all slices; `slice` reads one of them, as a `Scan` of one slice.
 
-    `load(index)` may raise DataFormatError: a broken slice shows only when it is read. `mask` is bool (y, x).
+    `load(index)` may raise DataFormatError: a broken slice shows only when it is read.
     """
 
     n_slices: int
     n_coils: int
-    mask: Tensor
-    load: Callable[[int], Acquisition]
-    phase_axis: int = -1
+    grid: Cartesian
+    load: Callable[[int], Scan]
+    series: Mapping[str, int] = field(default_factory=dict)
     name: str = "scan"
 
     @classmethod
-    def of(cls, scan: Acquisition) -> LazyScan:
+    def of(cls, scan: Scan) -> LazyScan:
         """The slices of a scan that is in memory."""
-        return cls(scan.n_slices, scan.n_coils, scan.mask, scan.slice, scan.phase_axis, scan.name)
+        return cls(scan.n_slices, scan.n_coils, scan.grid, scan.slice, scan.series, scan.name)
 
     @property
     def matrix(self) -> tuple[int, int]:
         """Size (y, x) of the sampled grid."""
-        return int(self.mask.shape[0]), int(self.mask.shape[1])
+        return self.grid.matrix
 
     @property
     def measured_acceleration(self) -> float:
-        """Number of grid points over number of acquired points."""
-        return float(self.mask.numel() / self.mask.sum())
+        return self.grid.measured_acceleration
 
-    def slice(self, index: int) -> Acquisition:
+    def slice(self, index: int) -> Scan:
         if not 0 <= index < self.n_slices:
             raise DataFormatError(f"{self.name}: slice {index} of {self.n_slices} does not exist")
         return self.load(index)
 
     def undersample(self, mask: Tensor) -> LazyScan:
-        """The same scan with only the samples that both it and `mask` (y, x) have."""
-        if tuple(mask.shape) != self.matrix:
-            raise DataFormatError(f"{self.name}: the mask has {tuple(mask.shape)} points, k-space {self.matrix}")
-        return replace(self, mask=mask & self.mask, load=lambda index: self.load(index).undersample(mask))
+        """The same scan with only the samples that both it and `mask` (y, x) or (image, y, x) have."""
+        try:
+            grid = self.grid.undersample(mask)
+        except DataFormatError as error:
+            raise DataFormatError(f"{self.name}: {error}") from None
+        of_image = Cartesian(mask).of_image
+        return replace(self, grid=grid, load=lambda index: self.load(index).undersample(of_image(index).mask))
+
+
+AnyScan = Scan | LazyScan

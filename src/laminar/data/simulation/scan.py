@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from laminar.acquisition import Acquisition
 from laminar.data.simulation.phantoms import phantom
 from laminar.data.simulation.receive import colored_noise, noise_covariance, sensitivities
 from laminar.errors import ConfigError
 from laminar.operators import fft2c, ifft2c
+from laminar.scan import Scan, cartesian
 
 OVERSAMPLING = 2
 
@@ -50,10 +50,10 @@ class SimulatedSlice:
         return SimulatedSlice(part(self.kspace), part(self.clean), self.covariance)
 
     @property
-    def acquisition(self) -> Acquisition:
+    def scan(self) -> Scan:
         """The scan of one slice, with noise, as a file would hold it."""
         everything = torch.ones(self.kspace.shape[-2:], dtype=torch.bool)
-        return Acquisition(self.kspace[None], everything, name="simulated", header={"simulated": True})
+        return cartesian(self.kspace[None], everything, name="simulated", header={"simulated": True})
 
     @property
     def target(self) -> Tensor:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from laminar.acquisition import Acquisition
 from laminar.data.formats import write_fastmri
 from laminar.data.simulation.scan import simulate_slice
+from laminar.scan import cartesian
 
 LARGEST_SEED = 2**62
 
@@ -22,8 +22,8 @@ def simulate_file(
     noise_std: float,
     seed: int,
 ) -> None:
-    """Write a fully sampled simulated scan: `kspace` (slice, coil, y, x) with colored noise, the noiseless
-    `reconstruction_rss`, and `noise_covariance` (slice, coil, coil) per complex sample.
+    """Write a fully sampled simulated scan: `kspace` (slice, coil, y, x) with colored noise, and the noiseless
+    `reconstruction_rss`.
 
     Slices are independent draws: each has its own anatomy, coils and noise. The same seed gives the same file.
     """
@@ -35,7 +35,6 @@ def simulate_file(
         slices.append(simulate_slice(anatomy, matrix, n_coils, noise_std, generator))
     header = {"acquisition": f"SIMULATED_{anatomy.upper()}", "patient_id": f"simulated-{seed}"}
     everything = torch.ones(matrix, dtype=torch.bool)
-    acquisition = Acquisition(torch.stack([s.kspace for s in slices]), everything, name=path.stem, header=header)
+    scan = cartesian(torch.stack([s.kspace for s in slices]), everything, name=path.stem, header=header)
     target = torch.cat([s.target for s in slices])
-    covariance = torch.stack([s.covariance for s in slices])
-    write_fastmri(path, acquisition, target, {"noise_covariance": covariance})
+    write_fastmri(path, scan, target)

@@ -1,0 +1,155 @@
+"""The one data type that everything downstream understands: measurements, and the geometry that they have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from laminar.errors import DataFormatError
+from laminar.geometry import Cartesian, Geometry
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an image lies in the patient, in mm along the axes L, P, S of DICOM.
+
+    `center` is the point of pixel (y, x) = (n // 2, n // 2); `x_axis` and `y_axis` are the unit vectors along which the
+    indices x and y grow; `thickness` that of the slice.
+    """
+
+    center: tuple[float, float, float]
+    x_axis: tuple[float, float, float]
+    y_axis: tuple[float, float, float]
+    thickness: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Measurements of one or more images, with what is needed to turn them into these images.
+
+    `data` (image, ...), its axes and their meaning are those of `geometry`: for a Cartesian scan complex64 k-space
+    (image, coil, y, x). The images may be a series with several named axes, such as {"phase": 12, "slice": 3}: `series`
+    names them, the last one running fastest; without it they are slices.
+
+    `sensitivities` complex64 (image, coil, y, x) if they are known. `noise_std` is the standard deviation per complex
+    sample, E|n|^2 = noise_std^2, of white noise; `noise_covariance` (coil, coil) that of colored noise, which
+    `prepare` whitens. `image_shape` is the matrix (y, x) that the scanner would show: the image is center-cropped to
+    it. `spacing_mm` is the pixel size (y, x) of that image, `placements` say where each image lies. `header` holds what
+    the file said besides, as plain values.
+
+    Raises DataFormatError if the parts do not fit each other or hold NaN or Inf.
+    """
+
+    data: Tensor
+    geometry: Geometry
+    sensitivities: Tensor | None = None
+    noise_std: float | None = None
+    noise_covariance: Tensor | None = None
+    image_shape: tuple[int, int] | None = None
+    spacing_mm: tuple[float, float] | None = None
+    placements: tuple[Placement, ...] | None = None
+    series: Mapping[str, int] = field(default_factory=dict)
+    name: str = "scan"
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            self._check()
+        except DataFormatError as error:
+            raise DataFormatError(f"{self.name}: {error}") from None
+
+    def _check(self) -> None:
+        self.geometry.check(self.data)
+        if 0 in self.data.shape:
+            axes = ", ".join(("slice", *self.geometry.axes))
+            raise DataFormatError(f"k-space is empty: ({axes}) = {tuple(self.data.shape)}")
+        if not bool(torch.isfinite(self.data).all()):
+            raise DataFormatError("k-space holds NaN or Inf")
+        if self.series and math.prod(self.series.values()) != self.n_slices:
+            raise DataFormatError(f"a series {dict(self.series)} has as many images; got {self.n_slices}")
+        maps, shape = self.sensitivities, tuple(self.data.shape)
+        if maps is not None and (tuple(maps.shape) != shape or not maps.is_complex()):
+            raise DataFormatError(
+                f"sensitivities must be complex and have the shape of k-space {shape}; "
+                f"got {maps.dtype} {tuple(maps.shape)}"
+            )
+        if maps is not None and not bool(torch.isfinite(maps).all()):
+            raise DataFormatError("the sensitivities hold NaN or Inf")
+        if self.noise_std is not None and not 0 <= self.noise_std < float("inf"):
+            raise DataFormatError(f"the noise level must be finite and not negative; got {self.noise_std}")
+        if self.placements is not None and len(self.placements) != self.n_slices:
+            raise DataFormatError(
+                f"expected a placement for each of {self.n_slices} images; got {len(self.placements)}"
+            )
+
+    @property
+    def grid(self) -> Cartesian:
+        """The geometry of a Cartesian scan. Raises DataFormatError for another one."""
+        if not isinstance(self.geometry, Cartesian):
+            raise DataFormatError(f"{self.name}: this needs a Cartesian scan; got {type(self.geometry).__name__}")
+        return self.geometry
+
+    @property
+    def kspace(self) -> Tensor:
+        """The data of a Cartesian scan (image, coil, y, x)."""
+        _ = self.grid
+        return self.data
+
+    @property
+    def mask(self) -> Tensor:
+        """The mask of a Cartesian scan, bool (y, x), or (image, y, x) where its images differ."""
+        return self.grid.mask
+
+    @property
+    def n_slices(self) -> int:
+        """The number of images."""
+        return int(self.data.shape[0])
+
+    @property
+    def n_coils(self) -> int:
+        return int(self.data.shape[1]) if "coil" in self.geometry.axes else 1
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """Size (y, x) of the images before they are cropped, of a Cartesian scan that of the sampled grid."""
+        return self.geometry.matrix
+
+    @property
+    def measured_acceleration(self) -> float:
+        return self.geometry.measured_acceleration
+
+    def slice(self, index: int) -> Scan:
+        """The scan of one image, still with a leading axis of length one."""
+        maps = None if self.sensitivities is None else self.sensitivities[index : index + 1]
+        placements = None if self.placements is None else self.placements[index : index + 1]
+        return replace(
+            self,
+            data=self.data[index : index + 1],
+            geometry=self.geometry.of_image(index),
+            sensitivities=maps,
+            placements=placements,
+            series={},
+        )
+
+    def with_kspace(self, kspace: Tensor, mask: Tensor | None = None) -> Scan:
+        """The same Cartesian scan with other samples, and another mask if one is given."""
+        grid = self.grid if mask is None else replace(self.grid, mask=mask)
+        return replace(self, data=kspace, geometry=grid)
+
+    def undersample(self, mask: Tensor) -> Scan:
+        """The same Cartesian scan with only the samples that `mask` (y, x) or (image, y, x) has as well."""
+        try:
+            grid = self.grid.undersample(mask)
+        except DataFormatError as error:
+            raise DataFormatError(f"{self.name}: {error}") from None
+        return replace(self, data=self.kspace * grid.coil_mask, geometry=grid)
+
+
+def cartesian(kspace: Tensor, mask: Tensor, *, readout_axis: int | None = None, **more: Any) -> Scan:
+    """A Cartesian `Scan`: `kspace` complex64 (image, coil, y, x), `mask` bool (y, x) or (image, y, x)."""
+    return Scan(kspace, Cartesian(mask, readout_axis), **more)
