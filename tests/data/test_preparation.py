@@ -181,7 +181,7 @@ def test_the_undersampled_axis_of_a_file_is_that_of_its_phase_encoding(tmp_path:
 def test_slices_without_signal_are_not_drawn_and_oversampling_is_removed(tmp_path: Path) -> None:
     scan = simulated()
     empty = torch.zeros_like(scan.kspace)
-    wide = replace(scan, kspace=torch.cat([empty, scan.kspace, empty, empty]), image_shape=(24, 40))
+    wide = replace(scan, data=torch.cat([empty, scan.kspace, empty, empty]), image_shape=(24, 40))
     write_fastmri(tmp_path / "a.h5", wide)
     batch = FileStream(FullScans([tmp_path / "a.h5"]), LINES, 4, 0).batch(0)
     assert batch.image.shape == (4, 24, 40)

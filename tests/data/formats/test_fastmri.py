@@ -94,7 +94,7 @@ def example(mask: torch.Tensor, **more: object) -> Scan:
 def test_what_is_written_is_read_back(tmp_path: Path, mask: torch.Tensor) -> None:
     target = torch.from_numpy(np.abs(random_kspace(2, 6, 8)))
     scan = example(mask, noise_std=0.25, sensitivities=torch.from_numpy(random_kspace(2, 3, 12, 10, seed=1)))
-    write_fastmri(tmp_path / "a.h5", scan, target, {"noise_covariance": torch.eye(3)})
+    write_fastmri(tmp_path / "a.h5", scan, target)
     back = read(tmp_path / "a.h5")
     assert torch.equal(back.kspace, scan.kspace)
     assert torch.equal(back.mask, mask)
@@ -105,7 +105,6 @@ def test_what_is_written_is_read_back(tmp_path: Path, mask: torch.Tensor) -> Non
     assert torch.equal(read_target(tmp_path / "a.h5"), target)
     with h5py.File(tmp_path / "a.h5") as file:
         assert ("mask" in file) == (not bool(mask.all()))
-        assert np.array_equal(file["noise_covariance"], np.eye(3))
         assert file.attrs["max"] == float(target.max())
         assert file.attrs["norm"] == pytest.approx(float(target.norm()))
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
