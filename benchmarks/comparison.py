@@ -26,7 +26,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,19 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from benchmarks.record import RESULTS, mean_interval, write_record
 from benchmarks.worlds import SIZE, WORLDS, Slices, Undersampled, fixed_batches, load_world
 from laminar.data.cases import Case
+from laminar.data.preparation import Problem
 from laminar.errors import LaminarError
 from laminar.files import write_json
 from laminar.flow import Trajectory
-from laminar.methods import SAMPLERS, Method, of_network, of_sampler, open_method, posterior_mean
+from laminar.methods import Method, NetworkMethod, PosteriorMean, open_method, sampler_method
 from laminar.metrics import nmse, psnr, ssim
-from laminar.models import ModelConfig, PriorConfig, RegularizerConfig, UnrolledNetwork, build, load, load_prior, preset
+from laminar.models import ModelConfig, PriorConfig, RegularizerConfig, build, load, load_prior, preset
+from laminar.registry import SAMPLERS
 from laminar.runtime import keep_freed_memory
 from laminar.training.config import DataConfig, TrainConfig
 from laminar.training.loop import make_fabric, train
@@ -186,7 +189,7 @@ def tune(args: argparse.Namespace) -> None:
 
 def _method(args: argparse.Namespace, name: str, settings: dict[str, Any], nfe: int) -> Method:
     if name in SAMPLERS:
-        return of_sampler(name, load_prior(run_folder(args, "prior") / "best"), nfe, settings)
+        return sampler_method(name, load_prior(run_folder(args, "prior") / "best"), nfe, settings)
     return open_method(name, settings=settings)
 
 
@@ -203,33 +206,42 @@ def entries(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[int], Met
         if name == "prior" or not (run_folder(args, name) / "done.json").exists():
             continue
         network = load(run_folder(args, name) / "best")
-        method = of_network(network)
-        if method.draw is None or not isinstance(network, UnrolledNetwork):
+        method = NetworkMethod(network)
+        if not method.draws:
             yield name, lambda R, method=method: method
             continue
-        one, at_once = replace(method, estimate=method.draw), posterior_mean(network)
+        one, at_once = MeanOfSamples(method, 1), PosteriorMean(network)
         yield f"{name}: source without noise", lambda R, method=method: method
         yield f"{name}: mean in one evaluation", lambda R, method=at_once: method
         yield f"{name}: one sample", lambda R, method=one: method
-        yield f"{name}: mean of 4 samples", lambda R, method=one: averaged(method, 4)
+        yield f"{name}: mean of 4 samples", lambda R, method=method: MeanOfSamples(method, 4)
     for nfe in (19, NFE, 99):
         yield f"dds, {nfe} NFE", lambda R, nfe=nfe: settled(args, "dds", R, nfe)
-    yield f"dds, {NFE} NFE: mean of 4 samples", lambda R: averaged(settled(args, "dds", R), 4)
+    yield f"dds, {NFE} NFE: mean of 4 samples", lambda R: MeanOfSamples(settled(args, "dds", R), 4)
     for name in SAMPLERS:
         if name != "dds":
             yield f"{name}, {NFE} NFE", lambda R, name=name: settled(args, name, R)
 
 
-def averaged(method: Method, samples: int) -> Method:
+@dataclass(frozen=True, eq=False)
+class MeanOfSamples(Method):
     """The mean of samples as a method."""
 
-    def solve(problem: Any, generator: torch.Generator) -> Trajectory:
-        assert method.draw is not None
-        draws = [method.draw(problem, generator) for _ in range(samples)]
+    of: Method
+    samples: int
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.of.name
+
+    @property
+    def module(self) -> nn.Module | None:  # type: ignore[override]
+        return self.of.module
+
+    def estimate(self, problem: Problem, generator: torch.Generator, **offered: Any) -> Trajectory:
+        draws = [self.of.draw(problem, generator) for _ in range(self.samples)]
         mean = torch.stack([draw.image for draw in draws]).mean(0)
         return Trajectory([draws[0].source, mean], [mean], None, sum(draw.nfe for draw in draws))
-
-    return Method(method.name, solve, module=method.module)
 
 
 def score(method: Method, batch: Case, seed: int = 0) -> dict[str, float]:

@@ -29,7 +29,7 @@ from laminar.calibration import Ratios, ratios_of
 from laminar.data.cases import Case
 from laminar.figures import uncertainty_figure
 from laminar.files import write_json
-from laminar.methods import Method, of_network
+from laminar.methods import Method, NetworkMethod
 from laminar.models import load
 from laminar.runtime import keep_freed_memory
 from laminar.uncertainty import Spread, rank_correlation
@@ -41,7 +41,7 @@ PARTS = RESULTS / "coverage"
 
 def samplers(args: argparse.Namespace) -> dict[str, Method]:
     """The setting of DDS is the one that was best at R = 4."""
-    flat = of_network(load(run_folder(args, "FLAT, sampler") / "best"), "FLAT")
+    flat = NetworkMethod(load(run_folder(args, "FLAT, sampler") / "best"), "FLAT")
     return {"FLAT": flat, "DDS, 19 NFE": settled(args, "dds", 4, nfe=19)}
 
 
@@ -68,7 +68,7 @@ def measure(args: argparse.Namespace) -> None:
 
 def spread_of(method: Method, batch: Case, samples: int, seed: int) -> Spread:
     """The spread of the magnitudes of samples (y, x)."""
-    assert method.draw is not None
+    assert method.draws
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         return Spread.of(torch.cat([method.draw(batch.problem, generator).image.abs() for _ in range(samples)]))

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from laminar.cli import methods as options
 from laminar.data.masks import make_mask
 from laminar.data.preparation import Problem, prepare
 from laminar.data.simulation import simulate_slice
 from laminar.errors import CheckpointError, ConfigError
-from laminar.methods import SAMPLERS, Method, names, of_network, open_method, posterior_mean
+from laminar.methods import Method, NetworkMethod, PosteriorMean, open_method
 from laminar.models import Prior, UnrolledNetwork, VarNet, save
 from laminar.operators import Encoding
 from laminar.reconstruction import reconstruct
+from laminar.registry import CLASSICAL, METHODS, PRESETS, SAMPLERS, resolve
 from laminar.scan import Scan, cartesian
 from laminar.theory import Gaussian, OracleRegularizer, matrix_of
 
@@ -41,11 +41,13 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def test_the_command_line_knows_every_method() -> None:
-    assert names() == options.METHOD_NAMES
+def test_every_name_stands_for_an_object() -> None:
+    for table in (CLASSICAL, SAMPLERS, PRESETS):
+        for name in table:
+            assert resolve(table, name, "name") is not None
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_gives_a_trajectory(name: str, problem: Problem, prior: str, tiny_model: Path) -> None:
     """Complex images of the problem's size, within the budget, the same for the same generator and batch by batch."""
     given = {"prior": prior, "nfe": 6} if name in SAMPLERS else {}
@@ -58,11 +60,11 @@ def test_every_method_gives_a_trajectory(name: str, problem: Problem, prior: str
     assert bool(torch.isfinite(torch.view_as_real(first.image)).all())
     assert len(first.endpoints) in (0, len(first.states) - 1)
     if name in SAMPLERS:
-        assert method.draw is not None
+        assert method.draws
         assert 1 <= first.nfe <= 6
         other = method.draw(problem, torch.Generator().manual_seed(1))
         assert not torch.equal(other.image, first.image)
-        assert method.settings.items() >= {"nfe": 6, "start_level": SAMPLERS[name].start_level}.items()
+        assert method.settings.items() >= {"nfe": 6}.items()
     assert (method.parameters > 0) == (method.fingerprint is not None) == (name == "network" or name in SAMPLERS)
 
 
@@ -110,15 +112,15 @@ def test_a_sampling_network_gives_the_exact_mean_at_once_and_exact_samples() -> 
     settings = {"data_step": "none", "shared": True, "solver": "rk4", "source": "zero-filled", "source_noise": tau}
     oracle = OracleRegularizer(posterior, operator.adjoint(y)[0], tau)
     network = UnrolledNetwork(oracle, n_cascades=24, **settings).double()
-    method = of_network(network)
+    method = NetworkMethod(network)
     level = torch.full((1,), 0.5, dtype=torch.float64)
     problem = Problem(y, Encoding(mask, maps), level, torch.ones(1, dtype=torch.float64))
     torch.testing.assert_close(method(problem).image.flatten(), posterior.mean, rtol=0, atol=1e-6)
-    mean = posterior_mean(network)(problem)
+    mean = PosteriorMean(network)(problem)
     torch.testing.assert_close(mean.image.flatten(), posterior.mean, rtol=0, atol=1e-10)
     assert (mean.nfe, len(mean.states)) == (1, 2)
     many = replace(problem, y=y.expand(20_000, -1, -1, -1), noise_level=level.expand(20_000))
-    assert method.draw is not None
+    assert method.draws
     with torch.no_grad():
         samples = method.draw(many, generator).image.flatten(1)
     assert float((samples.mean(0) - posterior.mean).norm() / posterior.covariance.trace().real.sqrt()) < 0.02
@@ -148,8 +150,8 @@ def test_reconstruction_with_samples(scan: Scan, prior: str) -> None:
 
 def test_a_learned_sensitivity_network_is_a_method(problem: Problem, scan: Scan) -> None:
     torch.manual_seed(0)
-    method = of_network(VarNet(n_cascades=2, channels=2, pools=1, sensitivity_channels=2, sensitivity_pools=1))
-    assert method.draw is None
+    method = NetworkMethod(VarNet(n_cascades=2, channels=2, pools=1, sensitivity_channels=2, sensitivity_pools=1))
+    assert not method.draws
     with torch.no_grad():
         assert len(method(problem).states) == 3
     assert reconstruct(scan, method).image.shape == (1, 48, 40)

@@ -90,11 +90,16 @@ def test_samples_have_a_mean_inside_its_interval_beside_the_trajectory_of_the_fi
     """Samples of random phase: the magnitude of their mean is far below the mean of their magnitudes."""
     drawn: list[Tensor] = []
 
-    def draw(problem: Problem, generator: torch.Generator) -> Trajectory:
-        drawn.append(torch.randn(2, 1, 48, 40, dtype=torch.complex64, generator=generator) * problem.scale)
-        return Trajectory(list(drawn[-1] / problem.scale), [], None, 1)
+    class Noise(Method):
+        name, draws = "noise", True
 
-    result = reconstruct(scan((48, 40)), Method("noise", draw, draw), samples=3)
+        def draw(self, problem: Problem, generator: torch.Generator) -> Trajectory:
+            drawn.append(torch.randn(2, 1, 48, 40, dtype=torch.complex64, generator=generator) * problem.scale)
+            return Trajectory(list(drawn[-1] / problem.scale), [], None, 1)
+
+        estimate = draw
+
+    result = reconstruct(scan((48, 40)), Noise(), samples=3)
     assert result.trajectory is not None
     assert result.spread is not None
     torch.testing.assert_close(result.trajectory, drawn[0])

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from laminar.data.coils import whitened
 from laminar.data.cropping import center_crop, crop_readout
@@ -17,14 +17,13 @@ from laminar.data.formats import AnyScan
 from laminar.data.preparation import Problem, noise_std_of, prepare
 from laminar.errors import ConfigError, DataFormatError
 from laminar.flow import Trajectory
-from laminar.methods import Method, Solver, of_network
-from laminar.models import UnrolledNetwork, VarNet
+from laminar.methods import Method, as_method
 from laminar.operators import ifft2c
 from laminar.runtime import seed_of
 from laminar.scan import Scan
 from laminar.uncertainty import Spread
 
-Solvable = Method | UnrolledNetwork | VarNet | Callable[[Problem], Trajectory]
+Solvable = Method | nn.Module | Callable[[Problem], Any]
 T = TypeVar("T")
 
 
@@ -130,9 +129,9 @@ def reconstruct_slices(
     of its slices. A slice without signal has a single state, zero.
     """
     method = as_method(method)
-    solver = _drawn(method, samples) if samples else _single(method.estimate)
     device = device or method.device
-    method.to(device)
+    method = method.to(device)
+    solver = _drawn(method, samples) if samples else _single(method)
     noise = noise_std_of(scan)  # before the readout is cropped: air shows it best
 
     def problem(index: int) -> tuple[Scan, Problem | None]:
@@ -160,9 +159,9 @@ Draws = Callable[[Problem, Seeds], tuple[Trajectory, Tensor, int]]
 """A trajectory, the images (sample, y, x), and the network evaluations for all of them."""
 
 
-def _single(solve: Solver) -> Draws:
+def _single(method: Method) -> Draws:
     def once(problem: Problem, seeds: Seeds) -> tuple[Trajectory, Tensor, int]:
-        trajectory = solve(problem, _generator(problem, *seeds))
+        trajectory = method.estimate(problem, _generator(problem, *seeds))
         return trajectory, trajectory.image, trajectory.nfe
 
     return once
@@ -170,13 +169,13 @@ def _single(solve: Solver) -> Draws:
 
 def _drawn(method: Method, samples: int) -> Draws:
     """`samples` of a method, each with a generator of its own; of the trajectories only the first is kept."""
-    draw = check_samples_of(method, samples)
+    check_samples_of(method, samples)
 
     def several(problem: Problem, seeds: Seeds) -> tuple[Trajectory, Tensor, int]:
-        first = draw(problem, _generator(problem, *seeds, 0))
+        first = method.draw(problem, _generator(problem, *seeds, 0))
         images, nfe = [first.image], first.nfe
         for sample in range(1, samples):
-            one = draw(problem, _generator(problem, *seeds, sample))
+            one = method.draw(problem, _generator(problem, *seeds, sample))
             images.append(one.image)
             nfe += one.nfe
         return first, torch.cat(images), nfe
@@ -184,16 +183,12 @@ def _drawn(method: Method, samples: int) -> Draws:
     return several
 
 
-def check_samples_of(method: Method, samples: int) -> Solver:
-    """What draws the samples of a method. Raises ConfigError if it has none, or for fewer than two."""
+def check_samples_of(method: Method, samples: int) -> None:
+    """Raise ConfigError if a method draws no samples, or for fewer than two."""
     if samples < 2:
         raise ConfigError(f"the spread of samples needs at least 2 of them; got {samples}")
-    if method.draw is None:
-        raise ConfigError(
-            f"{method.name} draws no samples: it takes a sampler, or a network with a noisy source, such as the one "
-            "that ships as sampler"
-        )
-    return method.draw
+    if not method.draws:
+        raise method.no_samples()
 
 
 def _generator(problem: Problem, *seeds: int) -> torch.Generator:
@@ -221,16 +216,6 @@ def _made_ahead(make: Callable[[int], T], count: int) -> Iterator[T]:
             if index + 1 < count:
                 following = thread.submit(make, index + 1)
             yield made
-
-
-def as_method(thing: Solvable) -> Method:
-    """A network or any callable of a Problem as a `Method`."""
-    if isinstance(thing, Method):
-        return thing
-    if isinstance(thing, UnrolledNetwork | VarNet):
-        return of_network(thing)
-    solve = thing
-    return Method(getattr(thing, "__name__", "callable"), lambda problem, generator: solve(problem))
 
 
 def reference_image(scan: Scan) -> Tensor:

@@ -18,13 +18,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from laminar.audit import Audit, Case, ScenarioConfig, audit, make_cases, open_subject, subject_of
+from laminar.audit import Audit, Case, ScenarioConfig, audit, make_cases
 from laminar.audit.measure import PERTURBATION, audited_depths
 from laminar.data.preparation import Problem
 from laminar.data.simulation.volume import simulate_file
 from laminar.errors import CheckpointError, ConfigError, LaminarError
 from laminar.flow import Trajectory
-from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork
+from laminar.methods import NetworkMethod, as_method, open_model
+from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, VarNet
 from laminar.operators import Encoding
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "audit.md"
@@ -267,88 +268,75 @@ def varnet() -> Any:
     return network
 
 
-def test_the_fastmri_varnet_is_walked_as_it_walks_itself(small: Small) -> None:
+def test_the_fastmri_varnet_gives_the_image_that_it_gives_itself(small: Small) -> None:
     network, problem = varnet(), small[1][0].problem
-    subject = subject_of(network)
-    mask = problem.encoding.mask[:, None, :1, :, None]
-    kspaces: list[Tensor] = []
-    hooks = [c.register_forward_hook(lambda m, i, out: kspaces.append(out)) for c in network.cascades]
     with torch.no_grad():
-        rss = network(torch.view_as_real(problem.y), mask)
-        of_package, kspaces = kspaces[-1].clone(), []
-        trajectory = subject.trajectory(problem)
-    for hook in hooks:
-        hook.remove()
-    torch.testing.assert_close(kspaces[-1], of_package, rtol=1e-5, atol=1e-6)
-    from laminar.operators import ifft2c
-
-    coils = ifft2c(torch.view_as_complex(kspaces[-1]))
-    torch.testing.assert_close(coils.abs().square().sum(1).sqrt(), rss, rtol=1e-5, atol=1e-5)
-    combined = (problem.encoding.sensitivities.conj() * coils).sum(1)
-    torch.testing.assert_close(trajectory.image, combined, rtol=1e-5, atol=1e-5)
-    assert len(trajectory.states) == 4
+        rss = network(torch.view_as_real(problem.y), problem.encoding.mask[:, None, :1, :, None])
+        method = as_method(network)
+        assert isinstance(method, NetworkMethod)
+        assert isinstance(method.network, VarNet)
+        torch.testing.assert_close(method.network(problem.y, problem.encoding.mask), rss, rtol=1e-5, atol=1e-5)
+        assert len(method(problem).states) == 4
 
 
 @torch.no_grad()
 def test_the_fastmri_varnet_offers_edits_and_depths(small: Small) -> None:
-    subject, problem = subject_of(varnet()), small[1][0].problem
-    whole = subject.trajectory(problem)
+    subject, problem = as_method(varnet()), small[1][0].problem
+    whole = subject(problem)
     bump = torch.zeros_like(whole.image)
     bump[..., 20:24, 18:22] = 0.1
-    edited = subject.trajectory(problem, edit=lambda k, x: x + bump if k == 3 else x)
+    edited = subject(problem, edit=lambda k, x: x + bump if k == 3 else x)
     inside = problem.encoding.sensitivities.abs().sum(1) > 0
     torch.testing.assert_close(edited.image - whole.image, bump * inside, atol=1e-6, rtol=1e-5)
-    untouched = subject.trajectory(problem, edit=lambda k, x: x)
+    untouched = subject(problem, edit=lambda k, x: x)
     torch.testing.assert_close(untouched.image, whole.image, atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(subject.trajectory(problem, n_cascades=2).image, whole.states[2])
-    assert len(subject.trajectory(problem, n_cascades=5).states) == 6
+    torch.testing.assert_close(subject(problem, n_cascades=2).image, whole.states[2])
+    assert len(subject(problem, n_cascades=5).states) == 6
     rows = replace(problem, operator=Encoding(problem.encoding.mask.clone(), problem.encoding.sensitivities))
     rows.encoding.mask[:, 0] = False
-    with pytest.raises(ConfigError, match="last axis"):
-        subject.trajectory(rows)
+    with pytest.raises(ConfigError, match="mask of lines"):
+        subject(rows)
 
 
 def test_a_state_dict_tells_its_sizes(small: Small, tmp_path: Path) -> None:
     network, problem = varnet(), small[1][0].problem
     state = {f"varnet.{key}": value for key, value in network.state_dict().items()} | {"loss.w": torch.ones(1)}
     save_file(state, tmp_path / "lightning.safetensors")
-    subject = open_subject(str(tmp_path / "lightning.safetensors"), fastmri=True)
+    subject = open_model(str(tmp_path / "lightning.safetensors"))
     assert subject.parameters == sum(p.numel() for p in network.parameters())
-    assert subject.sha256 is not None
+    assert subject.fingerprint is not None
     with torch.no_grad():
-        ours, theirs = subject.trajectory(problem), subject_of(network).trajectory(problem)
+        ours, theirs = subject(problem), as_method(network).trajectory(problem)
     torch.testing.assert_close(ours.image, theirs.image, rtol=0, atol=0)
 
     del state["varnet.cascades.1.dc_weight"]
     save_file(state, tmp_path / "torn.safetensors")
     with pytest.raises(CheckpointError, match=r"cascades\.1\.dc_weight"):
-        open_subject(str(tmp_path / "torn.safetensors"), fastmri=True)
+        open_model(str(tmp_path / "torn.safetensors"))
 
 
 def test_models_that_cannot_be_opened_say_why(tmp_path: Path) -> None:
     (tmp_path / "model.ckpt").write_bytes(b"PK")
     (tmp_path / "broken.safetensors").write_bytes(b"no header")
     save_file({"weight": torch.ones(2)}, tmp_path / "other.safetensors")
-    for model, fastmri, said in (
-        (tmp_path / "model.ckpt", True, r"pickled.*save_file\(.*'model\.safetensors'\)"),
-        (tmp_path / "model.ckpt", False, "pickled"),
-        (tmp_path / "broken.safetensors", True, "cannot be read as safetensors"),
-        (tmp_path / "other.safetensors", True, "not the state of a fastmri VarNet"),
-        (tmp_path / "other.safetensors", False, "--fastmri"),
-        ("no_such_package:thing", False, "cannot be imported"),
-        ("laminar.audit:nothing", False, "cannot be imported"),
-        ("laminar.audit.record:AUDIT_FORMAT", False, "callable of a Problem; got str"),
-        ("absent", False, "no model 'absent'"),
+    for model, said in (
+        (tmp_path / "model.ckpt", r"pickled.*save_file\(.*'model\.safetensors'\)"),
+        (tmp_path / "broken.safetensors", "weights of a fastmri VarNet as safetensors"),
+        (tmp_path / "other.safetensors", "not the weights of a fastmri VarNet"),
+        ("no_such_package:thing", "cannot be imported"),
+        ("laminar.audit:nothing", "cannot be imported"),
+        ("laminar.audit.record:AUDIT_FORMAT", "callable of a Problem; got str"),
+        ("absent", "no model 'absent'"),
     ):
         with pytest.raises(LaminarError, match=said):
-            open_subject(str(model), fastmri=fastmri)
+            open_model(str(model))
 
 
 def test_a_name_stands_for_a_subject_or_for_what_makes_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     code = "def subject(problem):\n    return []\n\ndef make():\n    return subject\n"
     (tmp_path / "named_subject_of_a_test.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    first, second = (open_subject(f"named_subject_of_a_test:{name}") for name in ("subject", "make"))
+    first, second = (open_model(f"named_subject_of_a_test:{name}") for name in ("subject", "make"))
     assert first.solve is second.solve
     assert (first.name, first.kind) == ("subject", "callable")
 

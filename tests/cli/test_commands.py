@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from laminar.cli import simulate, train
+from laminar.cli import simulate
 from laminar.cli.undersampling import MASKS
 from laminar.data.formats import write_fastmri
 from laminar.data.masks import MASK_KINDS, make_mask
 from laminar.data.simulation import simulate_slice
 from laminar.data.simulation.phantoms import ANATOMIES
-from laminar.models import PRESETS
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -277,10 +276,6 @@ def test_train_and_resume_a_prior(tmp_path: Path, laminar: Run) -> None:
     assert code == 2
     assert "'objective.ssim' means nothing for a Prior" in error
     assert not (tmp_path / "other").exists()
-
-
-def test_the_help_of_train_names_every_preset() -> None:
-    assert tuple(PRESETS) == train.PRESETS
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from laminar.errors import ConfigError
-from laminar.models import PRESETS, PriorConfig, UnrolledNetwork, preset
+from laminar.models import PriorConfig, UnrolledNetwork, preset
 from laminar.models.config import RegularizerConfig, Settings, UnrolledConfig, VarNetConfig
 from laminar.models.presets import ModelConfig
 from laminar.models.varnet import VarNet
 from laminar.operators import Encoding, fft2c, ifft2c
+from laminar.registry import PRESETS
 from laminar.theory import matrix_of
 from laminar.training.objectives import ObjectiveConfig, objective
 from laminar.training.reconstruction import symmetry
 
 SHAPE = (12, 16)
-NETWORKS = [name for name, config in PRESETS.items() if isinstance(config, UnrolledConfig | VarNetConfig)]
+NETWORKS = [name for name in PRESETS if isinstance(preset(name), UnrolledConfig | VarNetConfig)]
 
 
 def tiny(name: str, **changes: object) -> ModelConfig:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from laminar.audit.door import open_subject, subject_of
 from laminar.audit.measure import Measured, measure
 from laminar.audit.record import METHOD, make_record
 from laminar.audit.scenario import ScenarioConfig, describe, make_cases
-from laminar.audit.subject import Coefficients, Subject
 from laminar.data.cases import Case
 from laminar.errors import ConfigError
+from laminar.methods import Coefficients, as_method
+from laminar.runtime import seed_of
 
 __all__ = [
     "Audit",
@@ -20,11 +20,8 @@ __all__ = [
     "Coefficients",
     "Measured",
     "ScenarioConfig",
-    "Subject",
     "audit",
     "make_cases",
-    "open_subject",
-    "subject_of",
 ]
 
 
@@ -48,20 +45,20 @@ def audit(
 
     `cases` come from `make_cases`, or are a user's own; `data` says what they are. Without them, the simulated slices
     of `make_cases`. `seed` draws the perturbations.
-    Raises ConfigError if the subject does not keep to the protocol of `laminar.audit.subject`.
+    Raises ConfigError if the subject does not keep to the protocol of `laminar.methods.Method`.
     """
     if cases is None:
         cases, data = make_cases(ScenarioConfig(seed=seed))
     if not cases:
         raise ConfigError("an audit needs at least one case; got none")
-    subject = subject_of(subject)
+    method = as_method(subject)
     slices = []
     for index, case in enumerate(cases):
-        slices.append(measure(subject, case, seed * 1_000_003 + index))
+        slices.append(measure(method, case, seed_of(seed, index)))
         report(index + 1)
     lengths = {len(s.states) for s in slices}
     if len(lengths) > 1:
         raise ConfigError(
-            f"{subject.name}: every slice must take as many cascades; got {sorted(n - 1 for n in lengths)}"
+            f"{method.name}: every slice must take as many cascades; got {sorted(n - 1 for n in lengths)}"
         )
-    return Audit(make_record(subject, slices, describe(cases) | (data or {}), METHOD | {"seed": seed}), slices)
+    return Audit(make_record(method, slices, describe(cases) | (data or {}), METHOD | {"seed": seed}), slices)

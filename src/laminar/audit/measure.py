@@ -14,13 +14,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from laminar.audit.subject import Coefficients, Subject
 from laminar.data.cases import Case
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
 from laminar.flow.path import per_entry
 from laminar.flow.straightness import implied_endpoint, implied_time, line_deviation, straightness
+from laminar.methods import Coefficients, Method
 from laminar.metrics import psnr, ssim
 
 PERTURBATION = 1e-3
@@ -63,13 +63,13 @@ def audited_depths(n_cascades: int) -> list[int]:
 
 
 @torch.no_grad()
-def measure(subject: Subject, case: Case, seed: int) -> Measured:
+def measure(method: Method, case: Case, seed: int) -> Measured:
     """Everything about one slice. Same subject, case and seed: same numbers."""
     started = time.perf_counter()
-    trajectory = subject.trajectory(case.problem)
+    trajectory = method(case.problem)
     seconds = time.perf_counter() - started
-    coefficients = subject.coefficients_for(case.problem)
-    _check_lengths(subject.name, trajectory, coefficients)
+    coefficients = method.coefficients(case.problem)
+    _check_lengths(method.name, trajectory, coefficients)
     view = _View(case, trajectory)
     generator = torch.Generator().manual_seed(seed)
     return Measured(
@@ -77,9 +77,9 @@ def measure(subject: Subject, case: Case, seed: int) -> Measured:
         curves=view.curves(),
         reference=view.residuals(case.image),
         straightness=float(straightness(trajectory.states)),
-        gains=_gains(subject, case, trajectory, generator) if "edit" in subject.keywords else None,
-        noise=_noise(subject, case, generator) if bool((case.problem.noise_level > 0).all()) else None,
-        depths=_depths(subject, case, len(trajectory.states) - 1) if "n_cascades" in subject.keywords else None,
+        gains=_gains(method, case, trajectory, generator) if "edit" in method.offers else None,
+        noise=_noise(method, case, generator) if bool((case.problem.noise_level > 0).all()) else None,
+        depths=_depths(method, case, len(trajectory.states) - 1) if "n_cascades" in method.offers else None,
         times=None if trajectory.times is None else trajectory.times.detach().double(),
         coefficients=coefficients,
         states=torch.cat(trajectory.states).abs().float(),
@@ -92,6 +92,8 @@ def measure(subject: Subject, case: Case, seed: int) -> Measured:
 def _check_lengths(name: str, trajectory: Trajectory, stated: Coefficients | None) -> None:
     """Raise ConfigError unless there are a step a cascade and a time a state, where there are any."""
     count = len(trajectory.states) - 1
+    if count < 1:
+        raise ConfigError(f"{name}: an audit needs at least two images, the source first; got {count + 1}")
     lengths = {"times": None if trajectory.times is None else len(trajectory.times) - 1}
     if stated is not None:
         lengths |= {
@@ -175,7 +177,7 @@ def _norm(x: Tensor) -> Tensor:
     return norm.double()
 
 
-def _gains(subject: Subject, case: Case, trajectory: Trajectory, generator: torch.Generator) -> dict[str, Tensor]:
+def _gains(method: Method, case: Case, trajectory: Trajectory, generator: torch.Generator) -> dict[str, Tensor]:
     """Size at the result over size injected, for a perturbation of the input of each cascade."""
     count = len(trajectory.states) - 1
     shape = case.image.shape
@@ -183,18 +185,18 @@ def _gains(subject: Subject, case: Case, trajectory: Trajectory, generator: torc
         "white": lambda: torch.randn(shape, dtype=torch.complex128, generator=generator),
         "smooth": lambda: _blob(shape).to(torch.complex128),
     }
-    if _gain(subject, case, trajectory, count, patterns["white"]()) == 0:
-        raise ConfigError(f"{subject.name}: edit(k, image) must be applied to state k = 0 ... {count}; it is not")
+    if _gain(method, case, trajectory, count, patterns["white"]()) == 0:
+        raise ConfigError(f"{method.name}: edit(k, image) must be applied to state k = 0 ... {count}; it is not")
     return {
-        kind: torch.tensor([_gain(subject, case, trajectory, k, draw()) for k in range(count)], dtype=torch.float64)
+        kind: torch.tensor([_gain(method, case, trajectory, k, draw()) for k in range(count)], dtype=torch.float64)
         for kind, draw in patterns.items()
     }
 
 
-def _gain(subject: Subject, case: Case, trajectory: Trajectory, k: int, pattern: Tensor) -> float:
+def _gain(method: Method, case: Case, trajectory: Trajectory, k: int, pattern: Tensor) -> float:
     state = trajectory.states[k]
     bump = (pattern / _norm(pattern) * PERTURBATION * _norm(state)).to(state)
-    moved = subject.trajectory(case.problem, edit=lambda j, image: image + bump if j == k else image).image
+    moved = method(case.problem, edit=lambda j, image: image + bump if j == k else image).image
     return float(_norm(moved - trajectory.image) / _norm(bump))
 
 
@@ -204,7 +206,7 @@ def _blob(shape: torch.Size) -> Tensor:
     return torch.exp(-(y[:, None].square() + x.square()) / (2 * 0.05**2))[None]
 
 
-def _noise(subject: Subject, case: Case, generator: torch.Generator) -> Tensor:
+def _noise(method: Method, case: Case, generator: torch.Generator) -> Tensor:
     problem = case.problem
     draw = torch.randn(problem.y.shape, dtype=torch.complex64, generator=generator)
     images = []
@@ -213,12 +215,12 @@ def _noise(subject: Subject, case: Case, generator: torch.Generator) -> Tensor:
         sampled = problem.operator.sampled
         y = problem.y + (extra if sampled is None else extra * sampled)
         changed: Problem = replace(problem, y=y, noise_level=told * problem.noise_level)
-        images.append(subject.trajectory(changed).image)
+        images.append(method(changed).image)
     return quality(torch.cat(images), case.image)
 
 
-def _depths(subject: Subject, case: Case, n_cascades: int) -> dict[int, float]:
+def _depths(method: Method, case: Case, n_cascades: int) -> dict[int, float]:
     def at(depth: int) -> float:
-        return float(quality(subject.trajectory(case.problem, n_cascades=depth).image, case.image))
+        return float(quality(method(case.problem, n_cascades=depth).image, case.image))
 
     return {depth: at(depth) for depth in audited_depths(n_cascades)}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from laminar.audit.findings import findings
 from laminar.audit.measure import NOISE_CONDITIONS, PERTURBATION, Measured
 from laminar.audit.recovered import recovered
-from laminar.audit.subject import Subject
+from laminar.methods import Method
 
 AUDIT_FORMAT, AUDIT_VERSION = "laminar-audit", 1
 TOLERANCE_DB = 0.01
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 def make_record(
-    subject: Subject, slices: Sequence[Measured], data: dict[str, Any], method: dict[str, Any]
+    method: Method, slices: Sequence[Measured], data: dict[str, Any], how: dict[str, Any]
 ) -> dict[str, Any]:
     """The record of an audit, without NaN: what does not exist or is not offered is None."""
     stacks = {name: np.stack([s.curves[name].numpy() for s in slices]) for name in slices[0].curves}
@@ -34,9 +34,9 @@ def make_record(
         "format": AUDIT_FORMAT,
         "version": AUDIT_VERSION,
         "laminar": version("laminar"),
-        "subject": _subject(subject, slices[0]),
+        "subject": _subject(method, slices[0]),
         "data": data,
-        "method": method,
+        "method": how,
         "source": _state(stacks, 0, ("psnr", "ssim", "data_residual", "data_residual_noise")),
         "reference": {name: float(np.mean([float(s.reference[name]) for s in slices])) for name in slices[0].reference},
         "cascades": _cascades(stacks, slices, coefficients),
@@ -121,18 +121,18 @@ def _cascades(
     ]
 
 
-def _subject(subject: Subject, first: Measured) -> dict[str, Any]:
+def _subject(method: Method, first: Measured) -> dict[str, Any]:
     return {
-        "name": subject.name,
-        "kind": subject.kind,
-        "description": subject.description,
-        "notes": list(subject.notes),
-        "sha256": subject.sha256,
-        "parameters": subject.parameters,
+        "name": method.name,
+        "kind": method.kind,
+        "description": method.description,
+        "notes": list(method.notes),
+        "sha256": method.fingerprint,
+        "parameters": method.parameters or None,
         "n_cascades": len(first.states) - 1,
         "offers": {
-            "edit": "edit" in subject.keywords,
-            "n_cascades": "n_cascades" in subject.keywords,
+            "edit": "edit" in method.offers,
+            "n_cascades": "n_cascades" in method.offers,
             "coefficients": first.coefficients is not None,
             "endpoints": bool(first.curves["own_endpoint_psnr"].isfinite().any()),
             "times": first.times is not None,

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from laminar.audit.subject import Coefficients
 from laminar.flow import DATA_STEPS, discretization
+from laminar.methods import Coefficients
 
 
 def recovered(stated: Sequence[Coefficients]) -> dict[str, Any] | None:

@@ -11,17 +11,7 @@ from laminar.classical.methods import (
 )
 from laminar.classical.sparsity import l1_wavelet, total_variation
 
-METHODS = {
-    "zero-filled": zero_filled_method,
-    "cg-sense": cg_sense_method,
-    "l1-wavelet": l1_wavelet_method,
-    "total-variation": total_variation_method,
-    "grappa": grappa_method,
-}
-"""Every method of `laminar.reconstruct` that needs no network, by the name it has on the command line."""
-
 __all__ = [
-    "METHODS",
     "cg_sense",
     "cg_sense_method",
     "grappa",

@@ -8,21 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.cli.methods import METHOD_NAMES, add_settings, chosen_method
+from laminar.cli.methods import add_settings, chosen_method
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.scenario import add_scenario, check_scenario, scenario_of
 from laminar.errors import ConfigError
+from laminar.registry import METHODS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from laminar.audit import Subject
+    from laminar.methods import Method
 
 _EPILOG = """examples:
   laminar audit default
   laminar audit runs/mine/best --data scans/ --acceleration 6 --out audit-mine
   laminar audit mypackage.networks:make_subject
-  laminar audit varnet.safetensors --fastmri
+  laminar audit varnet.safetensors
   laminar audit dds --prior runs/prior/best --nfe 19
 
 The protocol of a callable, the keys of audit.json and what each number means: docs/audit.md"""
@@ -39,7 +40,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL", help=_MODEL)
-    parser.add_argument("--fastmri", action="store_true", help="MODEL is a state dict of the fastmri package's VarNet")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: audit-NAME")
     parser.add_argument("--json-only", action="store_true", help="write no page")
     add_overwrite(parser)
@@ -51,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 _MODEL = (
     "a checkpoint folder, a model that ships, a method of `laminar reconstruct --method`, package.module:name of a "
-    "callable, or a .safetensors file"
+    "callable, or the weights of a fastmri VarNet in a .safetensors file"
 )
 
 
@@ -91,16 +91,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _subject(args: argparse.Namespace) -> Subject:
-    from laminar.audit import open_subject, subject_of
+def _subject(args: argparse.Namespace) -> Method:
+    from laminar.methods import open_model
 
-    if args.model in METHOD_NAMES[1:] and not (Path(args.model) / "model.json").exists() and not args.fastmri:
-        return subject_of(chosen_method(args, args.model))
+    if args.model in METHODS[1:] and not (Path(args.model) / "model.json").exists():
+        return chosen_method(args, args.model)
     if args.prior is not None or args.nfe is not None or args.set:
         raise ConfigError(
             f"--prior, --nfe and --set are for classical methods and samplers, such as dds; {args.model} is neither"
         )
-    return open_subject(args.model, fastmri=args.fastmri)
+    return open_model(args.model)
 
 
 @contextmanager

@@ -69,12 +69,12 @@ def run(args: argparse.Namespace) -> int:
     check_enough(args.slices, args.level, args.kind, spare=1)
     keep_freed_memory()
     method = chosen_method(args).to(check_device(args.device))
-    draw = check_samples_of(method, args.samples)
+    check_samples_of(method, args.samples)
     cases, accelerations, data = _cases(args)
     with Progress(transient=True) as progress:
         task = progress.add_task(f"{args.samples} samples of each slice", total=len(cases))
         calibration, slices = calibrate(
-            lambda problem, generator: draw(problem, generator).image,
+            lambda problem, generator: method.draw(problem, generator).image,
             [(case.problem, case.image) for case in cases],
             method=method.kind,
             fingerprint=method.fingerprint,

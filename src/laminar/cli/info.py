@@ -50,7 +50,7 @@ def _model(folder: Path) -> int:
     regularizer = settings["config"].get("regularizer")
     if not isinstance(regularizer, dict) or regularizer.get("kind") != "custom":
         model = load_any(folder)
-        print(f"fingerprint, as in what it makes: {fingerprint(model, repr(model.config))}")
+        print(f"fingerprint, as in what it makes: {fingerprint(model)}")
     _print_tree({"configuration": settings["config"], "card": settings["card"]})
     return 0
 

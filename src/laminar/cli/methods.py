@@ -6,20 +6,17 @@ import argparse
 from typing import TYPE_CHECKING
 
 from laminar.errors import ConfigError
+from laminar.registry import CLASSICAL, SAMPLERS
 
 if TYPE_CHECKING:
     from laminar.methods import Method
     from laminar.samplers import Number
 
-CLASSICAL = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "grappa")
-SAMPLERS = ("score-mri", "dds", "dps", "pigdm", "mc-ddpm", "ot-ode", "pnp-flow", "flower")
-METHOD_NAMES = ("network", *CLASSICAL, *SAMPLERS)
-
 
 def add_method_options(parser: argparse._ActionsContainer) -> None:
     """`--method` and `--model`, and the options of classical methods and samplers."""
     parser.add_argument("--method", default="network", metavar="NAME", help=_METHOD)
-    parser.add_argument("--model", metavar="DIR", help="checkpoint of the network, or one that ships: default, sampler")
+    parser.add_argument("--model", metavar="DIR", help=_MODEL)
     add_settings(parser)
 
 
@@ -32,6 +29,9 @@ def add_settings(parser: argparse._ActionsContainer) -> None:
 
 _METHOD = (
     f"network (default: the one of --model) | {' | '.join(CLASSICAL)} | with a trained prior: {' | '.join(SAMPLERS)}"
+)
+_MODEL = (
+    "checkpoint of the network, or one that ships: default, sampler; or a fastmri VarNet (.safetensors), or module:name"
 )
 _SET = "a setting of a classical method or a sampler, such as weight=0.2; may be repeated"
 

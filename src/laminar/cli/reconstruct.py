@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.cli.methods import SAMPLERS, add_method_options, chosen_method
+from laminar.cli.methods import add_method_options, chosen_method
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.pictures import draw, reference_of
 from laminar.cli.undersampling import add_undersampling, describe_mask, settle_undersampling, undersample
 from laminar.errors import ConfigError, LaminarError, explaining
+from laminar.registry import SAMPLERS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,7 +115,7 @@ def _settle_samples(method: Method, args: argparse.Namespace) -> Calibration | N
     from laminar.reconstruction import check_samples_of
     from laminar.uncertainty import check_fits, check_level, read_calibration
 
-    if args.sample_seed is not None and (method.draw is None or args.sample_seed < 0):
+    if args.sample_seed is not None and (not method.draws or args.sample_seed < 0):
         raise ConfigError(f"--sample-seed is a whole number for a method that draws; got {args.sample_seed}")
     args.sample_seed = args.sample_seed or 0
     if not args.samples:
@@ -220,7 +221,7 @@ def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dic
         attributes["weights_sha256"] = fingerprint
     if method.settings:
         attributes["settings"] = json.dumps(dict(method.settings))
-    if method.draw is not None:
+    if method.draws:
         attributes |= {"samples": args.samples, "sample_seed": args.sample_seed}
     if args.acceleration is not None:
         attributes["mask"] = describe_mask(scan, args)

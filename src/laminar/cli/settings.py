@@ -60,7 +60,7 @@ class Settings:
 
     def _explain(self, message: str) -> str:
         """Say which setting is nearest to an unknown one; leave other messages as they are."""
-        from laminar.models.config import nearest
+        from laminar.registry import nearest
 
         unknown = re.search(r"(?:[Uu]nrecognized arguments:|does not accept option|Option) '?-*([\w.]+)", message)
         if unknown is None:

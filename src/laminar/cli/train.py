@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from laminar.cli.outputs import check_output, is_part
 from laminar.errors import ConfigError
+from laminar.registry import PRESETS
 
 if TYPE_CHECKING:
     from laminar.models import ModelConfig
     from laminar.training.config import TrainConfig
     from laminar.training.loop import Outcome
     from laminar.training.state import RunFolder
-
-# The names themselves, so that --help need not import the models.
-PRESETS = ("flat", "sampler", "varnet", "e2e-varnet", "modl", "dc-cnn", "dc-cnn-soft", "ista-net-plus", "unet", "prior")
 
 _EPILOG = """every setting can be given as --NAME VALUE, dotted where it is nested:
   laminar train --out runs/mine --preset flat --steps 4000 --model.n_cascades 6 --objective.alignment 0.1

@@ -2,13 +2,12 @@
 
 from laminar.models.checkpoint import Model, Network, build, load, load_any, load_prior, save, started
 from laminar.models.config import RegularizerConfig, UnrolledConfig, VarNetConfig
-from laminar.models.presets import PRESETS, ModelConfig, preset
+from laminar.models.presets import ModelConfig, preset
 from laminar.models.prior import Prior, PriorConfig
 from laminar.models.unrolled import UnrolledNetwork
 from laminar.models.varnet import VarNet
 
 __all__ = [
-    "PRESETS",
     "Model",
     "ModelConfig",
     "Network",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from laminar.errors import CheckpointError, ConfigError
 from laminar.files import replacing
 from laminar.models.config import UnrolledConfig, VarNetConfig
+from laminar.models.fastmri_weights import read_fastmri
 from laminar.models.presets import ModelConfig
 from laminar.models.prior import Prior, PriorConfig
 from laminar.models.unrolled import UnrolledNetwork
@@ -105,13 +106,24 @@ def _checksum(config: Any, weights: bytes) -> str:
 def load(model: str | Path = "default", regularizer: nn.Module | None = None) -> Network:
     """The network of a checkpoint folder, or the one that ships under the name `default`, ready for inference.
 
+    A .safetensors file holds the weights of a VarNet of the `fastmri` package.
+
     A network around a user's own module needs that module again as `regularizer`. Raises CheckpointError if
     the folder is incomplete, was changed after it was written, holds another configuration, or a prior.
     """
+    if Path(model).is_file():
+        return _with_fastmri_weights(Path(model))
     network = load_any(model, regularizer)
     if isinstance(network, Prior):
         raise CheckpointError(f"{model} is a prior and no network: --method dds --prior {model}, or load_prior")
     return network
+
+
+def _with_fastmri_weights(path: Path) -> VarNet:
+    try:
+        return VarNet.from_fastmri(read_fastmri(path)).eval()
+    except CheckpointError as error:
+        raise error if str(path) in str(error) else CheckpointError(f"{path}: {error}") from None
 
 
 def load_prior(model: str | Path = "prior") -> Prior:

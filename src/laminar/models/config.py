@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
@@ -10,6 +9,7 @@ from typing import Any, Literal, Self, get_args
 from laminar.errors import ConfigError
 from laminar.flow import DATA_STEPS, TABLEAUX, make_schedule
 from laminar.models.checks import MOST_CHANNELS, check_channels, check_positive, check_whole
+from laminar.registry import nearest
 
 Kind = Literal["unet", "cnn", "normunet", "ista", "custom"]
 TIMED_KINDS = ("unet", "cnn", "custom")
@@ -233,9 +233,3 @@ def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:
         if key not in valid:
             raise ConfigError(f"unknown setting {key!r} of {cls.__name__}{nearest(key, valid)}")
     return values
-
-
-def nearest(name: str, valid: list[str]) -> str:
-    """`; did you mean 'x'?`, or nothing if no valid name is near."""
-    close = difflib.get_close_matches(name, valid, 1, 0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(valid)}"

@@ -4,58 +4,54 @@ from __future__ import annotations
 
 from typing import Any
 
-from laminar.errors import ConfigError
-from laminar.models.config import RegularizerConfig, UnrolledConfig, VarNetConfig, nearest
+from laminar.models.config import RegularizerConfig, UnrolledConfig, VarNetConfig
 from laminar.models.prior import PriorConfig
+from laminar.registry import PRESETS, resolve
 
 ModelConfig = UnrolledConfig | VarNetConfig | PriorConfig
 
-_DC_CNN = UnrolledConfig(
+DC_CNN = UnrolledConfig(
     n_cascades=5,
     data_step="hard",
     coefficients="free",
     source="zero-filled",
     regularizer=RegularizerConfig(kind="cnn", channels=[64], depth=5),
 )
-
-PRESETS: dict[str, ModelConfig] = {
-    "flat": UnrolledConfig(),
-    "sampler": UnrolledConfig(
-        n_cascades=10,
-        shared=True,
-        see_source=True,
-        source_noise=0.2,
-        regularizer=RegularizerConfig(channels=[48, 96, 96]),
-    ),
-    "varnet": UnrolledConfig(data_step="gradient", coefficients="free", source="zero-filled", data_weight=1.0),
-    "e2e-varnet": VarNetConfig(),
-    "modl": UnrolledConfig(
-        coefficients="free",
-        shared=True,
-        time_embedding=False,
-        source="zero-filled",
-        data_weight=0.05,
-        cg_iterations=10,
-    ),
-    "dc-cnn": _DC_CNN,
-    "dc-cnn-soft": _DC_CNN.changed(data_step="soft"),
-    "ista-net-plus": UnrolledConfig(
-        n_cascades=9,
-        data_step="ista",
-        coefficients="free",
-        source="zero-filled",
-        data_weight=0.5,
-        regularizer=RegularizerConfig(kind="ista", channels=[32]),
-    ),
-    "unet": UnrolledConfig(
-        n_cascades=1,
-        data_step="none",
-        coefficients="free",
-        source="zero-filled",
-        regularizer=RegularizerConfig(kind="normunet", channels=[32, 64, 128, 256, 512]),
-    ),
-    "prior": PriorConfig(),
-}
+FLAT = UnrolledConfig()
+SAMPLER = UnrolledConfig(
+    n_cascades=10,
+    shared=True,
+    see_source=True,
+    source_noise=0.2,
+    regularizer=RegularizerConfig(channels=[48, 96, 96]),
+)
+VARNET = UnrolledConfig(data_step="gradient", coefficients="free", source="zero-filled", data_weight=1.0)
+E2E_VARNET = VarNetConfig()
+MODL = UnrolledConfig(
+    coefficients="free",
+    shared=True,
+    time_embedding=False,
+    source="zero-filled",
+    data_weight=0.05,
+    cg_iterations=10,
+)
+DC_CNN_SOFT = DC_CNN.changed(data_step="soft")
+ISTA_NET_PLUS = UnrolledConfig(
+    n_cascades=9,
+    data_step="ista",
+    coefficients="free",
+    source="zero-filled",
+    data_weight=0.5,
+    regularizer=RegularizerConfig(kind="ista", channels=[32]),
+)
+UNET = UnrolledConfig(
+    n_cascades=1,
+    data_step="none",
+    coefficients="free",
+    source="zero-filled",
+    regularizer=RegularizerConfig(kind="normunet", channels=[32, 64, 128, 256, 512]),
+)
+PRIOR = PriorConfig()
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:
@@ -73,6 +69,5 @@ def preset(name: str, **changes: Any) -> ModelConfig:
     * `unet`: the U-Net of the fastMRI baseline (arXiv 1811.08839), complex, on the zero-filled image.
     * `prior`: no network for a measurement but a denoiser for the samplers, in the form of EDM (arXiv 2206.00364).
     """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}{nearest(name, list(PRESETS))}")
-    return PRESETS[name].changed(**changes)
+    chosen: ModelConfig = resolve(PRESETS, name, "preset")
+    return chosen.changed(**changes)

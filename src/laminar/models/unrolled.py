@@ -59,6 +59,15 @@ class UnrolledNetwork(nn.Module):
         self.regularizers = make_regularizers(self.config, regularizer)
 
     @property
+    def description(self) -> str:
+        config = self.config
+        return (
+            f"unrolled network, {config.n_cascades} cascades, data step {config.data_step}, coefficients "
+            f"{config.coefficients}, regularizers {'shared' if config.shared else 'one in each cascade'}, source "
+            f"{config.source}"
+        )
+
+    @property
     def data_step(self) -> DataStep:
         """The data step that the settings name."""
         return DATA_STEPS[self.config.data_step]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -13,12 +13,25 @@ from torch.autograd.function import once_differentiable
 from laminar.errors import CheckpointError, ConfigError
 from laminar.flow import Trajectory
 from laminar.models.config import VarNetConfig
-from laminar.models.fastmri_names import fastmri_names, unet_sizes
+from laminar.models.fastmri_weights import fastmri_names, unet_sizes
 from laminar.models.recompute import kept
 from laminar.networks import NormUnet
 from laminar.operators import Encoding, LinearOperator, ifft2c
 
+Edit = Callable[[int, Tensor], Tensor]
 CACHE_BYTES, DEVICE_BYTES = 2**22, 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What goes from cascade to cascade: r and e, (batch, y, x), and the coil images c of changes from outside."""
+
+    removed: Tensor
+    returned: Tensor
+    changed: Tensor | None = None
+
+    def with_change(self, coils: Tensor) -> Carried:
+        return replace(self, changed=coils if self.changed is None else self.changed + coils)
 
 
 class VarNet(nn.Module):
@@ -46,6 +59,10 @@ class VarNet(nn.Module):
         self.cascades = nn.ModuleList(NormUnet(config.channels, config.pools) for _ in range(config.n_cascades))
         self.data_weights = nn.ParameterList(torch.ones(1) for _ in range(config.n_cascades))
 
+    @property
+    def description(self) -> str:
+        return f"E2E-VarNet in k-space, {self.config.n_cascades} cascades, image combined by the scan's sensitivities"
+
     def forward(
         self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None, recompute: bool = False
     ) -> Tensor:
@@ -56,8 +73,11 @@ class VarNet(nn.Module):
         """
         coils, maps, lines = self._prepare(kspace, mask, calibration_lines, recompute)
         start = (maps.conj() * coils).sum(1)
-        removed, returned, _ = deque(self._unroll(start, maps, lines, recompute), maxlen=1).pop()
-        return _rss(coils - maps * removed.unsqueeze(1) + _sample(maps * returned.unsqueeze(1), lines))
+        carried = Carried(torch.zeros_like(start), torch.zeros_like(start))
+        for k in range(len(self.cascades)):
+            carried, _ = self._cascade(k, start, carried, maps, lines, recompute)
+        removed, returned = carried.removed.unsqueeze(1), carried.returned.unsqueeze(1)
+        return _rss(coils - maps * removed + _sample(maps * returned, lines))
 
     def trajectory(
         self,
@@ -67,6 +87,8 @@ class VarNet(nn.Module):
         *,
         source: Tensor | None = None,
         generator: torch.Generator | None = None,
+        edit: Edit | None = None,
+        n_cascades: int | None = None,
         recompute: bool = False,
     ) -> Trajectory:
         """The images `x_j = S^H F^-1 k_j`, combined with the sensitivities S of `operator`, an Encoding.
@@ -78,8 +100,10 @@ class VarNet(nn.Module):
 
         The endpoints are the images of the denoised k-space, `k_j - F L R_j(L^H F^-1 k_j)`: the next state, but for the
         data. The network is no discretization of time: `times` is None. The mask holds lines along y or along x. As
-        published, there is no use for `noise_level` and `generator`. Raises ConfigError for another operator or mask,
-        and for a `source`.
+        published, there is no use for `noise_level` and `generator`. `edit(k, x)` may change the state after k
+        cascades: a change d enters k-space as `F S d`, carried in coil images c beside r and e,
+        `c <- c - w_j F^-1 M F c`. `n_cascades` runs another number: fewer stop early, more apply the last one again.
+        Raises ConfigError for another operator or mask, and for a `source`.
         """
         if not isinstance(operator, Encoding):
             raise ConfigError(f"VarNet needs an Encoding, with mask and sensitivities; got {type(operator).__name__}")
@@ -87,15 +111,27 @@ class VarNet(nn.Module):
             raise ConfigError("VarNet starts from the measured k-space and takes no other source")
         if _along_x(operator.mask):
             turned = Encoding(operator.mask.mT.contiguous(), operator.sensitivities.mT.contiguous())
-            return _turned(self.trajectory(y.mT.contiguous(), turned, recompute=recompute))
+            turned_edit = edit and (lambda k, x: edit(k, x.mT).mT)
+            return _turned(
+                self.trajectory(y.mT.contiguous(), turned, edit=turned_edit, n_cascades=n_cascades, recompute=recompute)
+            )
         coils, maps, lines = self._prepare(y, operator.mask, None, recompute)
         gauge, first = operator.sensitivities, operator.adjoint(y)
         overlap = (gauge.conj() * maps).sum(1)
-        states, endpoints = [first], list[Tensor]()
+        states, endpoints = list[Tensor](), list[Tensor]()
         start = (maps.conj() * coils).sum(1)
-        for removed, returned, update in self._unroll(start, maps, lines, recompute):
-            states.append(first - overlap * removed + _gram(returned, maps, lines, gauge))
-            endpoints.append(states[-2] - overlap * update)
+        carried = Carried(torch.zeros_like(start), torch.zeros_like(start))
+        for k in range(1 + (n_cascades or len(self.cascades))):
+            if k > 0:
+                carried, update = self._cascade(k - 1, start, carried, maps, lines, recompute)
+                endpoints.append(states[-1] - overlap * update)
+            state = first - overlap * carried.removed + _gram(carried.returned, maps, lines, gauge)
+            if edit is not None:
+                if carried.changed is not None:
+                    state = state + (gauge.conj() * carried.changed).sum(1)
+                change = gauge * (edit(k, state) - state).unsqueeze(1)
+                state, carried = state + (gauge.conj() * change).sum(1), carried.with_change(change)
+            states.append(state)
         return Trajectory(states, endpoints, None, len(endpoints))
 
     def _prepare(
@@ -107,19 +143,21 @@ class VarNet(nn.Module):
         lines = torch.fft.ifftshift(mask[:, None, :1], dim=-1).to(maps.real.dtype)
         return ifft2c(kspace), maps, lines
 
-    def _unroll(
-        self, start: Tensor, maps: Tensor, lines: Tensor, recompute: bool
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """`r`, `e` and `R(x)` after each cascade, from the combined image `start` of the data."""
-        removed = returned = torch.zeros_like(start)
-        for k, (regularizer, weight) in enumerate(zip(self.cascades, self.data_weights, strict=True)):
-            x = start - removed
-            if k > 1:  # nothing is returned before
-                x = x + _gram(returned, maps, lines, maps)
-            update = kept(regularizer, x, recompute=recompute)
-            returned = returned + weight * (removed - returned)
-            removed = removed + update
-            yield removed, returned, update
+    def _cascade(
+        self, k: int, start: Tensor, carried: Carried, maps: Tensor, lines: Tensor, recompute: bool
+    ) -> tuple[Carried, Tensor]:
+        """What cascade k carries on, and `R(x)`; `start` is the combined image of the data."""
+        x = start - carried.removed
+        if k > 1:  # nothing is returned before
+            x = x + _gram(carried.returned, maps, lines, maps)
+        if carried.changed is not None:
+            x = x + (maps.conj() * carried.changed).sum(1)
+        last = min(k, len(self.cascades) - 1)
+        update: Tensor = kept(self.cascades[last], x, recompute=recompute)
+        weight = self.data_weights[last]
+        returned = carried.returned + weight * (carried.removed - carried.returned)
+        changed = None if carried.changed is None else carried.changed - weight * _sample(carried.changed, lines)
+        return Carried(carried.removed + update, returned, changed), update
 
     def sensitivities(
         self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None, recompute: bool = False

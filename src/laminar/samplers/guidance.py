@@ -56,6 +56,8 @@ class DPS(Sampler):
 class PseudoInverseGuidance(SolvingSampler):
     """A sampler that is guided by the data as if x0 given z had the covariance r^2 I."""
 
+    start_level = 1.5
+
     @property
     def cost(self) -> int:
         return 2

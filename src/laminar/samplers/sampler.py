@@ -30,9 +30,13 @@ class Sampler(ABC):
     """The fields are the settings, each `within` its range (ConfigError); `step` is the update of the paper.
 
     `schedule` is the clock unless another one is brought; `on_path` says that the states are points of a path.
+    `start_level` is the noise level, in units of the image, from which a trained denoiser is walked down. Guidance
+    through its Jacobian is only as good as that Jacobian, whose error grows with the level over the width of the image:
+    such samplers start lower, though noise alone then lacks the prior's mean.
     """
 
     on_path: ClassVar[bool] = True
+    start_level: ClassVar[float] = 5.0
 
     def __post_init__(self) -> None:
         for name, setting in self.settings().items():

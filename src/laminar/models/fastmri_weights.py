@@ -1,12 +1,39 @@
-"""How the `fastmri` package names the weights of its VarNet."""
+"""Weights of the VarNet of the `fastmri` package: their names, and reading them without the package or its pickles."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from laminar.errors import CheckpointError
+
+_PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
+
+
+def read_fastmri(path: Path) -> dict[str, Tensor]:
+    """The weights in a .safetensors file, by the names that they have in `fastmri.models.VarNet`.
+
+    A file of the package's Lightning module has the prefix `varnet.` and weights of its loss: these are dropped.
+    Raises CheckpointError for a pickled file, saying how to convert it.
+    """
+    if path.suffix.lower() in _PICKLED:
+        safe = path.with_suffix(".safetensors").name
+        raise CheckpointError(
+            f"{path}: a pickled file can run any program when it is read; where you trust it, convert it once: "
+            f"python -c \"import torch, safetensors.torch as s; d = torch.load('{path.name}', map_location='cpu', "
+            f"weights_only=True); s.save_file(d.get('state_dict', d), '{safe}')\""
+        )
+    try:
+        state = load_tensors(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path}: expected a checkpoint folder, or weights of a fastmri VarNet as safetensors: {error}"
+        ) from error
+    return {name.removeprefix("varnet."): value for name, value in state.items() if not name.startswith("loss.")}
 
 
 def unet_sizes(state: Mapping[str, Tensor], unet: str) -> tuple[int, int]:

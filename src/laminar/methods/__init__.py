@@ -1,0 +1,21 @@
+"""Every way to solve a problem behind one protocol: classical methods, trained networks, samplers, code of others."""
+
+from laminar.methods.door import as_method, open_method, open_model
+from laminar.methods.method import Coefficients, Method, fingerprint
+from laminar.methods.named import ClassicalMethod, SamplerMethod, classical_method, sampler_method
+from laminar.methods.networks import NetworkMethod, PosteriorMean
+
+__all__ = [
+    "ClassicalMethod",
+    "Coefficients",
+    "Method",
+    "NetworkMethod",
+    "PosteriorMean",
+    "SamplerMethod",
+    "as_method",
+    "classical_method",
+    "fingerprint",
+    "open_method",
+    "open_model",
+    "sampler_method",
+]

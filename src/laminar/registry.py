@@ -1,0 +1,63 @@
+"""What can be named: every name with the object that it stands for, which is imported when it is first asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+from laminar.errors import ConfigError
+
+CLASSICAL = {
+    "zero-filled": "laminar.classical:zero_filled_method",
+    "cg-sense": "laminar.classical:cg_sense_method",
+    "l1-wavelet": "laminar.classical:l1_wavelet_method",
+    "total-variation": "laminar.classical:total_variation_method",
+    "grappa": "laminar.classical:grappa_method",
+}
+"""Functions from a Problem to a Trajectory; their keywords that are numbers are settings."""
+
+SAMPLERS = {
+    "score-mri": "laminar.samplers:ScoreMRI",
+    "dds": "laminar.samplers:DDS",
+    "dps": "laminar.samplers:DPS",
+    "pigdm": "laminar.samplers:PiGDM",
+    "mc-ddpm": "laminar.samplers:MCDDPM",
+    "ot-ode": "laminar.samplers:OTODE",
+    "pnp-flow": "laminar.samplers:PnPFlow",
+    "flower": "laminar.samplers:Flower",
+}
+"""Posterior samplers of a trained prior: frozen dataclasses of their settings."""
+
+METHODS = ("network", *CLASSICAL, *SAMPLERS)
+"""What `open_method` and `--method` know."""
+
+PRESETS = {
+    "flat": "laminar.models.presets:FLAT",
+    "sampler": "laminar.models.presets:SAMPLER",
+    "varnet": "laminar.models.presets:VARNET",
+    "e2e-varnet": "laminar.models.presets:E2E_VARNET",
+    "modl": "laminar.models.presets:MODL",
+    "dc-cnn": "laminar.models.presets:DC_CNN",
+    "dc-cnn-soft": "laminar.models.presets:DC_CNN_SOFT",
+    "ista-net-plus": "laminar.models.presets:ISTA_NET_PLUS",
+    "unet": "laminar.models.presets:UNET",
+    "prior": "laminar.models.presets:PRIOR",
+}
+"""The published networks as settings of ours."""
+
+
+def resolve(table: Mapping[str, str], name: str, what: str) -> Any:
+    """The object behind a name of a table. Raises ConfigError, with the nearest name, if there is none."""
+    if name not in table:
+        raise ConfigError(f"unknown {what} {name!r}{nearest(name, table)}")
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or if no valid name is near, all of them."""
+    valid = list(valid)
+    close = difflib.get_close_matches(name, valid, 1, 0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(valid)}"
