@@ -19,7 +19,7 @@ from torch import Tensor
 from laminar.errors import CheckpointError, ConfigError
 from laminar.files import write_json
 
-FORMAT, VERSION = "laminar-uncertainty", 1
+FORMAT, VERSION = "laminar-uncertainty", 2
 KINDS = ("conformal", "scale")
 OBJECT_FRACTION, OBJECT_QUANTILE = 0.1, 0.99
 """An object pixel is brighter than this fraction of this quantile of its slice: the air would be covered for free."""
@@ -208,7 +208,7 @@ def read_calibration(path: str | Path) -> Calibration:
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise CheckpointError(f"{path}: expected a file of format {FORMAT!r}")
     if (version := values.pop("version", None)) != VERSION:
-        raise CheckpointError(f"{path}: expected version {VERSION}; got {version!r}")
+        raise CheckpointError(f"{path}: expected version {VERSION}; got {version!r}: laminar calibrate makes it anew")
     if wrong := sorted(values.keys() ^ {field.name for field in fields(Calibration)}):
         raise CheckpointError(f"{path}: missing or unknown keys: {', '.join(wrong)}")
     try:

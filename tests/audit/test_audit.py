@@ -219,7 +219,7 @@ def unrolled(**settings: Any) -> UnrolledNetwork:
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case], dict[str, Any]]:
     """A simulated file of two slices, its cases and their description."""
     path = tmp_path_factory.mktemp("scans") / "small.h5"
-    simulate_file(path, "brain", (48, 40), 3, 2, 0.01, 3)
+    simulate_file(path, "brain", (48, 40), 3, 2, 0.01, (3,))
     cases, data = make_cases(ScenarioConfig(data=(path,), slices=2, acceleration=2.0, calibration_lines=10))
     return path, cases, data
 
@@ -306,7 +306,7 @@ def test_a_state_dict_tells_its_sizes(small: Small, tmp_path: Path) -> None:
     assert subject.parameters == sum(p.numel() for p in network.parameters())
     assert subject.fingerprint is not None
     with torch.no_grad():
-        ours, theirs = subject(problem), as_method(network).trajectory(problem)
+        ours, theirs = subject(problem), as_method(network)(problem)
     torch.testing.assert_close(ours.image, theirs.image, rtol=0, atol=0)
 
     del state["varnet.cascades.1.dc_weight"]

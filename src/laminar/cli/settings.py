@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.errors import ConfigError, MissingExtraError
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Settings:
-    """The parser of TrainConfig for one kind of model, with what suits it as defaults."""
+    """The parser of TrainConfig for one kind of model, with what suits it and its preset as defaults."""
 
-    def __init__(self, model: ModelConfig) -> None:
+    def __init__(self, model: ModelConfig, preset: str | None = None) -> None:
         try:
             from jsonargparse import ArgumentParser
         except ImportError as error:
@@ -26,21 +28,34 @@ class Settings:
         from laminar.training.config import TrainConfig, without_meaning
 
         self._kind, self._without_meaning = type(model).__name__.removesuffix("Config"), without_meaning(model)
-        defaults = asdict(TrainConfig.suited(model))
+        defaults = asdict(TrainConfig.suited(model, preset))
         self._parser: ArgumentParser = ArgumentParser(prog="laminar train", exit_on_error=False, allow_abbrev=False)
         self._parser.add_argument("--config", action="config", help="a YAML file with settings")
+        self._parser.add_argument("--preset", default=preset, help="what `laminar train --preset` was")
         # A union of models is beyond the parser: it gets the one that is trained.
         self._parser.add_class_arguments(type(model), "model")
         self._parser.add_class_arguments(TrainConfig, as_group=False, skip={"model", *self._without_meaning})
         known = set(self._parser.get_defaults().keys())
         self._parser.set_defaults({name: value for name, value in _leaves(defaults).items() if name in known})
 
+    @classmethod
+    def of_preset(cls, name: str | None, arguments: list[str]) -> Settings:
+        """For the preset of a name, or the one that a file among the options records, or flat. Raises ConfigError."""
+        from laminar.models import preset
+
+        recorded = {found for found in map(_preset_in, named_files(arguments)) if found}
+        if name is not None and recorded - {name}:
+            raise ConfigError(f"--preset {name}, but --config is of the preset {', '.join(recorded)}: leave one out")
+        chosen = name or next(iter(recorded), "flat")
+        return cls(preset(chosen), chosen)
+
     def parse(self, arguments: list[str]) -> TrainConfig:
         """TrainConfig from options such as `--config FILE` and `--model.n_cascades 6`. Raises ConfigError."""
         from laminar.training.config import TrainConfig
 
         values: dict[str, Any] = vars(self._parser.instantiate(self._namespace(arguments)))
-        values.pop("config", None)
+        for name in ("config", "preset"):
+            values.pop(name, None)
         return TrainConfig(**values)
 
     def dump(self, arguments: list[str], comments: bool = False) -> str:
@@ -71,6 +86,24 @@ class Settings:
             return f"setting {name!r} means nothing for a {self._kind}"
         valid = [key for key in self._parser.get_defaults().keys() if key != "config"]  # noqa: SIM118
         return f"unknown setting {name!r}{nearest(name, valid)}"
+
+
+def named_files(arguments: list[str]) -> list[str]:
+    """The values of --config among options."""
+    words = [word for text in arguments for word in text.split("=", 1)]
+    return [value for option, value in pairwise(words) if option == "--config"]
+
+
+def _preset_in(path: str) -> str | None:
+    """The preset that a file of settings records; what is wrong with the file, its parser says."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    found = values.get("preset") if isinstance(values, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,7 +9,6 @@ from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.errors import ConfigError
 
 ANATOMIES = ("brain", "knee", "cardiac", "abstract", "mixed")
-SEED_STRIDE = 1_000_003
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,16 +58,14 @@ def run(args: argparse.Namespace) -> int:
     ):
         if value < least:
             raise ConfigError(f"--{option} must be at least {least}; got {value}")
-    # Seeds of neighboring runs must not share volumes.
-    first_seed = args.seed * SEED_STRIDE
-    if not 0 <= first_seed < 2**62:
-        raise ConfigError(f"--seed must be from 0 to {(2**62 - 1) // SEED_STRIDE}; got {args.seed}")
+    if not 0 <= args.seed < 2**62:
+        raise ConfigError(f"--seed must be from 0 to 2^62 - 1; got {args.seed}")
     if not 0 <= args.noise_std < float("inf"):
         raise ConfigError(f"--noise-std must be zero or positive; got {args.noise_std}")
     paths = [args.out / f"{args.anatomy}_{args.seed:04d}_{index:04d}.h5" for index in range(args.volumes)]
     check_outputs(args, *paths)
     for index, path in enumerate(track(paths, description="simulating", transient=True)):
-        simulate_file(path, args.anatomy, matrix, args.coils, args.slices, args.noise_std, first_seed + index)
+        simulate_file(path, args.anatomy, matrix, args.coils, args.slices, args.noise_std, (args.seed, index))
     print(f"{args.volumes} simulated scans of {args.slices} slices, {args.coils} coils, {args.matrix}: {args.out}/")
     return 0
 
@@ -79,7 +76,6 @@ def _pack_problems(args: argparse.Namespace) -> int:
 
     from laminar.cli.settings import Settings
     from laminar.data.packed import Packing
-    from laminar.models import preset
     from laminar.runtime import MOST_WORKERS, follow_parent
     from laminar.training.data import training_stream
 
@@ -89,7 +85,8 @@ def _pack_problems(args: argparse.Namespace) -> int:
             f"got {args.problems} and {args.workers}"
         )
     options = ["--config", str(args.config)] if args.config else []
-    config = Settings(preset("flat")).parse([*options, "--seed", str(args.seed)])
+    options += ["--seed", str(args.seed)]
+    config = Settings.of_preset(None, options).parse(options)
     args.out.mkdir(parents=True, exist_ok=True)
     packing = Packing(training_stream(config), args.out, args.problems)
     loader = DataLoader(packing, batch_size=None, num_workers=args.workers, worker_init_fn=follow_parent)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder")
-    parser.add_argument("--preset", default="flat", metavar="NAME", help=f"{' | '.join(PRESETS)} (default: flat)")
+    parser.add_argument("--preset", metavar="NAME", help=f"{' | '.join(PRESETS)} (default: flat)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds, after a first step")
     parser.add_argument("--print_config", action="store_true", help="print the resolved settings and stop")
@@ -47,24 +46,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     from laminar.cli.settings import Settings
-    from laminar.models import preset
     from laminar.runtime import leads
     from laminar.training.state import RunFolder
 
     if args.print_config:
-        print(Settings(preset(args.preset)).dump(args.settings, comments=True), end="")
+        print(Settings.of_preset(args.preset, args.settings).dump(args.settings, comments=True), end="")
         return 0
     if args.out is None:
         raise ConfigError("train needs --out DIR, the folder for its results")
     folder = RunFolder(args.out)
     with folder.held() if leads() else nullcontext():
-        settings = Settings(_resumed(folder.last) if args.resume else preset(args.preset))
-        if args.resume:
-            args.settings = ["--config", str(folder.config), *args.settings]
-        config = settings.parse(args.settings)
+        options = ["--config", str(folder.config), *args.settings] if args.resume else args.settings
+        settings = Settings(_resumed(folder.last)) if args.resume else Settings.of_preset(args.preset, options)
+        config = settings.parse(options)
         if not args.resume and leads():
             _check_loss(folder, config, args)
-        return _train(config, settings.dump(args.settings), folder, args)
+        return _train(config, settings.dump(options), folder, args)
 
 
 def _resumed(last: Path) -> ModelConfig:
@@ -78,10 +75,11 @@ def _resumed(last: Path) -> ModelConfig:
 
 def _check_loss(folder: RunFolder, config: TrainConfig, args: argparse.Namespace) -> None:
     """Raise ConfigError if a new run would destroy an old one, or what it is made of itself."""
+    from laminar.cli.settings import named_files
+
     if folder.is_a_run() and not args.overwrite:
         raise ConfigError(f"{args.out} holds a run already: --resume continues it, --overwrite replaces it")
-    words = [word for text in args.settings for word in text.split("=", 1)]
-    named = [value for option, value in pairwise(words) if option == "--config"]
+    named: list[str | None] = [*named_files(args.settings)]
     named += [*config.data.train, *config.data.validation, config.start, config.reference.teacher]
     inputs = [Path(name) for name in named if name is not None]
     for part in folder.parts:

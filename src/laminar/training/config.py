@@ -171,16 +171,34 @@ class TrainConfig:
             raise ConfigError(f"recompute works cascade by cascade: it needs solver euler; got {model.solver}")
 
     @classmethod
-    def suited(cls, model: ModelConfig) -> TrainConfig:
-        """The defaults for a kind of model; a sampling network learns its flow alone, for other losses narrow it."""
+    def suited(cls, model: ModelConfig, preset: str | None = None) -> TrainConfig:
+        """The defaults for a kind of model, with the loss that was published with a preset.
+
+        A sampling network learns its flow alone, for other losses narrow it.
+        """
+        objective = PUBLISHED.get(preset or "", ObjectiveConfig())
         if isinstance(model, PriorConfig):
             return cls(model=model, optimizer=OptimizerConfig(learning_rate=1e-3, clip=1.0), ema=0.999)
         if isinstance(model, VarNetConfig):
             kinds: list[MaskKind] = [kind for kind in SamplingConfig().kinds if kind != "poisson"]  # it needs lines
-            return cls(model=model, data=DataConfig(sampling=SamplingConfig(kinds=kinds)))
+            return cls(model=model, objective=objective, data=DataConfig(sampling=SamplingConfig(kinds=kinds)))
         if model.source_noise and model.continuous:
             return cls(model=model, objective=ObjectiveConfig(image=0, ssim=0, alignment=0, flow_matching=1))
-        return cls(model=model)
+        return cls(model=model, objective=objective)
+
+
+_SQUARED = ObjectiveConfig(image_norm="l2", ssim=0, alignment=0)
+_SSIM = ObjectiveConfig(image=0, ssim=1, alignment=0)
+PUBLISHED = {
+    "varnet": _SSIM,
+    "e2e-varnet": _SSIM,
+    "modl": _SQUARED,
+    "dc-cnn": _SQUARED,
+    "dc-cnn-soft": _SQUARED,
+    "ista-net-plus": _SQUARED,
+    "unet": ObjectiveConfig(image_norm="l1", ssim=0, alignment=0),
+}
+"""The losses of the papers that `laminar.models.preset` names."""
 
 
 def without_meaning(model: ModelConfig) -> tuple[str, ...]:

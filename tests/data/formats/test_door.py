@@ -11,7 +11,7 @@ import scipy.io
 import torch
 from scan_files import ARRAY_WRITERS, random_kspace, write_cfl, write_mat5, write_npy, write_small_mrd
 
-from laminar.data.formats import describe, read, read_target
+from laminar.data.formats import describe, find_scans, read, read_target
 from laminar.data.formats.mat5 import mat5_variables
 from laminar.errors import DataFormatError
 
@@ -170,3 +170,16 @@ def test_only_fastmri_files_have_targets(tmp_path: Path) -> None:
     write_small_mrd(tmp_path / "a.h5")
     assert read_target(tmp_path / "a.mat") is None
     assert read_target(tmp_path / "a.h5") is None
+
+
+def test_a_folder_gives_its_scans_and_leaves_what_is_none(tmp_path: Path) -> None:
+    """A BART pair counts once; notes, pictures and hidden files are no scans."""
+    write_cfl(tmp_path / "b.cfl", random_kspace(1, 2, 8, 8))
+    write_npy(tmp_path / "a.npy", random_kspace(2, 8, 8))
+    (tmp_path / "notes.txt").write_text("patient moved")
+    (tmp_path / ".hidden.npy").write_bytes((tmp_path / "a.npy").read_bytes())
+    assert [path.name for path in find_scans([tmp_path])] == ["a.npy", "b.cfl"]
+    assert find_scans([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"], "what is named is taken"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataFormatError, match="no scan in this folder"):
+        find_scans([tmp_path / "empty"])
