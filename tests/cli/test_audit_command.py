@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from laminar.methods import open_model
+
 Run = Callable[..., tuple[int, str, str]]
 SMALL = ("--slices", 2, "--acceleration", 2, "--calibration-lines", 10)
 
@@ -29,7 +31,7 @@ def test_audit_writes_record_and_page(tiny_model: Path, scans: Path, tmp_path: P
     assert max(len(line) for line in text.splitlines() if "written to" not in line) <= 100
     record = json.loads((out / "audit.json").read_text())
     assert record["subject"]["name"] == "tiny"
-    assert record["subject"]["sha256"] == json.loads((tiny_model / "model.json").read_text())["sha256"]
+    assert record["subject"]["sha256"] == open_model(str(tiny_model)).fingerprint
     assert len(record["cascades"]) == 2
     for finding in record["findings"]:
         assert finding["question"].split()[0] in text
@@ -60,7 +62,7 @@ def test_mistakes_are_one_line_and_write_nothing(tiny_model: Path, scans: Path, 
     (tmp_path / "model.pt").write_bytes(b"PK")
     for arguments, said in (
         (("absent",), "no model 'absent'"),
-        ((tmp_path / "model.pt", "--fastmri"), "pickled"),
+        ((tmp_path / "model.pt",), "pickled"),
         ((tiny_model, "--data", scans, "--noise-std", 0.1), "--noise-std is for simulated slices"),
         ((tiny_model, "--slices", 0), "at least 1 slice"),
         ((tiny_model, "--data", tmp_path / "absent.h5"), "no such file"),

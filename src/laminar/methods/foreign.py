@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ class CallableMethod(Method):
     kind = "callable"
 
     def __post_init__(self) -> None:
-        if isinstance(self.function, nn.Module):
-            self.function.eval()
+        if isinstance(self.function, nn.Module) and self.function.training:  # the user's own stays as it is
+            object.__setattr__(self, "function", copy.deepcopy(self.function).eval())
 
     @property
     def module(self) -> nn.Module | None:  # type: ignore[override]

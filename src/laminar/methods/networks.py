@@ -29,7 +29,8 @@ class NetworkMethod(Method):
     offers = Method.OFFERS
 
     def __post_init__(self) -> None:
-        self.network.eval()
+        if self.network.training:  # the user's own stays as it is
+            object.__setattr__(self, "network", copy.deepcopy(self.network).eval())
 
     @property
     def module(self) -> Network:  # type: ignore[override]
