@@ -99,6 +99,7 @@ class SimulationConfig:
             this size along both axes.
         coils: fewest and most coils.
         noise_std: range of the noise level relative to the magnetization, drawn log-uniformly.
+        folded: share of the scans whose field of view is too small for the object, along the undersampled axis.
     """
 
     anatomy: str = "mixed"
@@ -106,6 +107,7 @@ class SimulationConfig:
     readout: int = 64
     coils: tuple[int, int] = (4, 8)
     noise_std: tuple[float, float] = (0.003, 0.06)
+    folded: float = 0.05
 
     def __post_init__(self) -> None:
         anatomies = (*ANATOMIES, "mixed")
@@ -118,6 +120,7 @@ class SimulationConfig:
         _check_range("coils", self.coils, 1)
         _check_range("noise_std", self.noise_std, 0)
         _check("noise_std", self.noise_std, self.noise_std[0] > 0, "two positive numbers")
+        _check("folded", self.folded, 0 <= self.folded <= 1, "a share from 0 to 1")
 
 
 def log_uniform(random: np.random.Generator, low: float, high: float) -> float:

@@ -19,6 +19,9 @@ from laminar.data.simulation.phantoms import phantom
 from laminar.data.simulation.pictured import COARSEST, FINEST, pictured
 from laminar.data.simulation.scan import OVERSAMPLING, scan_object
 
+FOLDS = (1.05, 1.6)
+"""How much larger than its field of view a folded object may be."""
+
 Maker = Callable[[tuple[int, int], torch.Generator], Tensor]
 """The magnetization (y, x) of a random object for a scan of a matrix, on a finer grid."""
 
@@ -107,11 +110,14 @@ class SimulationStream:
         if kind == "poisson":
             largest = 3 * self.config.readout // 2
             matrix = (min(matrix[0], largest), min(matrix[1], largest))
+        folded = self._folded(matrix[axis], random) if kind != "poisson" else matrix[axis]
         scans, masks, accelerations, lines = [], [], list[float](), list[int]()
         for _ in range(self.batch_size):
             generator = torch.Generator().manual_seed(int(random.integers(2**62)))
             noise = log_uniform(random, *self.config.noise_std)
             scan = scan_object(make(matrix, generator), matrix, coils, noise, generator)
+            if folded < matrix[axis]:
+                scan = scan.fold(axis, folded)
             if kind != "poisson":
                 scan = self._part_of_readout(scan, -1 if axis == -2 else -2, random)
             aim, count = self.sampling.draw_acceleration(kind, scan.matrix, axis, random)
@@ -120,6 +126,11 @@ class SimulationStream:
             accelerations.append(aim)
             lines.append(count)
         return Record(scans, masks, kind, axis, accelerations, lines)
+
+    def _folded(self, size: int, random: np.random.Generator) -> int:
+        """The pixels of the field of view along the undersampled axis, some of them too few for the object."""
+        folds, factor = random.random() < self.config.folded, random.uniform(*FOLDS)
+        return max(SMALLEST_MATRIX, int(size / factor)) if folds else size
 
     def _part_of_readout(self, scan: SimulatedSlice, axis: int, random: np.random.Generator) -> SimulatedSlice:
         spare = scan.matrix[axis] - self.config.readout

@@ -49,6 +49,18 @@ class SimulatedSlice:
 
         return SimulatedSlice(part(self.kspace), part(self.clean), self.covariance)
 
+    def fold(self, axis: int, size: int) -> SimulatedSlice:
+        """The slice with a field of view of `size` pixels along -1 or -2, at the same resolution: what lies outside of
+        it folds in, `x_j <- sum_k x_(j + k size)`. The noise stays what it was per sample.
+        """
+        coils = self.coil_images.movedim(axis, -1)
+        length = coils.shape[-1]
+        positions = (torch.arange(length) - length // 2 + size // 2) % size
+        folded = torch.zeros(*coils.shape[:-1], size, dtype=coils.dtype).index_add_(-1, positions, coils)
+        clean = fft2c(folded.movedim(-1, axis))
+        noise = (self.kspace - self.clean).narrow(axis, 0, size)
+        return SimulatedSlice(clean + noise, clean, self.covariance)
+
     @property
     def scan(self) -> Scan:
         """The scan of one slice, with noise, as a file would hold it."""
