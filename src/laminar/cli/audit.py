@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.cli.methods import add_settings, chosen_method
+from laminar.cli.methods import SolverOptions, add_settings
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.cli.scenario import add_scenario, check_scenario, scenario_of
+from laminar.cli.scenario import Scenario, add_scenario
 from laminar.errors import ConfigError
 from laminar.registry import METHODS
 
@@ -27,6 +28,17 @@ _EPILOG = """examples:
   laminar audit dds --prior runs/prior/best --nfe 19
 
 The protocol of a callable, the keys of audit.json and what each number means: docs/audit.md"""
+
+
+@dataclass(frozen=True)
+class Options:
+    model: str
+    out: Path | None
+    json_only: bool
+    overwrite: bool
+    acceleration: float
+    told: SolverOptions
+    scenario: Scenario
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_settings(parser.add_argument_group("if MODEL is a classical method or a sampler"))
     group = add_scenario(parser, 12, "perturbations")
     group.add_argument("--acceleration", type=float, default=4.0, metavar="R", help="nominal acceleration (default: 4)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, options=Options)
 
 
 _MODEL = (
@@ -55,7 +67,7 @@ _MODEL = (
 )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     import statistics
     import time
 
@@ -67,40 +79,39 @@ def run(args: argparse.Namespace) -> int:
     from laminar.files import write_json
     from laminar.runtime import keep_freed_memory
 
-    check_scenario(args)
-    if not args.json_only:
+    if not options.json_only:
         check_drawable()
     keep_freed_memory()
     started = time.perf_counter()
-    subject = _subject(args)
-    out = args.out or Path(f"audit-{subject.name}")
-    check_outputs(args, *(out / f"audit.{kind}" for kind in (("json",) if args.json_only else ("json", "html"))))
-    cases, data = make_cases(scenario_of(args, args.acceleration))
+    subject = _subject(options)
+    out = options.out or Path(f"audit-{subject.name}")
+    check_outputs(options, *(out / f"audit.{kind}" for kind in (("json",) if options.json_only else ("json", "html"))))
+    cases, data = make_cases(options.scenario.config(options.acceleration))
     with _progress(f"auditing {subject.name}", len(cases)) as report:
-        result = audit(subject, cases, data, seed=args.seed, report=report)
-    if not args.json_only:
+        result = audit(subject, cases, data, seed=options.scenario.seed, report=report)
+    if not options.json_only:
         write_page(out / "audit.html", result)
     write_json(out / "audit.json", result.record)
     console = Console()
     for part in _summary(result.record):
         console.print(part)
-    written = "audit.json" if args.json_only else "audit.json and audit.html"
+    written = "audit.json" if options.json_only else "audit.json and audit.html"
     once = statistics.median(slice_.seconds for slice_ in result.slices)
     print(f"a reconstruction: {result.record['nfe']} network evaluations, {once:.2f} s a slice (median)")
     print(f"{len(cases)} slices in {time.perf_counter() - started:.0f} s; written to {out}/: {written}")
     return 0
 
 
-def _subject(args: argparse.Namespace) -> Method:
+def _subject(options: Options) -> Method:
     from laminar.methods import open_model
 
-    if args.model in METHODS[1:] and not (Path(args.model) / "model.json").exists():
-        return chosen_method(args, args.model)
-    if args.prior is not None or args.nfe is not None or args.set:
+    if options.model in METHODS[1:] and not (Path(options.model) / "model.json").exists():
+        return options.told.open(options.model)
+    if not options.told.idle:
         raise ConfigError(
-            f"--prior, --nfe and --set are for classical methods and samplers, such as dds; {args.model} is neither"
+            f"--prior, --nfe and --set are for classical methods and samplers, such as dds; {options.model} is neither"
         )
-    return open_model(args.model)
+    return open_model(options.model)
 
 
 @contextmanager

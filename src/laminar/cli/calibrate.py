@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.cli.methods import add_method_options, chosen_method
+from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.cli.scenario import add_scenario, check_scenario, scenario_of
+from laminar.cli.scenario import Scenario, add_scenario
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,6 +25,19 @@ _EPILOG = """examples:
   laminar reconstruct scan.h5 --model sampler --samples 16 --calibration uncertainty.json --out images
 
 What the factor guarantees and what not, and the keys of the file: docs/uncertainty.md"""
+
+
+@dataclass(frozen=True)
+class Options:
+    choice: MethodOptions
+    out: Path
+    overwrite: bool
+    samples: int
+    level: float
+    kind: str
+    device: str
+    acceleration: tuple[float, ...]
+    scenario: Scenario
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     group = add_scenario(parser, 40, "samples")
     group.add_argument("--acceleration", nargs="+", type=float, default=[4.0, 8.0], metavar="R", help=_ACCELERATION)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, options=Options)
 
 
 FEW = 30
@@ -53,7 +67,7 @@ _KIND = "guarantee for a new slice, or the plain fit to all pixels (default: con
 _ACCELERATION = "nominal accelerations, shared out evenly among the slices (default: 4 8)"
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -63,16 +77,15 @@ def run(args: argparse.Namespace) -> int:
     from laminar.runtime import keep_freed_memory
     from laminar.uncertainty import check_samples
 
-    check_scenario(args)
-    check_outputs(args, args.out)
-    check_samples(args.samples)
-    check_enough(args.slices, args.level, args.kind, spare=1)
+    check_outputs(options, options.out)
+    check_samples(options.samples)
+    check_enough(options.scenario.slices, options.level, options.kind, spare=1)
     keep_freed_memory()
-    method = chosen_method(args).to(check_device(args.device))
-    check_samples_of(method, args.samples)
-    cases, accelerations, data = _cases(args)
+    method = options.choice.open().to(check_device(options.device))
+    check_samples_of(method, options.samples)
+    cases, accelerations, data = _cases(options)
     with Progress(transient=True) as progress:
-        task = progress.add_task(f"{args.samples} samples of each slice", total=len(cases))
+        task = progress.add_task(f"{options.samples} samples of each slice", total=len(cases))
         calibration, slices = calibrate(
             lambda problem, generator: method.draw(problem, generator).image,
             [(case.problem, case.image) for case in cases],
@@ -80,23 +93,23 @@ def run(args: argparse.Namespace) -> int:
             fingerprint=method.fingerprint,
             settings=method.settings,
             data=data,
-            samples=args.samples,
-            level=args.level,
-            kind=args.kind,
-            seed=args.seed,
-            device=args.device,
+            samples=options.samples,
+            level=options.level,
+            kind=options.kind,
+            seed=options.scenario.seed,
+            device=options.device,
             report=lambda done: progress.update(task, completed=done),
         )
-    calibration.write(args.out)
+    calibration.write(options.out)
     Console().print(_table(calibration, slices, accelerations))
-    if args.kind == "conformal" and len(cases) < FEW:
+    if options.kind == "conformal" and len(cases) < FEW:
         print(f"{len(cases)} slices are few for a conformal factor: the intervals are too wide")
-    named = f"--model {args.model or 'default'}" if args.method == "network" else f"--method {args.method}"
-    print(f"written to {args.out}: laminar reconstruct {named} --samples {args.samples} --calibration {args.out} ...")
+    used = f"{options.choice.named} --samples {options.samples} --calibration {options.out}"
+    print(f"written to {options.out}: laminar reconstruct {used} ...")
     return 0
 
 
-def _cases(args: argparse.Namespace) -> tuple[list[Case], list[float], dict[str, Any]]:
+def _cases(options: Options) -> tuple[list[Case], list[float], dict[str, Any]]:
     """The slices, the acceleration of each, and what they are for the record.
 
     The accelerations are dealt out by lot: in turn, they could keep step with the anatomies or the files.
@@ -105,10 +118,11 @@ def _cases(args: argparse.Namespace) -> tuple[list[Case], list[float], dict[str,
 
     from laminar.audit import make_cases
 
-    lot = torch.randperm(args.slices, generator=torch.Generator().manual_seed(args.seed)).tolist()
-    dealt = [args.acceleration[place % len(args.acceleration)] for place in lot]
-    cases, data = make_cases(scenario_of(args), dealt)
-    return cases, dealt[: len(cases)], data | {"acceleration": sorted(set(args.acceleration))}
+    scenario, generator = options.scenario, torch.Generator().manual_seed(options.scenario.seed)
+    lot = torch.randperm(scenario.slices, generator=generator).tolist()
+    dealt = [options.acceleration[place % len(options.acceleration)] for place in lot]
+    cases, data = make_cases(scenario.config(), dealt)
+    return cases, dealt[: len(cases)], data | {"acceleration": sorted(set(options.acceleration))}
 
 
 def _table(calibration: Calibration, slices: Sequence[SliceCoverage], accelerations: Sequence[float]) -> Table:

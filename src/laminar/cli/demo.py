@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,14 @@ MATRIX, N_COILS, ACCELERATION, CALIBRATION_LINES, NOISE_STD = (224, 192), 8, 6.0
 _CAPTION = "seconds with coil calibration; NFE: network evaluations; CG-SENSE: weight 0.01"
 
 
+@dataclass(frozen=True)
+class Options:
+    out: Path
+    overwrite: bool
+    seed: int
+    model: str
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "demo",
@@ -29,10 +38,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_overwrite(parser)
     parser.add_argument("--seed", type=int, default=14, help="seed of the anatomy, the coils and the noise")
     parser.add_argument("--model", default="default", help="a checkpoint folder, or the one that ships: default")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, options=Options)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     import torch
     from rich.console import Console
 
@@ -45,20 +54,20 @@ def run(args: argparse.Namespace) -> int:
     from laminar.reconstruction import reconstruct
     from laminar.runtime import keep_freed_memory
 
-    comparison, strip = args.out / "comparison.png", args.out / "trajectory.png"
-    check_outputs(args, comparison, strip)
-    if not 0 <= args.seed < 2**62:
-        raise ConfigError(f"--seed must be from 0 to 2^62 - 1; got {args.seed}")
+    comparison, strip = options.out / "comparison.png", options.out / "trajectory.png"
+    check_outputs(options, comparison, strip)
+    if not 0 <= options.seed < 2**62:
+        raise ConfigError(f"--seed must be from 0 to 2^62 - 1; got {options.seed}")
     check_drawable()
     keep_freed_memory()
     methods: dict[str, Any] = {
         "zero-filled": zero_filled_method,
         "CG-SENSE": cg_sense_method,
-        "FLAT": load(args.model),
+        "FLAT": load(options.model),
     }
-    generator = torch.Generator().manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(options.seed)
     sample = simulate_slice("brain", MATRIX, N_COILS, NOISE_STD, generator)
-    mask = make_mask("equispaced-fraction", MATRIX, ACCELERATION, CALIBRATION_LINES, args.seed)
+    mask = make_mask("equispaced-fraction", MATRIX, ACCELERATION, CALIBRATION_LINES, options.seed)
     scan = sample.scan.undersample(mask)
     results = {name: reconstruct(scan, method) for name, method in methods.items()}
     metrics = {name: fastmri_metrics(result.magnitude, sample.target) for name, result in results.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from laminar.evaluation import Evaluation
+
+
+@dataclass(frozen=True)
+class Options:
+    predictions: Path
+    references: Path
+    out: Path | None
+    reference: str | None
+    center_crop: bool
+    overwrite: bool
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,25 +51,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="crop both to the centered square of the reference's width first",
     )
     add_overwrite(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, options=Options)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Print the table, write the JSON; 2 if any volume could not be scored, else 0."""
     from rich.console import Console
 
     from laminar.evaluation import evaluate_files
     from laminar.files import write_json
 
-    if args.out is not None:
-        check_outputs(args, args.out)
+    if options.out is not None:
+        check_outputs(options, options.out)
     evaluation = evaluate_files(
-        args.predictions, args.references, reference=args.reference, center_crop=args.center_crop
+        options.predictions, options.references, reference=options.reference, center_crop=options.center_crop
     )
     if evaluation.scores:
         Console().print(_table(evaluation))
-    if args.out is not None:
-        write_json(args.out, evaluation.as_dict())
+    if options.out is not None:
+        write_json(options.out, evaluation.as_dict())
     for name, reason in evaluation.failures.items():
         print(f"laminar: error: {name}: {reason}", file=sys.stderr)
     if evaluation.failures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,13 @@ from laminar.errors import CheckpointError, ConfigError, DataFormatError
 
 if TYPE_CHECKING:
     from laminar.scan import Scan
+
+
+@dataclass(frozen=True)
+class Options:
+    target: str
+    variable: str | None
+    axes: str | None
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,20 +30,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("target", metavar="FILE|MODEL")
     parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, options=Options)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     from laminar.models.checkpoint import find
 
-    path = Path(args.target)
+    path = Path(options.target)
     if path.is_dir() or (not path.exists() and not path.suffix):
         try:
-            return _model(find(args.target))
+            return _model(find(options.target))
         except CheckpointError:
             if not Path(f"{path}.hdr").exists():  # a BART scan by its base name
                 raise
-    return _file(path, args)
+    return _file(path, options)
 
 
 def _model(folder: Path) -> int:
@@ -55,14 +63,14 @@ def _model(folder: Path) -> int:
     return 0
 
 
-def _file(path: Path, args: argparse.Namespace) -> int:
+def _file(path: Path, options: Options) -> int:
     from laminar.data.formats import describe, read
 
     _print_tree(describe(path))
     try:
-        scan = read(path, variable=args.variable, axes=args.axes)
+        scan = read(path, variable=options.variable, axes=options.axes)
     except DataFormatError as error:
-        if args.variable or args.axes:
+        if options.variable or options.axes:
             raise
         print(f"not read as a scan: {error}")
         return 0

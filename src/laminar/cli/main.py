@@ -13,6 +13,7 @@ from typing import Any
 
 from laminar import __version__
 from laminar.cli import audit, calibrate, demo, evaluate, info, reconstruct, simulate, train
+from laminar.cli.options import frozen
 from laminar.errors import LaminarError, explaining
 
 VERBS = (demo, reconstruct, train, evaluate, calibrate, audit, simulate, info)
@@ -87,7 +88,7 @@ def _run(args: argparse.Namespace) -> int:
     """The exit code of the verb. No verb leaves by SystemExit, only code of others that it runs."""
     try:
         with explaining(args.verb):
-            code: int = args.run(args)
+            code: int = args.run(frozen(args.options, args))
             return code
     except SystemExit as error:
         raise LaminarError(f"{args.verb}: code that it ran ended the program: exit({error.code!r})") from error

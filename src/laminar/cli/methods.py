@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from laminar.errors import ConfigError
@@ -13,15 +14,52 @@ if TYPE_CHECKING:
     from laminar.samplers import Number
 
 
+@dataclass(frozen=True)
+class SolverOptions:
+    """What classical methods and samplers can be told."""
+
+    prior: str | None
+    nfe: int | None
+    set: tuple[str, ...]
+
+    def open(self, name: str, model: str | None = None) -> Method:
+        """The method of a name with these settings. Raises LaminarError."""
+        from laminar.methods import open_method
+
+        return open_method(name, model=model, prior=self.prior, nfe=self.nfe, settings=dict(map(_setting, self.set)))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is told."""
+        return self.prior is None and self.nfe is None and not self.set
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """`--method` and `--model`, and what its method is told."""
+
+    method: str
+    model: str | None
+    told: SolverOptions
+
+    def open(self) -> Method:
+        return self.told.open(self.method, self.model)
+
+    @property
+    def named(self) -> str:
+        """How the command line names it again."""
+        return f"--model {self.model or 'default'}" if self.method == "network" else f"--method {self.method}"
+
+
 def add_method_options(parser: argparse._ActionsContainer) -> None:
-    """`--method` and `--model`, and the options of classical methods and samplers."""
+    """The options of `MethodOptions`."""
     parser.add_argument("--method", default="network", metavar="NAME", help=_METHOD)
     parser.add_argument("--model", metavar="DIR", help=_MODEL)
     add_settings(parser)
 
 
 def add_settings(parser: argparse._ActionsContainer) -> None:
-    """What classical methods and samplers can be told."""
+    """The options of `SolverOptions`."""
     parser.add_argument("--prior", metavar="DIR", help="checkpoint of a sampler's prior (default: prior, which ships)")
     parser.add_argument("--nfe", type=int, metavar="N", help="network evaluations of a sampler (default: 50)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=NUMBER", help=_SET)
@@ -34,19 +72,6 @@ _MODEL = (
     "checkpoint of the network, or one that ships: default, sampler; or a fastmri VarNet (.safetensors), or module:name"
 )
 _SET = "a setting of a classical method or a sampler, such as weight=0.2; may be repeated"
-
-
-def chosen_method(args: argparse.Namespace, name: str | None = None) -> Method:
-    """The method that the options name. Raises LaminarError."""
-    from laminar.methods import open_method
-
-    return open_method(
-        name or args.method,
-        model=getattr(args, "model", None) if name is None else None,
-        prior=args.prior,
-        nfe=args.nfe,
-        settings=dict(map(_setting, args.set)),
-    )
 
 
 def _setting(text: str) -> tuple[str, Number]:

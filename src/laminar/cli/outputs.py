@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
+from laminar.cli.options import paths_in
 from laminar.errors import ConfigError
 
 # How each kind of file says near its beginning that this program wrote it; HDF5 has a root attribute `laminar`.
@@ -19,19 +20,18 @@ def add_overwrite(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--overwrite", action="store_true", help="also replace files that laminar did not write")
 
 
-def check_outputs(args: argparse.Namespace, *outputs: Path) -> None:
+class Writing(Protocol):
+    """Options of a verb that writes: a dataclass whose paths, but for `out`, are read."""
+
+    @property
+    def overwrite(self) -> bool: ...
+
+
+def check_outputs(options: Writing, *outputs: Path) -> None:
     """Raise ConfigError, before any work is done, if writing one of `outputs` would lose something."""
-    inputs = [path for name, value in vars(args).items() if name != "out" for path in _paths(name, value)]
+    inputs = list(paths_in(options))
     for output in outputs:
-        check_output(output, inputs, args.overwrite)
-
-
-def _paths(name: str, value: Any) -> Iterator[Path]:
-    """The paths among the options; models are named by text, for some ship."""
-    if isinstance(value, list):
-        yield from (path for item in value for path in _paths(name, item))
-    elif isinstance(value, Path) or (name in ("model", "prior") and value is not None):
-        yield Path(value)
+        check_output(output, inputs, options.overwrite)
 
 
 def check_output(path: Path, inputs: Iterable[Path], overwrite: bool) -> None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.cli.methods import add_method_options, chosen_method
+from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.pictures import draw, reference_of
-from laminar.cli.undersampling import add_undersampling, describe_mask, settle_undersampling, undersample
+from laminar.cli.samples import Intervals, SampleOptions, add_samples
+from laminar.cli.undersampling import Undersampling, add_undersampling
 from laminar.errors import ConfigError, LaminarError, explaining
 from laminar.registry import SAMPLERS
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from laminar.data.formats import LazyScan
     from laminar.methods import Method
-    from laminar.uncertainty import Calibration, Spread
+    from laminar.uncertainty import Spread
 
 _EPILOG = """examples:
   laminar reconstruct scan.h5 --out images
@@ -35,6 +36,35 @@ _EPILOG = """examples:
   laminar reconstruct scan.h5 --model sampler --samples 8 --out images
 
 axes: any order of slice, coil, kz, ky, kx; ri for (real, imaginary); _ for a dimension of length 1 to drop"""
+
+
+@dataclass(frozen=True)
+class Options:
+    inputs: tuple[Path, ...]
+    out: Path
+    overwrite: bool
+    variable: str | None
+    axes: str | None
+    trajectory: bool
+    device: str
+    verbose: bool
+    choice: MethodOptions
+    drawn: SampleOptions
+    undersampling: Undersampling
+
+    def outputs(self, name: str) -> list[Path]:
+        """The files that a scan becomes."""
+        kinds = (".h5", ".png", *(("-uncertainty.png",) * bool(self.drawn.samples)))
+        return [self.out / f"{name}{kind}" for kind in kinds]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done to every scan."""
+
+    options: Options
+    method: Method
+    intervals: Intervals
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -54,16 +84,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    group = parser.add_argument_group("draw samples of the posterior, and say how far they differ")
-    group.add_argument("--samples", type=int, default=0, metavar="N", help=_SAMPLES)
-    group.add_argument("--sample-seed", type=int, metavar="S", help="seed of what is drawn (default: 0)")
-    group.add_argument("--calibration", type=Path, metavar="FILE", help="made by `laminar calibrate`")
-    group.add_argument("--level", type=float, metavar="P", help="of the intervals; default: 0.9, or the calibrated one")
+    add_samples(parser)
     add_undersampling(parser)
-    parser.set_defaults(run=run)
-
-
-_SAMPLES = "the image is the mean of N samples; also writes their standard deviation and an interval of every pixel"
+    parser.set_defaults(run=run, options=Options)
 
 
 @dataclass(frozen=True)
@@ -77,65 +100,38 @@ class _Done:
     metrics: dict[str, float] | None
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     from laminar.data.formats import scan_name
     from laminar.figures import check_drawable
     from laminar.runtime import keep_freed_memory
 
-    settle_undersampling(args)
     check_drawable()
     keep_freed_memory()
-    names = [scan_name(path) for path in args.inputs]
-    outputs = Counter(path for name in names for path in _outputs(name, args))
+    names = [scan_name(path) for path in options.inputs]
+    outputs = Counter(path for name in names for path in options.outputs(name))
     if twice := [path for path, count in outputs.items() if count > 1]:
         raise ConfigError(f"two inputs would both be written to {twice[0]}: reconstruct them apart")
-    device = check_device(args.device)
-    method = chosen_method(args)
-    args.calibrated = _settle_samples(method, args)
+    if options.drawn.samples and options.trajectory:
+        raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
+    check_device(options.device)
+    method = options.choice.open()
+    work = Work(options, method, options.drawn.intervals(method))
     done: list[_Done] = []
     failed: list[str] = []
-    for path, name in zip(args.inputs, names, strict=True):
+    for path, name in zip(options.inputs, names, strict=True):
         try:
             with explaining(str(path)):
-                done.append(_one(path, name, method, device, args))
+                done.append(_one(path, name, work))
         except LaminarError as error:
-            if args.verbose:
+            if options.verbose:
                 raise
             failed.append(name)
             print(f"laminar: error: {error}", file=sys.stderr)
     if done:
-        _summarize(done, args, method)
-    if failed and len(args.inputs) > 1:
-        print(f"laminar: {len(failed)} of {len(args.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
+        _summarize(done, work)
+    if failed and len(options.inputs) > 1:
+        print(f"laminar: {len(failed)} of {len(options.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
     return 2 if failed else 0
-
-
-def _settle_samples(method: Method, args: argparse.Namespace) -> Calibration | None:
-    """The calibration of the intervals, if one is named; fills in the defaults. Raises ConfigError for what is idle."""
-    from laminar.reconstruction import check_samples_of
-    from laminar.uncertainty import check_fits, check_level, read_calibration
-
-    if args.sample_seed is not None and (not method.draws or args.sample_seed < 0):
-        raise ConfigError(f"--sample-seed is a whole number for a method that draws; got {args.sample_seed}")
-    args.sample_seed = args.sample_seed or 0
-    if not args.samples:
-        for name in ("calibration", "level"):
-            if getattr(args, name) is not None:
-                raise ConfigError(f"--{name} does nothing without --samples")
-        return None
-    check_samples_of(method, args.samples)
-    if args.trajectory:
-        raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
-    if args.calibration is None:
-        args.level = 0.9 if args.level is None else args.level
-        check_level(args.level)
-        return None
-    calibration = read_calibration(args.calibration)
-    check_fits(calibration, method.fingerprint, args.samples, method=method.kind, settings=dict(method.settings))
-    if args.level not in (None, calibration.level):
-        raise ConfigError(f"{args.calibration} calibrates intervals of level {calibration.level}; got {args.level}")
-    args.level = calibration.level
-    return calibration
 
 
 def check_device(name: str) -> str:
@@ -149,41 +145,35 @@ def check_device(name: str) -> str:
     return name
 
 
-def _one(path: Path, name: str, method: Method, device: str, args: argparse.Namespace) -> _Done:
+def _one(path: Path, name: str, work: Work) -> _Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
     from laminar.data.formats import stream
     from laminar.figures import uncertainty_figure
     from laminar.files import replacing
 
-    check_outputs(args, *_outputs(name, args))
-    full = stream(path, variable=args.variable, axes=args.axes)
-    scan = full if args.acceleration is None else undersample(full, args)
+    options, method, intervals = work.options, work.method, work.intervals
+    check_outputs(options, *options.outputs(name))
+    full = stream(path, variable=options.variable, axes=options.axes)
+    scan = options.undersampling.apply(full)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
-        file, picture, *others = (written.enter_context(replacing(path)) for path in _outputs(name, args))
+        file, picture, *others = (written.enter_context(replacing(path)) for path in options.outputs(name))
         started = time.perf_counter()
-        magnitude, spread = _write_slices(file, name, scan, method, device, args)
+        magnitude, spread = _write_slices(file, name, scan, work)
         seconds = time.perf_counter() - started
-        reference = None if args.acceleration is None else reference_of(full)
+        reference = None if options.undersampling.acceleration is None else reference_of(full)
         metrics = draw(picture, method.name, magnitude, reference, title)
         for uncertainty in others:
             assert spread is not None  # it is drawn where there are samples
-            kind = "not calibrated" if args.calibrated is None else f"{args.calibrated.kind} factor"
-            said = f"{method.name}, {args.samples} samples, {100 * args.level:g} % intervals, {kind}"
-            interval = None if reference is None else spread.interval(args.level, args.calibrated)
+            kind = "not calibrated" if intervals.calibration is None else f"{intervals.calibration.kind} factor"
+            said = f"{method.name}, {options.drawn.samples} samples, {100 * intervals.level:g} % intervals, {kind}"
+            interval = None if reference is None else spread.interval(intervals.level, intervals.calibration)
             uncertainty_figure(spread, uncertainty, reference, interval, f"{title}: {said}")
     shape = (scan.n_slices, scan.n_coils, *magnitude.shape[-2:])
     return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
 
 
-def _outputs(name: str, args: argparse.Namespace) -> list[Path]:
-    """The files that a scan becomes."""
-    return [args.out / f"{name}{kind}" for kind in (".h5", ".png", *(("-uncertainty.png",) * bool(args.samples)))]
-
-
-def _write_slices(
-    file: Path, name: str, scan: LazyScan, method: Method, device: str, args: argparse.Namespace
-) -> tuple[Tensor, Spread | None]:
+def _write_slices(file: Path, name: str, scan: LazyScan, work: Work) -> tuple[Tensor, Spread | None]:
     """Write slice by slice; what the pictures show (slice, y, x) stays in memory."""
     import torch
 
@@ -191,14 +181,22 @@ def _write_slices(
     from laminar.store import writing_reconstruction
     from laminar.uncertainty import Spread
 
-    samples = {"samples": args.samples, "seed": args.sample_seed}
-    slices = reconstruct_slices(scan, method, keep_trajectory=args.trajectory, device=device, **samples)
-    intervals = {"level": 0.9 if args.level is None else args.level, "calibration": args.calibrated}
-    attributes = _attributes(scan, method, args)
+    drawn, intervals = work.options.drawn, work.intervals
+    slices = reconstruct_slices(
+        scan,
+        work.method,
+        keep_trajectory=work.options.trajectory,
+        samples=drawn.samples,
+        seed=drawn.sample_seed or 0,
+        device=work.options.device,
+    )
+    attributes = _attributes(scan, work)
     log: list[str] = []
     magnitudes, spreads = [], []
     with (
-        writing_reconstruction(file, scan.n_slices, attributes, **intervals) as write,
+        writing_reconstruction(
+            file, scan.n_slices, attributes, level=intervals.level, calibration=intervals.calibration
+        ) as write,
         _progress(name, scan.n_slices) as report,
     ):
         for done, result in enumerate(slices, start=1):
@@ -212,9 +210,10 @@ def _write_slices(
     return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None
 
 
-def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dict[str, Any]:
-    attributes = {
-        "model" if args.method == "network" else "method": method.name,
+def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
+    options, method = work.options, work.method
+    attributes: dict[str, Any] = {
+        "model" if options.choice.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
     }
     if (fingerprint := method.fingerprint) is not None:
@@ -222,9 +221,9 @@ def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dic
     if method.settings:
         attributes["settings"] = json.dumps(dict(method.settings))
     if method.draws:
-        attributes |= {"samples": args.samples, "sample_seed": args.sample_seed}
-    if args.acceleration is not None:
-        attributes["mask"] = describe_mask(scan, args)
+        attributes |= {"samples": options.drawn.samples, "sample_seed": options.drawn.sample_seed or 0}
+    if options.undersampling.acceleration is not None:
+        attributes["mask"] = options.undersampling.describe(scan)
     return attributes
 
 
@@ -238,14 +237,14 @@ def _progress(name: str, n_slices: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def _summarize(done: list[_Done], args: argparse.Namespace, method: Method) -> None:
+def _summarize(done: list[_Done], work: Work) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     scored = any(d.metrics for d in done)
     caption = "PSNR in dB; against the root-sum-of-squares of all samples, fastMRI protocol" if scored else None
-    title = f"Reconstructions by {method.name}"
+    title = f"Reconstructions by {work.method.name}"
     table = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("scan", overflow="fold", min_width=12)
     for column in ("slice,coil,y,x", "R", "seconds", *(("PSNR", "SSIM", "NMSE") * scored)):
@@ -256,11 +255,11 @@ def _summarize(done: list[_Done], args: argparse.Namespace, method: Method) -> N
             cells += [f"{d.metrics['psnr']:.2f}", f"{d.metrics['ssim']:.4f}", f"{d.metrics['nmse']:.4f}"]
         table.add_row(*cells)
     Console().print(table)
-    print(f"written to {args.out}/: NAME.h5 (reconstruction, reconstruction_complex) and NAME.png")
-    if args.samples:
+    print(f"written to {work.options.out}/: NAME.h5 (reconstruction, reconstruction_complex) and NAME.png")
+    if work.options.drawn.samples:
         print("with uncertainty_std, interval_lower and interval_upper in NAME.h5, and NAME-uncertainty.png")
-        if args.calibrated is None:
-            said = f"the {100 * args.level:g} % intervals are not calibrated"
+        if work.intervals.calibration is None:
+            said = f"the {100 * work.intervals.level:g} % intervals are not calibrated"
             print(f"{said}: laminar calibrate measures how far to trust them")
-    elif args.method in SAMPLERS:
+    elif work.options.choice.method in SAMPLERS:
         print("this is one sample, noisier than the posterior mean: --samples 8 gives the mean of eight")

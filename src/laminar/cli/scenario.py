@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,24 +31,26 @@ def add_scenario(parser: argparse.ArgumentParser, slices: int, seeded: str) -> a
     return group
 
 
-def check_scenario(args: argparse.Namespace) -> None:
-    """Raise ConfigError for options that contradict each other."""
-    if args.data and args.noise_std is not None:
-        raise ConfigError("--noise-std is for simulated slices; scans from --data bring their own noise")
+@dataclass(frozen=True)
+class Scenario:
+    """The slices that the options ask for. Raises ConfigError for options that contradict each other."""
 
+    data: tuple[Path, ...]
+    variable: str | None
+    axes: str | None
+    slices: int
+    calibration_lines: int
+    mask: str
+    noise_std: float | None
+    seed: int
 
-def scenario_of(args: argparse.Namespace, acceleration: float = 4.0) -> ScenarioConfig:
-    """What the options ask for."""
-    from laminar.audit import ScenarioConfig
+    def __post_init__(self) -> None:
+        if self.data and self.noise_std is not None:
+            raise ConfigError("--noise-std is for simulated slices; scans from --data bring their own noise")
 
-    return ScenarioConfig(
-        data=tuple(args.data),
-        slices=args.slices,
-        acceleration=acceleration,
-        calibration_lines=args.calibration_lines,
-        mask=args.mask,
-        seed=args.seed,
-        noise_std=0.01 if args.noise_std is None else args.noise_std,
-        variable=args.variable,
-        axes=args.axes,
-    )
+    def config(self, acceleration: float = 4.0) -> ScenarioConfig:
+        from laminar.audit import ScenarioConfig
+
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        noise_std = 0.01 if self.noise_std is None else self.noise_std
+        return ScenarioConfig(**given | {"acceleration": acceleration, "noise_std": noise_std})

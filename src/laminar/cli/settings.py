@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -39,7 +40,7 @@ class Settings:
         self._parser.set_defaults({name: value for name, value in _leaves(defaults).items() if name in known})
 
     @classmethod
-    def of_preset(cls, name: str | None, arguments: list[str]) -> Settings:
+    def of_preset(cls, name: str | None, arguments: Sequence[str]) -> Settings:
         """For the preset of a name, or the one that a file among the options records, or flat. Raises ConfigError."""
         from laminar.models import preset
 
@@ -49,7 +50,7 @@ class Settings:
         chosen = name or next(iter(recorded), "flat")
         return cls(preset(chosen), chosen)
 
-    def parse(self, arguments: list[str]) -> TrainConfig:
+    def parse(self, arguments: Sequence[str]) -> TrainConfig:
         """TrainConfig from options such as `--config FILE` and `--model.n_cascades 6`. Raises ConfigError."""
         from laminar.training.config import TrainConfig
 
@@ -58,18 +59,18 @@ class Settings:
             values.pop(name, None)
         return TrainConfig(**values)
 
-    def dump(self, arguments: list[str], comments: bool = False) -> str:
+    def dump(self, arguments: Sequence[str], comments: bool = False) -> str:
         """The resolved settings as YAML, readable by `--config`; with `comments`, what each one means."""
         namespace = self._namespace(arguments)
         namespace.pop("config", None)
         text: str = self._parser.dump(namespace, with_comments=comments)
         return text
 
-    def _namespace(self, arguments: list[str]) -> Namespace:
+    def _namespace(self, arguments: Sequence[str]) -> Namespace:
         from jsonargparse import ArgumentError
 
         try:
-            return self._parser.parse_args(arguments)
+            return self._parser.parse_args(list(arguments))
         except (ArgumentError, TypeError, ValueError) as error:
             raise ConfigError(self._explain(" ".join(str(error).split()))) from error
 
@@ -88,7 +89,7 @@ class Settings:
         return f"unknown setting {name!r}{nearest(name, valid)}"
 
 
-def named_files(arguments: list[str]) -> list[str]:
+def named_files(arguments: Sequence[str]) -> list[str]:
     """The values of --config among options."""
     words = [word for text in arguments for word in text.split("=", 1)]
     return [value for option, value in pairwise(words) if option == "--config"]

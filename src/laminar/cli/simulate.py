@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.errors import ConfigError
 
 ANATOMIES = ("brain", "knee", "cardiac", "abstract", "mixed")
+
+
+@dataclass(frozen=True)
+class Options:
+    out: Path
+    overwrite: bool
+    volumes: int
+    slices: int
+    anatomy: str
+    matrix: str
+    coils: int
+    noise_std: float
+    seed: int
+    problems: int | None
+    config: Path | None
+    workers: int
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--problems", type=int, metavar="N", help=_PROBLEMS)
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings of the training that --problems are for")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes for --problems (default: 1)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, options=Options)
 
 
 _NOISE = "standard deviation per complex sample, relative to a magnetization of about one (default: 0.01)"
@@ -43,34 +60,36 @@ _PROBLEMS = (
 )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     from rich.progress import track
 
     from laminar.data.simulation.volume import simulate_file
 
-    if args.problems is not None:
-        return _pack_problems(args)
-    matrix = parse_matrix(args.matrix)
+    if options.problems is not None:
+        return _pack_problems(options, options.problems)
+    matrix = parse_matrix(options.matrix)
     for option, value, least in (
-        ("volumes", args.volumes, 1),
-        ("slices", args.slices, 1),
-        ("coils", args.coils, 1),
+        ("volumes", options.volumes, 1),
+        ("slices", options.slices, 1),
+        ("coils", options.coils, 1),
     ):
         if value < least:
             raise ConfigError(f"--{option} must be at least {least}; got {value}")
-    if not 0 <= args.seed < 2**62:
-        raise ConfigError(f"--seed must be from 0 to 2^62 - 1; got {args.seed}")
-    if not 0 <= args.noise_std < float("inf"):
-        raise ConfigError(f"--noise-std must be zero or positive; got {args.noise_std}")
-    paths = [args.out / f"{args.anatomy}_{args.seed:04d}_{index:04d}.h5" for index in range(args.volumes)]
-    check_outputs(args, *paths)
+    if not 0 <= options.seed < 2**62:
+        raise ConfigError(f"--seed must be from 0 to 2^62 - 1; got {options.seed}")
+    if not 0 <= options.noise_std < float("inf"):
+        raise ConfigError(f"--noise-std must be zero or positive; got {options.noise_std}")
+    paths = [options.out / f"{options.anatomy}_{options.seed:04d}_{index:04d}.h5" for index in range(options.volumes)]
+    check_outputs(options, *paths)
     for index, path in enumerate(track(paths, description="simulating", transient=True)):
-        simulate_file(path, args.anatomy, matrix, args.coils, args.slices, args.noise_std, (args.seed, index))
-    print(f"{args.volumes} simulated scans of {args.slices} slices, {args.coils} coils, {args.matrix}: {args.out}/")
+        sizes = (matrix, options.coils, options.slices)
+        simulate_file(path, options.anatomy, *sizes, options.noise_std, (options.seed, index))
+    said = f"{options.slices} slices, {options.coils} coils, {options.matrix}"
+    print(f"{options.volumes} simulated scans of {said}: {options.out}/")
     return 0
 
 
-def _pack_problems(args: argparse.Namespace) -> int:
+def _pack_problems(options: Options, count: int) -> int:
     from rich.progress import track
     from torch.utils.data import DataLoader
 
@@ -79,20 +98,19 @@ def _pack_problems(args: argparse.Namespace) -> int:
     from laminar.runtime import MOST_WORKERS, follow_parent
     from laminar.training.data import training_stream
 
-    if args.problems < 1 or not 0 <= args.workers <= MOST_WORKERS:
+    if count < 1 or not 0 <= options.workers <= MOST_WORKERS:
         raise ConfigError(
-            f"--problems must be at least 1 and --workers from 0 to {MOST_WORKERS}; "
-            f"got {args.problems} and {args.workers}"
+            f"--problems must be at least 1 and --workers from 0 to {MOST_WORKERS}; got {count} and {options.workers}"
         )
-    options = ["--config", str(args.config)] if args.config else []
-    options += ["--seed", str(args.seed)]
-    config = Settings.of_preset(None, options).parse(options)
-    args.out.mkdir(parents=True, exist_ok=True)
-    packing = Packing(training_stream(config), args.out, args.problems)
-    loader = DataLoader(packing, batch_size=None, num_workers=args.workers, worker_init_fn=follow_parent)
-    for _ in track(loader, description="simulating", total=args.problems, transient=True):
+    settings = ["--config", str(options.config)] if options.config else []
+    settings += ["--seed", str(options.seed)]
+    config = Settings.of_preset(None, settings).parse(settings)
+    options.out.mkdir(parents=True, exist_ok=True)
+    packing = Packing(training_stream(config), options.out, count)
+    loader = DataLoader(packing, batch_size=None, num_workers=options.workers, worker_init_fn=follow_parent)
+    for _ in track(loader, description="simulating", total=count, transient=True):
         pass
-    print(f"{args.problems} batches of {config.data.batch_size} simulated problems: {args.out}/")
+    print(f"{count} batches of {config.data.batch_size} simulated problems: {options.out}/")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,17 @@ _EPILOG = """every setting can be given as --NAME VALUE, dotted where it is nest
   laminar train --print_config     all settings with their defaults and meaning, as YAML"""
 
 
+@dataclass(frozen=True)
+class Options:
+    out: Path | None
+    preset: str | None
+    resume: bool
+    overwrite: bool
+    print_config: bool
+    quiet: bool
+    settings: tuple[str, ...]
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "train",
@@ -41,27 +53,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds, after a first step")
     parser.add_argument("--print_config", action="store_true", help="print the resolved settings and stop")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(run=run, settings=[])
+    parser.set_defaults(run=run, options=Options, settings=[])
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     from laminar.cli.settings import Settings
     from laminar.runtime import leads
     from laminar.training.state import RunFolder
 
-    if args.print_config:
-        print(Settings.of_preset(args.preset, args.settings).dump(args.settings, comments=True), end="")
+    if options.print_config:
+        print(Settings.of_preset(options.preset, options.settings).dump(options.settings, comments=True), end="")
         return 0
-    if args.out is None:
+    if options.out is None:
         raise ConfigError("train needs --out DIR, the folder for its results")
-    folder = RunFolder(args.out)
+    folder = RunFolder(options.out)
     with folder.held() if leads() else nullcontext():
-        options = ["--config", str(folder.config), *args.settings] if args.resume else args.settings
-        settings = Settings(_resumed(folder.last)) if args.resume else Settings.of_preset(args.preset, options)
-        config = settings.parse(options)
-        if not args.resume and leads():
-            _check_loss(folder, config, args)
-        return _train(config, settings.dump(options), folder, args)
+        given = ["--config", str(folder.config), *options.settings] if options.resume else list(options.settings)
+        settings = Settings(_resumed(folder.last)) if options.resume else Settings.of_preset(options.preset, given)
+        config = settings.parse(given)
+        if not options.resume and leads():
+            _check_loss(folder, config, options)
+        return _train(config, settings.dump(given), folder, options.quiet, resume=options.resume)
 
 
 def _resumed(last: Path) -> ModelConfig:
@@ -73,22 +85,22 @@ def _resumed(last: Path) -> ModelConfig:
     return configuration(read_settings(last))
 
 
-def _check_loss(folder: RunFolder, config: TrainConfig, args: argparse.Namespace) -> None:
+def _check_loss(folder: RunFolder, config: TrainConfig, options: Options) -> None:
     """Raise ConfigError if a new run would destroy an old one, or what it is made of itself."""
     from laminar.cli.settings import named_files
 
-    if folder.is_a_run() and not args.overwrite:
-        raise ConfigError(f"{args.out} holds a run already: --resume continues it, --overwrite replaces it")
-    named: list[str | None] = [*named_files(args.settings)]
+    if folder.is_a_run() and not options.overwrite:
+        raise ConfigError(f"{options.out} holds a run already: --resume continues it, --overwrite replaces it")
+    named: list[str | None] = [*named_files(options.settings)]
     named += [*config.data.train, *config.data.validation, config.start, config.reference.teacher]
     inputs = [Path(name) for name in named if name is not None]
     for part in folder.parts:
         if is_part(part, inputs):
             raise ConfigError(f"{part} is an input of this command: choose another --out")
-    check_output(folder.config, inputs, args.overwrite)
+    check_output(folder.config, inputs, options.overwrite)
 
 
-def _train(config: TrainConfig, text: str, folder: RunFolder, args: argparse.Namespace) -> int:
+def _train(config: TrainConfig, text: str, folder: RunFolder, quiet: bool, *, resume: bool) -> int:
     import torch
 
     from laminar.models import started
@@ -102,7 +114,7 @@ def _train(config: TrainConfig, text: str, folder: RunFolder, args: argparse.Nam
     model = started(config.model, config.start)
     stream, validation = make_data(config)
     card: dict[str, Any] = {"command": "laminar train --config config.yaml --out DIR", "config.yaml": text}
-    with _progress(config, quiet=args.quiet or not fabric.is_global_zero) as report:
+    with _progress(config, quiet=quiet or not fabric.is_global_zero) as report:
         outcome = train(
             fabric,
             model,
@@ -110,12 +122,12 @@ def _train(config: TrainConfig, text: str, folder: RunFolder, args: argparse.Nam
             validation,
             config,
             folder,
-            resume=args.resume,
+            resume=resume,
             card=card,
             report=report,
         )
     if fabric.is_global_zero:
-        _say(outcome, args.out, config.steps)
+        _say(outcome, folder.path, config.steps)
     return 130 if outcome.interrupted else 0
 
 

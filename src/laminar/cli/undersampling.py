@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from laminar.errors import ConfigError
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 MASKS = ("random", "equispaced", "equispaced-fraction", "magic", "magic-fraction", "poisson")
 
-_DEFAULTS = {"mask": "equispaced-fraction", "calibration_lines": 14, "seed": 0, "mask_axis": "auto"}
 _AXIS = "the axis to undersample; auto is the one that is not the readout, and x where the file does not say"
 
 
@@ -25,36 +25,49 @@ def add_undersampling(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mask-axis", choices=("auto", "x", "y"), help=_AXIS)
 
 
-def settle_undersampling(args: argparse.Namespace) -> None:
-    """Fill in the defaults of a mask; without --acceleration, an option of it is a mistake."""
-    for name, default in _DEFAULTS.items():
-        if args.acceleration is None and getattr(args, name) is not None:
-            raise ConfigError(f"--{name.replace('_', '-')} does nothing without --acceleration")
-        if getattr(args, name) is None:
-            setattr(args, name, default)
+@dataclass(frozen=True)
+class Undersampling:
+    """The mask that the options ask for; without --acceleration, an option of it is a mistake (ConfigError)."""
 
+    acceleration: float | None
+    mask: str | None
+    calibration_lines: int | None
+    seed: int | None
+    mask_axis: str | None
 
-def undersample(full: LazyScan, args: argparse.Namespace) -> LazyScan:
-    """The scan with the mask that the options ask for. Raises ConfigError if it is undersampled already."""
-    from laminar.data.cases import MOST_ACCELERATED
-    from laminar.data.masks import make_mask
+    def __post_init__(self) -> None:
+        for name in ("mask", "calibration_lines", "seed", "mask_axis"):
+            if self.acceleration is None and getattr(self, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} does nothing without --acceleration")
 
-    if full.measured_acceleration > MOST_ACCELERATED:
-        raise ConfigError(
-            f"{full.name}: --acceleration needs a fully sampled scan; this one has R = "
-            f"{full.measured_acceleration:.2f} already"
-        )
-    axis = _mask_axis(full, args)
-    return full.undersample(
-        make_mask(args.mask, full.matrix, args.acceleration, args.calibration_lines, args.seed, axis)
-    )
+    def apply(self, full: LazyScan) -> LazyScan:
+        """The scan with the mask, or as it is if none is asked for.
 
+        Raises ConfigError if it is undersampled already.
+        """
+        from laminar.data.cases import MOST_ACCELERATED
+        from laminar.data.masks import make_mask
 
-def describe_mask(scan: LazyScan, args: argparse.Namespace) -> str:
-    """The mask in a line, for the attributes of a file."""
-    axis = "x" if _mask_axis(scan, args) == -1 else "y"
-    return f"{args.mask} R={args.acceleration:g} n={args.calibration_lines} seed={args.seed} axis={axis}"
+        if self.acceleration is None:
+            return full
+        if full.measured_acceleration > MOST_ACCELERATED:
+            raise ConfigError(
+                f"{full.name}: --acceleration needs a fully sampled scan; this one has R = "
+                f"{full.measured_acceleration:.2f} already"
+            )
+        kind, lines, seed = self._chosen
+        return full.undersample(make_mask(kind, full.matrix, self.acceleration, lines, seed, self._axis(full)))
 
+    def describe(self, scan: LazyScan) -> str:
+        """The mask in a line, for the attributes of a file."""
+        kind, lines, seed = self._chosen
+        axis = "x" if self._axis(scan) == -1 else "y"
+        return f"{kind} R={self.acceleration:g} n={lines} seed={seed} axis={axis}"
 
-def _mask_axis(scan: LazyScan, args: argparse.Namespace) -> int:
-    return {"x": -1, "y": -2, "auto": scan.grid.phase_axis}[args.mask_axis]
+    @property
+    def _chosen(self) -> tuple[str, int, int]:
+        lines = 14 if self.calibration_lines is None else self.calibration_lines
+        return self.mask or "equispaced-fraction", lines, self.seed or 0
+
+    def _axis(self, scan: LazyScan) -> int:
+        return {"x": -1, "y": -2}.get(self.mask_axis or "auto", scan.grid.phase_axis)
