@@ -187,8 +187,8 @@ class TrainConfig:
         return cls(model=model, objective=objective)
 
 
-_SQUARED = ObjectiveConfig(image_norm="l2", ssim=0, alignment=0)
-_SSIM = ObjectiveConfig(image=0, ssim=1, alignment=0)
+_SQUARED = ObjectiveConfig(image_norm="l2", ssim=0.0, alignment=0.0)
+_SSIM = ObjectiveConfig(image=0.0, ssim=1.0, alignment=0.0)
 PUBLISHED = {
     "varnet": _SSIM,
     "e2e-varnet": _SSIM,
@@ -196,7 +196,7 @@ PUBLISHED = {
     "dc-cnn": _SQUARED,
     "dc-cnn-soft": _SQUARED,
     "ista-net-plus": _SQUARED,
-    "unet": ObjectiveConfig(image_norm="l1", ssim=0, alignment=0),
+    "unet": ObjectiveConfig(image_norm="l1", ssim=0.0, alignment=0.0),
 }
 """The losses of the papers that `laminar.models.preset` names."""
 
