@@ -47,7 +47,7 @@ def sniff(path: Path) -> str:
     if start.startswith(b"PK"):
         return "NumPy npz"
     if h5py.is_hdf5(path):
-        return sniff_hdf5(path, start)
+        return sniff_hdf5(hdf5.survey(path), start)
     if start.startswith(b"MATLAB 5.0") or start[124:] in (b"\x00\x01IM", b"\x01\x00MI"):
         return "MATLAB v5"
     raise DataFormatError(
@@ -80,15 +80,13 @@ def _is_scan(path: Path) -> bool:
     return True
 
 
-def sniff_hdf5(path: Path, start: bytes) -> str:
+def sniff_hdf5(file: hdf5.Hdf5, start: bytes) -> str:
     """Which of the HDF5 formats a file has."""
-    with h5py.File(path, "r") as file:
-        if ismrmrd_.group_name(file):
-            return "ISMRMRD"
-        marked = any("MATLAB_class" in item.attrs for item in file.values())
-        if start.startswith(b"MATLAB 7.3") or marked:
-            return "MATLAB v7.3"
-        return "fastMRI" if fastmri.is_fastmri(file) else "HDF5"
+    if ismrmrd_.group_name(file):
+        return "ISMRMRD"
+    if start.startswith(b"MATLAB 7.3") or file.is_matlab:
+        return "MATLAB v7.3"
+    return "fastMRI" if fastmri.is_fastmri(file) else "HDF5"
 
 
 def read(path: str | Path, *, variable: str | None = None, axes: str | None = None) -> Acquisition:
