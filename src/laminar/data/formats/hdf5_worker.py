@@ -11,8 +11,9 @@ import json
 import posixpath
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -249,7 +250,7 @@ def readouts(path: str, name: str) -> Answer:
     return Answer(None, arrays, iter([head, counts, *floats]))
 
 
-REQUESTS = {"survey": survey, "numbers": numbers, "text": text, "readouts": readouts}
+REQUESTS: dict[str, Callable[..., Answer]] = {"survey": survey, "numbers": numbers, "text": text, "readouts": readouts}
 
 
 def main() -> None:
@@ -260,7 +261,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         what, *arguments = json.loads(line)
         try:
-            answer: Answer = REQUESTS[what](*arguments)
+            answer = REQUESTS[what](*arguments)
             started = next(answer.pieces, None)  # most that fails fails with the first piece
         except Refusal as error:
             out.write(json.dumps(["refused", str(error)]).encode() + b"\n")
@@ -270,9 +271,8 @@ def main() -> None:
             arrays = [[repr(np.lib.format.dtype_to_descr(dtype)), shape] for dtype, shape in answer.arrays]
             out.write(json.dumps(["found", answer.value, arrays]).encode() + b"\n")
             if started is not None:
-                out.write(memoryview(np.ascontiguousarray(started).reshape(-1).view(np.uint8)))
-                for piece in answer.pieces:
-                    out.write(memoryview(np.ascontiguousarray(piece).reshape(-1).view(np.uint8)))
+                for piece in chain([started], answer.pieces):
+                    out.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
         out.flush()
         if resource is not None:
             signal.alarm(0)

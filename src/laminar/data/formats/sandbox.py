@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -64,14 +65,15 @@ class Sandbox:
         return json.loads(line)
 
     def _array(self, descr: str, shape: list[int]) -> Array:
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        stream = cast(BufferedReader, self._process.stdout)
         dtype = np.lib.format.descr_to_dtype(ast.literal_eval(descr))
         if dtype.hasobject:
             raise EOFError
         array = np.empty(shape, dtype)
-        waiting = memoryview(array.reshape(-1).view(np.uint8))
+        waiting = array.reshape(-1).view(np.uint8).data
         while waiting:
-            count = self._process.stdout.readinto(waiting)
+            count = stream.readinto(waiting)
             if not count:
                 raise EOFError
             waiting = waiting[count:]
@@ -87,6 +89,11 @@ class Sandbox:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
         )
+
+    @property
+    def process_id(self) -> int:
+        """Of the script, or of this process where it does not run."""
+        return os.getpid() if self._process is None else self._process.pid
 
     def stop(self) -> None:
         process, self._process = self._process, None
