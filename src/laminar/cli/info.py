@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.errors import CheckpointError, ConfigError, DataFormatError
+from laminar.cli.undersampling import add_domain
+from laminar.errors import CheckpointError, ConfigError, DataFormatError, printable
 
 if TYPE_CHECKING:
     from laminar.acquisition import Acquisition
@@ -22,6 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("target", metavar="FILE|MODEL")
     parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    add_domain(parser)
     parser.set_defaults(run=run)
 
 
@@ -60,9 +62,9 @@ def _file(path: Path, args: argparse.Namespace) -> int:
 
     _print_tree(describe(path))
     try:
-        scan = read(path, variable=args.variable, axes=args.axes)
+        scan = read(path, variable=args.variable, axes=args.axes, domain=args.domain)
     except DataFormatError as error:
-        if args.variable or args.axes:
+        if args.variable or args.axes or args.domain:
             raise
         print(f"not read as a scan: {error}")
         return 0
@@ -75,6 +77,7 @@ _LIMIT = 64
 
 def _facts(scan: Acquisition) -> dict[str, Any]:
     from laminar.data.coils import calibration_region
+    from laminar.data.formats import padding_note
     from laminar.data.noise import estimate_noise_std
 
     facts: dict[str, Any] = {
@@ -86,6 +89,8 @@ def _facts(scan: Acquisition) -> dict[str, Any]:
         "undersampled axis": _undersampled(scan),
         "sensitivities": "in the file" if scan.sensitivities is not None else "to be estimated",
     }
+    if (note := padding_note(scan.mask)) is not None:
+        facts["padding"] = note
     try:
         rows, columns = calibration_region(scan.mask, limit=_LIMIT)
         facts[f"calibration region (y, x), up to {_LIMIT}"] = [rows.stop - rows.start, columns.stop - columns.start]
@@ -111,11 +116,11 @@ def _undersampled(scan: Acquisition) -> str:
 def _print_tree(values: dict[str, Any], indent: int = 0) -> None:
     for key, value in values.items():
         if isinstance(value, dict):
-            print(f"{'  ' * indent}{key}:")
+            print(printable(f"{'  ' * indent}{key}:"))
             _print_tree(value, indent + 1)
         elif isinstance(value, str) and "\n" in value:
-            print(f"{'  ' * indent}{key}:")
+            print(printable(f"{'  ' * indent}{key}:"))
             for line in value.rstrip().splitlines():
-                print(f"{'  ' * (indent + 1)}{line}")
+                print(printable(f"{'  ' * (indent + 1)}{line}"))
         else:
-            print(f"{'  ' * indent}{key}: {value}")
+            print(printable(f"{'  ' * indent}{key}: {value}"))

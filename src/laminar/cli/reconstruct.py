@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from laminar.cli.methods import SAMPLERS, add_method_options, chosen_method
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.pictures import draw, reference_of
-from laminar.cli.undersampling import add_undersampling, describe_mask, settle_undersampling, undersample
-from laminar.errors import ConfigError, LaminarError, explaining
+from laminar.cli.undersampling import add_domain, add_undersampling, describe_mask, settle_undersampling, undersample
+from laminar.errors import ConfigError, LaminarError, explaining, printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_overwrite(parser)
     parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    add_domain(parser)
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     group = parser.add_argument_group("draw samples of the posterior, and say how far they differ")
@@ -155,7 +156,7 @@ def _one(path: Path, name: str, method: Method, device: str, args: argparse.Name
     from laminar.files import replacing
 
     check_outputs(args, *_outputs(name, args))
-    full = stream(path, variable=args.variable, axes=args.axes)
+    full = stream(path, variable=args.variable, axes=args.axes, domain=args.domain)
     scan = full if args.acceleration is None else undersample(full, args)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
@@ -186,6 +187,7 @@ def _write_slices(
     """Write slice by slice; what the pictures show (slice, y, x) stays in memory."""
     import torch
 
+    from laminar.data.formats import padding_note
     from laminar.reconstruction import reconstruct_slices
     from laminar.store import writing_reconstruction
     from laminar.uncertainty import Spread
@@ -194,7 +196,8 @@ def _write_slices(
     slices = reconstruct_slices(scan, method, keep_trajectory=args.trajectory, device=device, **samples)
     intervals = {"level": 0.9 if args.level is None else args.level, "calibration": args.calibrated}
     attributes = _attributes(scan, method, args)
-    log: list[str] = []
+    note = padding_note(scan.mask)
+    log: list[str] = [] if note is None else [note]
     magnitudes, spreads = [], []
     with (
         writing_reconstruction(file, scan.n_slices, attributes, **intervals) as write,
@@ -207,7 +210,7 @@ def _write_slices(
             log += result.log
             report(done)
     for line in log:
-        print(f"{name}: {line}")
+        print(printable(f"{name}: {line}"))
     return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None
 
 

@@ -25,6 +25,11 @@ def add_undersampling(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mask-axis", choices=("auto", "x", "y"), help=_AXIS)
 
 
+def add_domain(parser: argparse.ArgumentParser) -> None:
+    said = "what the file holds: k-space, or the images of its coils; default: k-space, and what looks like images fails"
+    parser.add_argument("--domain", choices=("kspace", "image"), help=said)
+
+
 def settle_undersampling(args: argparse.Namespace) -> None:
     """Fill in the defaults of a mask; without --acceleration, an option of it is a mistake."""
     for name, default in _DEFAULTS.items():

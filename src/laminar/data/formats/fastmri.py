@@ -19,6 +19,7 @@ from torch import Tensor
 from laminar.acquisition import Acquisition
 from laminar.data.formats.arrays import scan_name
 from laminar.data.formats.axes import Array, to_complex64
+from laminar.data.formats.domain import Domain, to_kspace
 from laminar.data.formats.guard import reading
 from laminar.data.formats.hdf5 import Hdf5, survey
 from laminar.data.formats.header import MrdHeader, parse_header
@@ -41,7 +42,7 @@ def is_fastmri(file: Hdf5) -> bool:
     return len(kspace.shape) == 4 or (len(kspace.shape) == 3 and any(sign in file.datasets for sign in signs))
 
 
-def read(path: Path) -> Acquisition:
+def read(path: Path, domain: Domain | None = None) -> Acquisition:
     """The scan of a fastMRI file; a single-coil one gets a coil axis of one.
 
     The mask is the file's own (test files), zero in the padding beside the measured columns, or else where
@@ -49,14 +50,15 @@ def read(path: Path) -> Acquisition:
     matrix.
     """
     file = survey(path)
-    kspace = _kspace(file)
+    kspace = to_kspace(_kspace(file), domain)
     return _scan(file, kspace, _what_it_says(file, path, kspace))
 
 
-def stream(path: Path) -> LazyScan:
+def stream(path: Path, domain: Domain | None = None) -> LazyScan:
     """The same scan, slice by slice. A first pass over all slices finds their common mask."""
     file = survey(path)
     shape = file.datasets["kspace"].shape
+    to_kspace(_kspace(file, slice(shape[0] // 2, shape[0] // 2 + 1)), domain)
     sampled = torch.cat([(_kspace(file, slice(i, i + 1)) != 0).any(1, keepdim=True) for i in range(shape[0])])
     said = _what_it_says(file, path, sampled)
 
@@ -103,6 +105,8 @@ def stored_mask(stored: Array, kspace: Tensor, header: MrdHeader | None) -> Tens
     """The mask (y, x) of a file that stores it as (x,) or (y, x), false in the padding of the phase
     encoding.
     """
+    if stored.dtype.kind == "c" or not np.isfinite(stored).all():
+        raise DataFormatError("the mask must be real and hold no NaN or Inf")
     mask = torch.from_numpy(np.ascontiguousarray(stored.squeeze() != 0))
     height, width = kspace.shape[-2:]
     if tuple(mask.shape) not in ((width,), (height, width)):
@@ -110,7 +114,23 @@ def stored_mask(stored: Array, kspace: Tensor, header: MrdHeader | None) -> Tens
             f"the mask must have the size ({width},) or {(height, width)} of k-space; got {stored.shape}"
         )
     mask = mask.expand(height, width) & measured_columns(header, width)
+    check_limits(mask, (kspace != 0).any(0).any(0), header)
     return mask.contiguous()
+
+
+def check_limits(mask: Tensor, sampled: Tensor, header: MrdHeader | None) -> None:
+    """Raise DataFormatError if columns outside encodingLimits hold samples, or acquired ones beside these none."""
+    filled, acquired = (points.any(0).nonzero()[:, 0] for points in (sampled, mask))
+    if not header or PHASE not in header.limits or not len(filled):
+        return
+    limits, width = header.limits[PHASE], mask.shape[1]
+    allowed = measured_columns(header, width).nonzero()[:, 0]
+    outside = not len(allowed) or filled[0] < allowed[0] or filled[-1] > allowed[-1]
+    if outside or (len(acquired) and (acquired[0] < filled[0] or acquired[-1] > filled[-1])):
+        raise DataFormatError(
+            f"encodingLimits (minimum {limits.minimum}, maximum {limits.maximum}, center {limits.center}) and the mask "
+            f"contradict the data: of {width} columns, k-space has samples in {int(filled[0])} to {int(filled[-1])}"
+        )
 
 
 def measured_columns(header: MrdHeader | None, width: int) -> Tensor:

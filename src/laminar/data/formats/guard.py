@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import struct
 import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ UNREADABLE = (
     zipfile.BadZipFile,
     ElementTree.ParseError,
     SyntaxError,
+    Warning,  # of oddities in files, where they are made errors; filters belong to all threads
     tokenize.TokenError,
 )
 
@@ -48,10 +48,7 @@ def one_line(error: BaseException) -> str:
 def reading(path: Path) -> Iterator[None]:
     """Turn every failure inside into a DataFormatError whose one line begins with the path."""
     try:
-        with warnings.catch_warnings():
-            # The libraries warn of oddities in files (old headers, duplicate names); none is news to a user.
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except DataFormatError as error:
         text = one_line(error)
         text = text.removeprefix(f"{scan_name(path)}: ")

@@ -19,7 +19,7 @@ import numpy as np
 
 from laminar.data.formats.arrays import Variable, Variables
 from laminar.data.formats.axes import Array
-from laminar.data.formats.sandbox import Sandbox
+from laminar.data.formats.sandbox import Sandbox, fill
 from laminar.errors import DataFormatError
 
 SANDBOX = Sandbox(Path(__file__).with_name("hdf5_worker.py"))
@@ -59,12 +59,13 @@ class Dataset:
 
     def _direct(self, dtype: np.dtype[Any], offset: int, part: slice) -> Array:
         rows = range(self.shape[0])[part] if self.shape else range(1)
-        row = math.prod(self.shape[1:])
-        with open(self.path, "rb") as file:
+        array = np.empty((len(rows), *self.shape[1:]) if self.shape else (), dtype)
+        with open(self.path, "rb", buffering=0) as file:
             if identity(file.fileno()) != self.identity:
                 raise DataFormatError("the file was changed while it was read")
-            array = np.fromfile(file, dtype, len(rows) * row, offset=offset + rows.start * row * dtype.itemsize)
-        return array.reshape(len(rows), *self.shape[1:]) if self.shape else array.reshape(())
+            file.seek(offset + rows.start * math.prod(self.shape[1:]) * dtype.itemsize)
+            fill(array, file)
+        return array
 
     def text(self) -> bytes:
         """The text of a dataset that holds one string, or an array of one."""

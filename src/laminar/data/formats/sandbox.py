@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
-from io import BufferedReader
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +20,16 @@ from laminar.data.formats.axes import Array
 from laminar.errors import DataFormatError
 
 LONGEST_LINE = 2**26
+
+
+def fill(array: Array, file: RawIOBase | BufferedIOBase) -> None:
+    """Read the bytes of an array. Raises EOFError if there are fewer."""
+    waiting = array.reshape(-1).view(np.uint8).data
+    while waiting:
+        count = file.readinto(waiting)
+        if not count:
+            raise EOFError(f"{len(waiting)} bytes are missing")
+        waiting = waiting[count:]
 
 
 @dataclass
@@ -71,12 +81,7 @@ class Sandbox:
         if dtype.hasobject:
             raise EOFError
         array = np.empty(shape, dtype)
-        waiting = array.reshape(-1).view(np.uint8).data
-        while waiting:
-            count = stream.readinto(waiting)
-            if not count:
-                raise EOFError
-            waiting = waiting[count:]
+        fill(array, stream)
         return array
 
     def _started(self) -> subprocess.Popen[bytes]:
