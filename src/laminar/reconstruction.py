@@ -15,12 +15,12 @@ from laminar.acquisition import Acquisition
 from laminar.data.cropping import center_crop, crop_readout
 from laminar.data.formats import LazyScan
 from laminar.data.noise import estimate_noise_std, telling_slices
-from laminar.data.preparation import Problem, prepare
+from laminar.data.preparation import Problem, magnitude, prepare
 from laminar.errors import ConfigError, DataFormatError
 from laminar.flow import Trajectory
 from laminar.methods import Method, Solver, of_network
 from laminar.models import UnrolledNetwork, VarNet
-from laminar.operators import ifft2c
+from laminar.operators import Encoding, ifft2c
 from laminar.runtime import seed_of
 from laminar.uncertainty import Spread
 
@@ -153,7 +153,8 @@ def reconstruct_slices(
             raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
         states = _in_units(torch.cat(trajectory.states), ready, part) if keep_trajectory else None
         spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
-        yield SliceReconstruction(image, states, trajectory.times, nfe, spread=spread)
+        log = () if bool(image.any()) else (_why_empty(index, ready),)
+        yield SliceReconstruction(image, states, trajectory.times, nfe, log, spread=spread)
 
 
 Seeds = tuple[int, int]
@@ -213,6 +214,12 @@ def _empty(part: Acquisition, index: int, samples: int, keep_trajectory: bool) -
     return SliceReconstruction(zero[0], zero if keep_trajectory else None, None, 0, log, is_empty=True, spread=spread)
 
 
+def _why_empty(index: int, problem: Problem) -> str:
+    said = f"slice {index} has samples, but its image is zero everywhere"
+    is_dark = isinstance(problem.operator, Encoding) and not bool(problem.operator.sensitivities.any())
+    return f"{said}: all coil sensitivities are zero" if is_dark else said
+
+
 def _made_ahead(make: Callable[[int], T], count: int) -> Iterator[T]:
     """make(0), make(1), ...: the next one is made in a thread while the last is used."""
     with ThreadPoolExecutor(1) as thread:
@@ -246,4 +253,6 @@ def as_method(thing: Solvable) -> Method:
 def reference_image(scan: Acquisition) -> Tensor:
     """Root-sum-of-squares image (slice, y, x) of a fully sampled scan, cropped as `reconstruct` crops."""
     scan = crop_readout(scan)
-    return center_crop(ifft2c(scan.kspace).abs().square().sum(1).sqrt(), scan.image_shape)
+    unit = magnitude(scan.kspace)
+    image = ifft2c(scan.kspace / unit[:, None, None, None]).abs().square().sum(1).sqrt()
+    return center_crop(image * unit[:, None, None], scan.image_shape)

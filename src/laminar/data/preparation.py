@@ -69,18 +69,26 @@ def prepare(acquisition: Acquisition) -> Problem:
     region (ESPIRiT); the noise level from the scan or from its k-space. The scale is the 0.99 quantile of the
     root-sum-of-squares image of the calibration region alone, so that it does not depend on the acceleration; a scan
     that brings sensitivities and has no calibration region takes all its samples. A slice without signal keeps
-    scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines.
+    scale 1. All is computed after a division by a power of two that brings k-space to about one, so that a factor of
+    k-space is a factor of the image, from 1e-37 to 1e37. Raises DataFormatError if there are neither sensitivities nor calibration lines.
     """
-    kspace, mask = acquisition.kspace, acquisition.mask
-    given = acquisition.sensitivities
+    mask, given, noise = acquisition.mask, acquisition.sensitivities, acquisition.noise_std
+    if noise is None:
+        noise = estimate_noise_std(acquisition.kspace, mask)
+    unit = magnitude(acquisition.kspace)
+    acquisition = replace(acquisition, kspace=acquisition.kspace / unit[:, None, None, None])
     sensitivities = estimate_sensitivities(acquisition) if given is None else _unit_power(given)
     scale = _scale(acquisition)
-    noise = acquisition.noise_std
-    if noise is None:
-        noise = estimate_noise_std(kspace, mask)
-    batch_mask = mask.expand(len(kspace), *mask.shape)
-    y, level = kspace / scale[:, None, None, None], (noise / scale).to(torch.float32)
-    return Problem(y, Encoding(batch_mask, sensitivities), level, scale)
+    batch_mask = mask.expand(len(unit), *mask.shape)
+    y, level = acquisition.kspace / scale[:, None, None, None], (noise / unit.double() / scale).to(torch.float32)
+    return Problem(y, Encoding(batch_mask, sensitivities), level, unit * scale)
+
+
+def magnitude(array: Tensor) -> Tensor:
+    """The power of two (batch,) next to the largest part of complex (batch, ...); 1 where all is zero."""
+    largest = torch.view_as_real(array).abs().flatten(1).amax(1)
+    exponent = largest.log2().round().clamp(-120, 120)
+    return torch.where(largest > 0, exponent.exp2(), 1.0)
 
 
 def without_oversampling(scan: Acquisition) -> Acquisition:
@@ -94,6 +102,8 @@ def without_oversampling(scan: Acquisition) -> Acquisition:
 
 
 def _unit_power(sensitivities: Tensor) -> Tensor:
+    largest = torch.view_as_real(sensitivities).abs().amax((1, -1), keepdim=True).squeeze(-1)
+    sensitivities = sensitivities / torch.where(largest > 0, largest, 1)
     power = sensitivities.abs().square().sum(1, keepdim=True).sqrt()
     return torch.where(power > 0, sensitivities / power, 0)
 
