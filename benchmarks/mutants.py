@@ -49,7 +49,9 @@ def _latest(path: Path) -> None:
         file.create_dataset("growing", data=kspace, chunks=(1, 4, 5), maxshape=(None, None, 5))
         file["alias"] = h5py.SoftLink("/deep/kspace")
         file["text"], file.attrs["name"] = "words", "a name"
-        file.create_dataset("ragged", (4,), h5py.vlen_dtype(np.float32))[:] = [np.arange(n, dtype="f4") for n in range(4)]
+        file.create_dataset("ragged", (4,), h5py.vlen_dtype(np.float32))[:] = [
+            np.arange(n, dtype="f4") for n in range(4)
+        ]
         for name in range(12):
             file.attrs[f"attribute {name}"] = name
 
@@ -208,10 +210,20 @@ def main(arguments: list[str] | None = None) -> int:
     counts, broken, following = run(first, args.count, time.monotonic() + 60 * args.minutes)
     counts.update(before.get("counts", {}))
     broken = before.get("broken", []) + broken
-    totals = {end: sum(n for name, n in counts.items() if name.endswith(end)) for end in ("read", "refused", "contained")}
-    found = {"next": following, "mutants": counts.total(), **totals, "broken": broken, "counts": dict(sorted(counts.items()))}
+    totals = {
+        end: sum(n for name, n in counts.items() if name.endswith(end)) for end in ("read", "refused", "contained")
+    }
+    found = {
+        "next": following,
+        "mutants": counts.total(),
+        **totals,
+        "broken": broken,
+        "counts": dict(sorted(counts.items())),
+    }
     write_json(args.out, header() | {"hdf5": h5py.version.hdf5_version} | found)
-    print(f"{counts.total()} mutants, {len(broken)} broke something, the sandbox held {totals['contained']}: {args.out}")
+    print(
+        f"{counts.total()} mutants, {len(broken)} broke something, the sandbox held {totals['contained']}: {args.out}"
+    )
     return 1 if broken else 0
 
 

@@ -26,7 +26,9 @@ def add_undersampling(parser: argparse.ArgumentParser) -> None:
 
 
 def add_domain(parser: argparse.ArgumentParser) -> None:
-    said = "what the file holds: k-space, or the images of its coils; default: k-space, and what looks like images fails"
+    said = (
+        "what the file holds: k-space, or the images of its coils; default: k-space, and what looks like images fails"
+    )
     parser.add_argument("--domain", choices=("kspace", "image"), help=said)
 
 

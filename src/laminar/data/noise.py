@@ -13,6 +13,7 @@ from laminar.errors import DataFormatError
 
 _SLICES = 4  # noise does not depend on the slice: a few of them tell it
 _BANDS = 16
+_PROCESSED = 0.25  # of the variance at the center: white noise has as much at the edge
 _QUANTILE = 0.25  # what is left of the signal is sparse, and hardly shifts a low quantile
 
 
@@ -20,7 +21,8 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
     """Standard deviation of the noise per complex sample, E|n|^2 = sigma^2, root mean square over coils.
 
     Each of three places shows noise with little signal in it; what signal there is makes the estimate too
-    large, so the least of them is taken:
+    large, so the least of them is taken. Only k-space that was filtered or zero-padded shows less than half of the
+    noise at its edge or in the air: then it is what the calibration patches show, the noise where the signal is.
         samples at the edge of k-space;
         air beside the object, where the readout has samples without gaps and can be transformed alone;
         the part of the calibration patches that no low-rank signal explains.
@@ -37,8 +39,10 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
     kspace = kspace[list(telling_slices(len(kspace)))].detach().to(torch.complex128)
     scale = kspace.abs().amax().clamp_min(1e-300)
     kspace = kspace / scale
-    variances = [_edge_of_kspace(kspace, mask), *_air(kspace, mask), *_unexplained(kspace, mask)]
-    return float(scale) * math.sqrt(min(variances))
+    least = min([_edge_of_kspace(kspace, mask), *_air(kspace, mask)])
+    central = min(_unexplained(kspace, mask), default=least)
+    is_white = least > _PROCESSED * central
+    return float(scale) * math.sqrt(min(least, central) if is_white else central)
 
 
 def telling_slices(n_slices: int) -> range:

@@ -6,4 +6,14 @@ from laminar.data.formats.fastmri import write_fastmri
 from laminar.data.formats.lazy import LazyScan
 from laminar.data.formats.sampling import padding_note
 
-__all__ = ["LazyScan", "describe", "find_scans", "padding_note", "read", "read_target", "scan_name", "stream", "write_fastmri"]
+__all__ = [
+    "LazyScan",
+    "describe",
+    "find_scans",
+    "padding_note",
+    "read",
+    "read_target",
+    "scan_name",
+    "stream",
+    "write_fastmri",
+]

@@ -210,7 +210,9 @@ def numbers(path: str, name: str, first: int | None, last: int | None) -> Answer
         for start in rows[::step] if row else ():
             with limited(min(step, len(rows)) * row), h5py.File(path, "r") as file:
                 part = file[name][start : min(start + step, rows.stop)] if shape else file[name][()]
-                joined = part if part.dtype.names is None else part[part.dtype.names[0]] + 1j * part[part.dtype.names[1]]
+                joined = (
+                    part if part.dtype.names is None else part[part.dtype.names[0]] + 1j * part[part.dtype.names[1]]
+                )
             yield np.asarray(joined, dtype)
 
     return Answer(None, [(dtype, (len(rows), *shape[1:]) if shape else ())], pieces())
