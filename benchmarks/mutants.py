@@ -87,7 +87,7 @@ def originals() -> dict[str, dict[str, bytes]]:
 
 
 def damage(content: bytes, chance: random.Random) -> bytes:
-    """A few random changes: bits, bytes, numbers that are often a limit, pieces moved, cut out or repeated, an early end."""
+    """A few random changes: of bits, bytes, numbers that are often a limit; pieces moved, cut out, repeated."""
     data = bytearray(content)
     for _ in range(chance.choice((1, 1, 2, 3, 5, 8))):
         if not data:

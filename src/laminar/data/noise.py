@@ -21,11 +21,12 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
     """Standard deviation of the noise per complex sample, E|n|^2 = sigma^2, root mean square over coils.
 
     Each of three places shows noise with little signal in it; what signal there is makes the estimate too
-    large, so the least of them is taken. Only k-space that was filtered or zero-padded shows less than half of the
-    noise at its edge or in the air: then it is what the calibration patches show, the noise where the signal is.
+    large, so the least of them is taken:
         samples at the edge of k-space;
         air beside the object, where the readout has samples without gaps and can be transformed alone;
         the part of the calibration patches that no low-rank signal explains.
+    K-space that was filtered or zero-padded shows less than half of its noise in the first two; then the third, the
+    noise where the signal is, is taken.
 
     Shapes: `kspace` (slice, coil, y, x), `mask` bool (y, x), true = acquired. Units: those of k-space.
     Coils need not be prewhitened, but if their levels differ by more than about two the estimate is too low.

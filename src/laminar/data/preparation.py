@@ -65,12 +65,13 @@ class Problem:
 def prepare(acquisition: Acquisition) -> Problem:
     """The inverse problem of an acquisition, one batch entry a slice.
 
-    Sensitivities come from the scan, brought to `sum_coil |S|^2 = 1` where they are not zero, or from its calibration
-    region (ESPIRiT); the noise level from the scan or from its k-space. The scale is the 0.99 quantile of the
-    root-sum-of-squares image of the calibration region alone, so that it does not depend on the acceleration; a scan
-    that brings sensitivities and has no calibration region takes all its samples. A slice without signal keeps
-    scale 1. All is computed after a division by a power of two that brings k-space to about one, so that a factor of
-    k-space is a factor of the image, from 1e-37 to 1e37. Raises DataFormatError if there are neither sensitivities nor calibration lines.
+    Sensitivities come from the scan, brought to `sum_coil |S|^2 = 1` where they are not zero, or from its
+    calibration region (ESPIRiT); the noise level from the scan or from its k-space. The scale is the 0.99 quantile
+    of the root-sum-of-squares image of the calibration region alone, so that it does not depend on the
+    acceleration; a scan that brings sensitivities and has no calibration region takes all its samples. A slice
+    without signal keeps scale 1. All is computed after a division by a power of two that brings k-space to about
+    one, so that a factor of k-space is a factor of the image, from 1e-37 to 1e37. Raises DataFormatError if there
+    are neither sensitivities nor calibration lines.
     """
     mask, given, noise = acquisition.mask, acquisition.sensitivities, acquisition.noise_std
     if noise is None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+
 from laminar.data.formats.arrays import scan_name
 from laminar.errors import DataFormatError, failure
 
@@ -48,7 +50,8 @@ def one_line(error: BaseException) -> str:
 def reading(path: Path) -> Iterator[None]:
     """Turn every failure inside into a DataFormatError whose one line begins with the path."""
     try:
-        yield
+        with np.errstate(all="ignore"):  # what is not finite is refused
+            yield
     except DataFormatError as error:
         text = one_line(error)
         text = text.removeprefix(f"{scan_name(path)}: ")

@@ -60,8 +60,8 @@ class Dataset:
     def _direct(self, dtype: np.dtype[Any], offset: int, part: slice) -> Array:
         rows = range(self.shape[0])[part] if self.shape else range(1)
         array = np.empty((len(rows), *self.shape[1:]) if self.shape else (), dtype)
-        with open(self.path, "rb", buffering=0) as file:
-            if identity(file.fileno()) != self.identity:
+        with Path(self.path).open("rb", buffering=0) as file:
+            if identity(os.fstat(file.fileno())) != self.identity:
                 raise DataFormatError("the file was changed while it was read")
             file.seek(offset + rows.start * math.prod(self.shape[1:]) * dtype.itemsize)
             fill(array, file)
@@ -87,9 +87,8 @@ class Hdf5:
     is_matlab: bool
 
 
-def identity(file: int | Path) -> Identity:
+def identity(found: os.stat_result) -> Identity:
     """What tells a file from another one and from itself after a change."""
-    found = os.stat(file)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -100,7 +99,7 @@ def survey(path: Path) -> Hdf5:
     """
     if not path.is_file():  # a device or a pipe would be waited for
         raise DataFormatError(f"{path}: is no regular file" if path.exists() else f"{path}: no such file")
-    return _survey(os.path.abspath(path), identity(path))
+    return _survey(str(path.absolute()), identity(path.stat()))
 
 
 @lru_cache(8)

@@ -66,7 +66,8 @@ class Sandbox:
 
     def _exchange(self, request: tuple[Any, ...]) -> Any:
         process = self._process = self._process or self._started()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(json.dumps(request).encode() + b"\n")
         process.stdin.flush()
         line = process.stdout.readline(LONGEST_LINE)
