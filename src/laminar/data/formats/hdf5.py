@@ -1,7 +1,8 @@
 """HDF5 in general: what a file holds, found out in a sandbox, and its numbers.
 
-Only `hdf5_worker.py`, in a process of its own, opens a file with the HDF5 library: of files that were damaged at
-random, several in a thousand crash or hang it, however carefully they are walked (results/strangers.json). Numbers
+Only `hdf5_worker.py`, in a process of its own, opens a file with the HDF5 library, which damaged files have crashed and
+hung. The worker walks hard links alone and asks each dataset for its size before it reads: nothing has ended it since
+(`contained` in results/mutants.json), but no walk bounds what the library does inside a call; its limits do. Numbers
 that lie in the file one after the other are read here, directly.
 """
 
