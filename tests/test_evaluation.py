@@ -119,7 +119,7 @@ def test_bad_volumes_are_named_and_the_others_are_still_scored(
     found = json.loads(out.read_text())
     assert set(found["volumes"]) == {"volume1.h5", "volume2.h5"}
     expected = {name: said for name, (_, _, said) in bad.items()}
-    expected |= {"other.h5": "the file has: image", "volume0.h5": "not a readable HDF5 file"}
+    expected |= {"other.h5": "the file has: image", "volume0.h5": "truncated or corrupt"}
     assert set(found["failures"]) == set(expected)
     for name, said in expected.items():
         assert said in found["failures"][name]

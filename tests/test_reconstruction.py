@@ -16,9 +16,9 @@ from laminar.data.preparation import Problem, prepare, without_oversampling
 from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
 from laminar.flow import Trajectory
-from laminar.methods import Method
+from laminar.methods import Method, of_sampler
 from laminar.metrics import fastmri_metrics
-from laminar.models import UnrolledNetwork, load
+from laminar.models import Prior, PriorConfig, UnrolledNetwork, load
 from laminar.operators import fft2c, ifft2c
 from laminar.reconstruction import reconstruct, reconstruct_slices, reference_image
 from laminar.scan import Scan, cartesian
@@ -237,3 +237,29 @@ def test_a_slice_that_cannot_be_read_stops_the_reconstruction(network: UnrolledN
     assert len([next(slices), next(slices)]) == 2
     with pytest.raises(DataFormatError, match="slice 2 is torn"):
         next(slices)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e20])
+def test_the_size_of_the_numbers_does_not_matter(network: UnrolledNetwork, factor: float) -> None:
+    """Squares of these are no float32: all is scaled first. Maps of 1e-30 are maps."""
+    original = replace(scan((64, 48)), noise_std=None)
+    maps = prepare(original).encoding.sensitivities
+    dds = of_sampler("dds", Prior(PriorConfig(channels=[4, 6], embedding=8)), 2)
+    for given in (None, maps):
+        for method in (network, cg_sense_method, dds):
+            image = reconstruct(replace(original, sensitivities=given), method).image
+            shrunk = None if given is None else given * 1e-30
+            result = reconstruct(replace(original, data=original.kspace * factor, sensitivities=shrunk), method)
+            torch.testing.assert_close(result.image / factor, image, rtol=0, atol=2e-3 * float(image.abs().max()))
+            assert result.log == ()
+    full = cartesian(original.kspace, original.mask)
+    shown = reference_image(replace(full, data=full.kspace * factor)) / factor
+    torch.testing.assert_close(shown, reference_image(full))
+
+
+def test_an_empty_image_is_said(network: UnrolledNetwork) -> None:
+    original = scan((64, 48))
+    dark = replace(original, sensitivities=torch.zeros_like(original.kspace))
+    result = reconstruct(dark, network)
+    assert not result.image.any()
+    assert result.log == ("slice 0 has samples, but its image is zero everywhere: all coil sensitivities are zero",)

@@ -8,8 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def printable(text: str) -> str:
+    """The text with every control character escaped: what a file says must not command a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 class LaminarError(Exception):
     """Base of every error that the command line reports on one line with exit code 2."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class DataFormatError(LaminarError):

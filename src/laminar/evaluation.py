@@ -8,11 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from laminar.errors import DataFormatError, LaminarError, failure
+from laminar.data.formats.guard import reading
+from laminar.data.formats.hdf5 import survey
+from laminar.errors import DataFormatError, LaminarError
 from laminar.metrics import fastmri_metrics, fastmri_metrics_per_slice
 
 PROTOCOL = (
@@ -91,18 +92,14 @@ def read_volume(path: Path, *names: str) -> Volume:
     Raises DataFormatError for a file that is missing, no HDF5 or truncated, for a missing dataset (listing
     those that exist), and for values that are not real finite magnitudes.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            found = [name for name in names if isinstance(file.get(name), h5py.Dataset)]
-            if not found:
-                there = ", ".join(sorted(file)) or "nothing"
-                raise DataFormatError(f"{path}: no dataset {' or '.join(names)}; the file has: {there}")
-            array = np.asarray(file[found[0]][()])
-    except (OSError, RuntimeError, KeyError) as error:
-        if not path.exists():
-            raise DataFormatError(f"{path}: no such file") from error
-        raise DataFormatError(f"{path}: {failure(error) or f'not a readable HDF5 file: {error}'}") from error
-    return _checked(array, f"{path}, dataset {found[0]}")
+    with reading(path):
+        file = survey(path)
+        name = next((name for name in names if name in file.datasets), None)
+        if name is None:
+            there = ", ".join(sorted({each.split("/")[0] for each in (*file.datasets, *file.groups)})) or "nothing"
+            raise DataFormatError(f"no dataset {' or '.join(names)}; the file has: {there}")
+        array = file.datasets[name].load()
+    return _checked(array, f"{path}, dataset {name}")
 
 
 def _checked(array: NDArray[Any], name: str) -> Volume:

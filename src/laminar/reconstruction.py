@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from laminar.data.coils import whitened
 from laminar.data.cropping import center_crop, crop_readout
 from laminar.data.formats import AnyScan
-from laminar.data.preparation import Problem, noise_std_of, prepare
+from laminar.data.preparation import Problem, magnitude, noise_std_of, prepare
 from laminar.errors import ConfigError, DataFormatError
 from laminar.flow import Trajectory
 from laminar.methods import Method, as_method
-from laminar.operators import ifft2c
+from laminar.operators import Encoding, ifft2c
 from laminar.runtime import seed_of
 from laminar.scan import Scan
 from laminar.uncertainty import Spread
@@ -151,7 +151,8 @@ def reconstruct_slices(
             raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
         states = _in_units(torch.cat(trajectory.states), ready, part) if keep_trajectory else None
         spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
-        yield SliceReconstruction(image, states, trajectory.times, nfe, spread=spread)
+        log = () if bool(image.any()) else (_why_empty(index, ready),)
+        yield SliceReconstruction(image, states, trajectory.times, nfe, log, spread=spread)
 
 
 Seeds = tuple[int, int]
@@ -207,6 +208,12 @@ def _empty(part: Scan, index: int, samples: int, keep_trajectory: bool) -> Slice
     return SliceReconstruction(zero[0], zero if keep_trajectory else None, None, 0, log, is_empty=True, spread=spread)
 
 
+def _why_empty(index: int, problem: Problem) -> str:
+    said = f"slice {index} has samples, but its image is zero everywhere"
+    is_dark = isinstance(problem.operator, Encoding) and not bool(problem.operator.sensitivities.any())
+    return f"{said}: all coil sensitivities are zero" if is_dark else said
+
+
 def _made_ahead(make: Callable[[int], T], count: int) -> Iterator[T]:
     """make(0), make(1), ...: the next one is made in a thread while the last is used."""
     with ThreadPoolExecutor(1) as thread:
@@ -221,4 +228,6 @@ def _made_ahead(make: Callable[[int], T], count: int) -> Iterator[T]:
 def reference_image(scan: Scan) -> Tensor:
     """Root-sum-of-squares image (slice, y, x) of a fully sampled scan, cropped as `reconstruct` crops."""
     scan = crop_readout(whitened(scan))
-    return center_crop(ifft2c(scan.kspace).abs().square().sum(1).sqrt(), scan.image_shape)
+    unit = magnitude(scan.kspace)
+    image = ifft2c(scan.kspace / unit[:, None, None, None]).abs().square().sum(1).sqrt()
+    return center_crop(image * unit[:, None, None], scan.image_shape)

@@ -49,6 +49,12 @@ MODELS: dict[str, Callable[[], Model]] = {
 }
 
 
+def test_loading_leaves_the_random_state_alone(folder: Path) -> None:
+    before = torch.random.get_rng_state()
+    load_any(folder)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_round_trip_and_same_bytes(tmp_path: Path, name: str) -> None:
     net = MODELS[name]()

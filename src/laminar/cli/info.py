@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.errors import CheckpointError, ConfigError, DataFormatError
+from laminar.cli.undersampling import Domain, add_domain
+from laminar.errors import CheckpointError, ConfigError, DataFormatError, printable
 
 if TYPE_CHECKING:
     from laminar.scan import Scan
@@ -18,6 +19,7 @@ class Options:
     target: str
     variable: str | None
     axes: str | None
+    domain: Domain | None
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("target", metavar="FILE|MODEL")
     parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    add_domain(parser)
     parser.set_defaults(run=run, options=Options)
 
 
@@ -68,9 +71,9 @@ def _file(path: Path, options: Options) -> int:
 
     _print_tree(describe(path))
     try:
-        scan = read(path, variable=options.variable, axes=options.axes)
+        scan = read(path, variable=options.variable, axes=options.axes, domain=options.domain)
     except DataFormatError as error:
-        if options.variable or options.axes:
+        if options.variable or options.axes or options.domain:
             raise
         print(f"not read as a scan: {error}")
         return 0
@@ -83,6 +86,7 @@ _LIMIT = 64
 
 def _facts(scan: Scan) -> dict[str, Any]:
     from laminar.data.coils import calibration_region
+    from laminar.data.formats import padding_note
     from laminar.data.preparation import noise_std_of
 
     facts: dict[str, Any] = {
@@ -94,6 +98,8 @@ def _facts(scan: Scan) -> dict[str, Any]:
         "undersampled axis": _undersampled(scan),
         "sensitivities": "in the file" if scan.sensitivities is not None else "to be estimated",
     }
+    if (note := padding_note(scan.grid.common_mask)) is not None:
+        facts["padding"] = note
     try:
         rows, columns = calibration_region(scan.grid.common_mask, limit=_LIMIT)
         facts[f"calibration region (y, x), up to {_LIMIT}"] = [rows.stop - rows.start, columns.stop - columns.start]
@@ -119,11 +125,11 @@ def _undersampled(scan: Scan) -> str:
 def _print_tree(values: dict[str, Any], indent: int = 0) -> None:
     for key, value in values.items():
         if isinstance(value, dict):
-            print(f"{'  ' * indent}{key}:")
+            print(printable(f"{'  ' * indent}{key}:"))
             _print_tree(value, indent + 1)
         elif isinstance(value, str) and "\n" in value:
-            print(f"{'  ' * indent}{key}:")
+            print(printable(f"{'  ' * indent}{key}:"))
             for line in value.rstrip().splitlines():
-                print(f"{'  ' * (indent + 1)}{line}")
+                print(printable(f"{'  ' * (indent + 1)}{line}"))
         else:
-            print(f"{'  ' * indent}{key}: {value}")
+            print(printable(f"{'  ' * indent}{key}: {value}"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from laminar.cli.options import paths_in
-from laminar.errors import ConfigError
+from laminar.errors import ConfigError, DataFormatError
 
 # How each kind of file says near its beginning that this program wrote it; HDF5 has a root attribute `laminar`.
 MARKS = (b'"laminar": "', b'"format": "laminar-', b'content="Laminar"', b"Software\0Laminar", b"# laminar train")
@@ -67,10 +67,11 @@ def is_part(path: Path, inputs: Iterable[Path]) -> bool:
 def _is_ours(path: Path) -> bool:
     import h5py
 
-    with suppress(OSError, RuntimeError):
+    from laminar.data.formats.hdf5 import survey
+
+    with suppress(OSError, DataFormatError):
         if h5py.is_hdf5(path):
-            with h5py.File(path, "r") as file:
-                return "laminar" in file.attrs
+            return "laminar" in survey(path).attributes
         with path.open("rb") as stream:
             start = stream.read(512)
         return any(mark in start for mark in MARKS)

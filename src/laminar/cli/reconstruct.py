@@ -17,8 +17,8 @@ from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.pictures import draw, reference_of
 from laminar.cli.samples import Intervals, SampleOptions, add_samples
-from laminar.cli.undersampling import Undersampling, add_undersampling
-from laminar.errors import ConfigError, LaminarError, explaining
+from laminar.cli.undersampling import Domain, Undersampling, add_domain, add_undersampling
+from laminar.errors import ConfigError, LaminarError, explaining, printable
 from laminar.registry import SAMPLERS
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Options:
     overwrite: bool
     variable: str | None
     axes: str | None
+    domain: Domain | None
     trajectory: bool
     device: str
     verbose: bool
@@ -82,6 +83,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_overwrite(parser)
     parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    add_domain(parser)
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     add_samples(parser)
@@ -153,7 +155,7 @@ def _one(path: Path, name: str, work: Work) -> _Done:
 
     options, method, intervals = work.options, work.method, work.intervals
     check_outputs(options, *options.outputs(name))
-    full = stream(path, variable=options.variable, axes=options.axes)
+    full = stream(path, variable=options.variable, axes=options.axes, domain=options.domain)
     scan = options.undersampling.apply(full)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
@@ -177,6 +179,7 @@ def _write_slices(file: Path, name: str, scan: LazyScan, work: Work) -> tuple[Te
     """Write slice by slice; what the pictures show (slice, y, x) stays in memory."""
     import torch
 
+    from laminar.data.formats import padding_note
     from laminar.reconstruction import reconstruct_slices
     from laminar.store import writing_reconstruction
     from laminar.uncertainty import Spread
@@ -191,7 +194,8 @@ def _write_slices(file: Path, name: str, scan: LazyScan, work: Work) -> tuple[Te
         device=work.options.device,
     )
     attributes = _attributes(scan, work)
-    log: list[str] = []
+    note = padding_note(scan.grid.common_mask)
+    log: list[str] = [] if note is None else [note]
     magnitudes, spreads = [], []
     with (
         writing_reconstruction(
@@ -206,7 +210,7 @@ def _write_slices(file: Path, name: str, scan: LazyScan, work: Work) -> tuple[Te
             log += result.log
             report(done)
     for line in log:
-        print(f"{name}: {line}")
+        print(printable(f"{name}: {line}"))
     return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from laminar.errors import ConfigError
 
@@ -23,6 +23,16 @@ def add_undersampling(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--calibration-lines", type=int, metavar="N", help="default: 14")
     group.add_argument("--seed", type=int, metavar="S", help="seed of the mask (default: 0)")
     group.add_argument("--mask-axis", choices=("auto", "x", "y"), help=_AXIS)
+
+
+Domain = Literal["kspace", "image"]
+
+
+def add_domain(parser: argparse.ArgumentParser) -> None:
+    said = (
+        "what the file holds: k-space, or the images of its coils; default: k-space, and what looks like images fails"
+    )
+    parser.add_argument("--domain", choices=("kspace", "image"), help=said)
 
 
 @dataclass(frozen=True)

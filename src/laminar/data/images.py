@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from laminar.data.formats.guard import reading
+from laminar.data.formats.hdf5 import Dataset, survey
 from laminar.errors import ConfigError, DataFormatError, MissingExtraError
 
 SMALLEST_SIDE = 32
@@ -91,37 +93,25 @@ def _stacks(path: Path, *, named: bool) -> Iterator[ImageStack]:
 
 
 def _hdf5(path: Path) -> Iterator[ImageStack]:
-    found: list[tuple[str, tuple[int, ...], float]] = []
-
-    def visit(key: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Dataset) and key.split("/")[-1] in _HDF5_NAMES and item.ndim in (2, 3):
-            whole = float(np.iinfo(item.dtype).max) if item.dtype.kind == "u" else 0.0
-            found.append((key, item.shape, 4095.0 if whole == 65535 and _holds_12_bits(item) else whole))
-
-    try:
-        with h5py.File(path) as file:
-            file.visititems(visit)
-    except (OSError, RuntimeError) as error:
-        raise DataFormatError(f"{path}: cannot be read as HDF5: {error}") from error
-    for key, shape, whole in found:
-        count = shape[0] if len(shape) == 3 else 1
-        yield ImageStack(f"{path.name}:{key}", (shape[-2], shape[-1]), count, _Hdf5Reader(path, key), whole)
-
-
-def _holds_12_bits(data: h5py.Dataset) -> bool:
-    return int(data[()].max()) < 4096
+    with reading(path):
+        for key, data in sorted(survey(path).datasets.items()):
+            if data.dtype is None or key.split("/")[-1] not in _HDF5_NAMES or len(data.shape) not in (2, 3):
+                continue
+            whole = float(np.iinfo(data.dtype).max) if data.dtype.kind == "u" else 0.0
+            whole = 4095.0 if whole == 65535 and int(data.load().max()) < 4096 else whole
+            count = data.shape[0] if len(data.shape) == 3 else 1
+            matrix = (data.shape[-2], data.shape[-1])
+            yield ImageStack(f"{path.name}:{key}", matrix, count, _Hdf5Reader(path, data), whole)
 
 
 @dataclass(frozen=True)
 class _Hdf5Reader:
     path: Path
-    key: str
+    data: Dataset
 
     def __call__(self, index: int) -> Array:
-        with h5py.File(self.path) as file:
-            data = file[self.key]
-            pixels: Array = data[index] if data.ndim == 3 else data[()]
-        return pixels
+        with reading(self.path):
+            return self.data.load(slice(index, index + 1))[0] if len(self.data.shape) == 3 else self.data.load()
 
 
 def _nifti(path: Path) -> Iterator[ImageStack]:

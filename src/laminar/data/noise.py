@@ -13,6 +13,7 @@ from laminar.errors import DataFormatError
 
 _SLICES = 4  # noise does not depend on the slice: a few of them tell it
 _BANDS = 16
+_PROCESSED = 0.25  # of the variance at the center: white noise has as much at the edge
 _QUANTILE = 0.25  # what is left of the signal is sparse, and hardly shifts a low quantile
 
 
@@ -24,6 +25,8 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
         samples at the edge of k-space;
         air beside the object, where the readout has samples without gaps and can be transformed alone;
         the part of the calibration patches that no low-rank signal explains.
+    K-space that was filtered or zero-padded shows less than half of its noise in the first two; then the third, the
+    noise where the signal is, is taken.
 
     Shapes: `kspace` (slice, coil, y, x), `mask` bool (y, x), true = acquired. Units: those of k-space.
     Coils need not be prewhitened, but if their levels differ by more than about two the estimate is too low.
@@ -37,8 +40,10 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
     kspace = kspace[list(telling_slices(len(kspace)))].detach().to(torch.complex128)
     scale = kspace.abs().amax().clamp_min(1e-300)
     kspace = kspace / scale
-    variances = [_edge_of_kspace(kspace, mask), *_air(kspace, mask), *_unexplained(kspace, mask)]
-    return float(scale) * math.sqrt(min(variances))
+    least = min([_edge_of_kspace(kspace, mask), *_air(kspace, mask)])
+    central = min(_unexplained(kspace, mask), default=least)
+    is_white = least > _PROCESSED * central
+    return float(scale) * math.sqrt(min(least, central) if is_white else central)
 
 
 def telling_slices(n_slices: int) -> range:

@@ -76,8 +76,13 @@ def prepare(scan: Scan) -> Problem:
     signal keeps scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines.
 
     Any other geometry brings its noise level, and the scale is the quantile of a least-squares image.
+
+    All is computed after a division by a power of two that brings the data to about one, so that a factor of the data
+    is a factor of the image, from 1e-37 to 1e37.
     """
     scan = whitened(scan)
+    noise, unit = noise_std_of(scan), magnitude(scan.data)
+    scan = replace(scan, data=scan.data / _per_image(unit, scan.data))
     if isinstance(scan.geometry, Cartesian):
         given = scan.sensitivities
         sensitivities = estimate_sensitivities(scan) if given is None else _unit_power(given)
@@ -85,9 +90,21 @@ def prepare(scan: Scan) -> Problem:
     else:
         operator = scan.geometry.operator(scan.n_slices, scan.sensitivities)
         scale = _least_squares_scale(scan, operator)
-    noise = noise_std_of(scan)
-    y = scan.data / scale.reshape(-1, *[1] * (scan.data.ndim - 1))
-    return Problem(y, operator, (noise / scale).to(torch.float32), scale)
+    level = (noise / unit.double() / scale).to(torch.float32)
+    return Problem(scan.data / _per_image(scale, scan.data), operator, level, unit * scale)
+
+
+def magnitude(array: Tensor) -> Tensor:
+    """The power of two (batch,) next to the largest part of real or complex (batch, ...); 1 where all is zero."""
+    parts = torch.view_as_real(array) if array.is_complex() else array
+    largest = parts.abs().flatten(1).amax(1)
+    exponent = largest.log2().round().clamp(-120, 120)
+    return torch.where(largest > 0, exponent.exp2(), 1.0)
+
+
+def _per_image(values: Tensor, array: Tensor) -> Tensor:
+    """Values (image,) that broadcast against (image, ...)."""
+    return values.reshape(-1, *[1] * (array.ndim - 1))
 
 
 def noise_std_of(scan: AnyScan) -> float:
@@ -118,6 +135,8 @@ def without_oversampling(scan: Scan) -> Scan:
 
 
 def _unit_power(sensitivities: Tensor) -> Tensor:
+    largest = torch.view_as_real(sensitivities).abs().amax((1, -1), keepdim=True).squeeze(-1)
+    sensitivities = sensitivities / torch.where(largest > 0, largest, 1)
     power = sensitivities.abs().square().sum(1, keepdim=True).sqrt()
     return torch.where(power > 0, sensitivities / power, 0)
 

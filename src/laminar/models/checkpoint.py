@@ -140,7 +140,8 @@ def load_any(model: str | Path, regularizer: nn.Module | None = None) -> Model:
     settings = read_settings(folder)
     weights = read_weights(folder, settings)
     try:
-        loaded = build(configuration(settings), regularizer)
+        with torch.random.fork_rng(devices=[]):  # the weights are drawn before they are filled
+            loaded = build(configuration(settings), regularizer)
     except (ConfigError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{folder / SETTINGS}: the configuration is not valid: {error}") from error
     _fill(loaded, weights, folder)

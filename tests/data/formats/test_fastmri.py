@@ -63,11 +63,28 @@ def test_a_training_file_is_measured_between_its_padding(tmp_path: Path, single_
 def test_the_mask_of_a_test_file_holds_but_not_in_the_padding(tmp_path: Path) -> None:
     mask = np.zeros(10, dtype=bool)
     mask[[0, 2, 4, 5, 8, 9]] = True
-    path = fastmri_file(tmp_path / "a.h5", random_kspace(2, 3, 12, 10), mask=mask)
+    kspace = random_kspace(2, 3, 12, 10)
+    kspace[..., :2] = kspace[..., 9:] = 0
+    path = fastmri_file(tmp_path / "a.h5", kspace, mask=mask)
     scan = read(path)
     assert torch.equal(scan.mask, columns(2, 4, 5, 8))
     assert torch.equal((scan.kspace != 0).any(0).any(0), scan.mask)
     assert read_target(path) is None
+
+
+def test_limits_or_masks_that_contradict_the_data_are_refused(tmp_path: Path) -> None:
+    for first, last in ((0, 10), (2, 10), (0, 9), (3, 9), (2, 8)):  # measured are 2 to 8
+        kspace = random_kspace(2, 3, 12, 10)
+        kspace[..., :first] = kspace[..., last:] = 0
+        path = fastmri_file(tmp_path / "a.h5", kspace, mask=np.ones(10))
+        with pytest.raises(DataFormatError, match=rf"maximum 6, center 3\).*samples in {first} to {last - 1}"):
+            read(path)
+
+
+def test_nan_in_a_mask_is_refused(tmp_path: Path) -> None:
+    path = fastmri_file(tmp_path / "a.h5", random_kspace(2, 3, 12, 10), mask=np.full(10, np.nan))
+    with pytest.raises(DataFormatError, match="NaN"):
+        read(path)
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:

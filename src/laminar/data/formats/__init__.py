@@ -4,12 +4,14 @@ from laminar.data.formats.arrays import scan_name
 from laminar.data.formats.door import describe, find_scans, read, read_target, stream
 from laminar.data.formats.fastmri import write_fastmri
 from laminar.data.formats.lazy import AnyScan, LazyScan
+from laminar.data.formats.sampling import padding_note
 
 __all__ = [
     "AnyScan",
     "LazyScan",
     "describe",
     "find_scans",
+    "padding_note",
     "read",
     "read_target",
     "scan_name",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from laminar.data.formats.axes import Array, arrange, example_axes
+from laminar.data.formats.domain import Domain
 from laminar.errors import DataFormatError
 from laminar.scan import Scan, cartesian
 
@@ -29,6 +30,19 @@ class Variable:
 
 
 Variables = Mapping[str, Variable]
+
+
+def check_claim(what: str, claimed: int, stored: int) -> None:
+    """Raise DataFormatError if `stored` compressed bytes cannot be so many.
+
+    Measured k-space hardly compresses; that of a strongly undersampled scan, mostly zeros, a hundredfold.
+    """
+    if claimed > most_bytes(stored):
+        raise DataFormatError(f"'{what}' claims {claimed} bytes in {stored}: it is corrupt, or a trap")
+
+
+def most_bytes(stored: int) -> int:
+    return 2**26 + 200 * stored
 
 
 def listing(variables: Variables) -> str:
@@ -72,7 +86,9 @@ def choose(variables: Variables, name: str | None, axes: str | None) -> tuple[st
     )
 
 
-def read_array(path: Path, variables: Variables, name: str | None, axes: str | None) -> Scan:
+def read_array(
+    path: Path, variables: Variables, name: str | None, axes: str | None, domain: Domain | None = None
+) -> Scan:
     """A scan from one variable. An array of two axes is one slice of one coil; others need `axes`."""
     chosen, variable = choose(variables, name, axes)
     if axes is None and len(variable.shape) != 2:
@@ -80,7 +96,7 @@ def read_array(path: Path, variables: Variables, name: str | None, axes: str | N
             f"the axes of '{chosen}' {variable.shape} {variable.dtype} are not stated in the file; "
             f"say them in its order, for example --axes {example_axes(variable.shape)}"
         )
-    kspace, mask, readout = arrange(variable.load(), axes or "ky,kx")
+    kspace, mask, readout = arrange(variable.load(), axes or "ky,kx", domain)
     if axes is None:  # nobody said which of the two is the readout
         readout = None
     header: dict[str, Any] = {"variable": chosen, "axes": axes or "ky,kx"}

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from laminar.data.formats.domain import Domain, to_kspace
 from laminar.data.formats.sampling import detect_mask, readout_axis
 from laminar.errors import DataFormatError
 from laminar.operators import ifft2c
@@ -77,11 +78,12 @@ def _join_real_and_imaginary(array: Array, names: list[str]) -> tuple[Array, lis
     return pair[0] + 1j * pair[1], [name for name in names if name != "ri"]
 
 
-def arrange(array: Array, axes: str) -> tuple[Tensor, Tensor, int | None]:
+def arrange(array: Array, axes: str, domain: Domain | None = None) -> tuple[Tensor, Tensor, int | None]:
     """K-space complex64 (slice, coil, y, x), mask bool (y, x) and readout axis of an array whose axes are named.
 
     Two of kz, ky, kx become (y, x) in the order of the file. Of all three, the fully sampled one is the
-    readout: it is transformed to image space, x = F^-1 k (centered, unitary), and its points become slices.
+    readout: it is transformed to image space, x = F^-1 k (centered, unitary), and its points become slices; of images
+    (`domain` "image") the first one is taken for it.
     The readout axis is -2 or -1 where kx is y or x, else None.
 
     Raises DataFormatError if names and shape do not fit, the array is not complex, or nothing was sampled.
@@ -104,9 +106,11 @@ def arrange(array: Array, axes: str) -> tuple[Tensor, Tensor, int | None]:
             f"{kspace.shape[1]} coils of {tuple(kspace.shape[2:])} points: are the axes '{axes}' right?"
         )
     if kspace.ndim == 5:
-        kspace, along = split_volume(kspace)
+        kspace, along = (kspace.movedim(2, 1).flatten(0, 1), 0) if domain == "image" else split_volume(kspace)
         del spatial[along]
-    return kspace, detect_mask(kspace), spatial.index("kx") - 2 if "kx" in spatial else None
+    kspace = to_kspace(kspace, domain)
+    mask = torch.ones(kspace.shape[-2:], dtype=torch.bool) if domain == "image" else detect_mask(kspace)
+    return kspace, mask, spatial.index("kx") - 2 if "kx" in spatial else None
 
 
 def split_volume(kspace: Tensor) -> tuple[Tensor, int]:

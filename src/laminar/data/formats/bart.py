@@ -10,10 +10,13 @@ import numpy as np
 
 from laminar.data.formats.arrays import Variable, Variables, scan_name
 from laminar.data.formats.axes import Array, arrange, example_axes
+from laminar.data.formats.domain import Domain
 from laminar.errors import DataFormatError
 from laminar.scan import Scan, cartesian
 
 READ, PHASE1, PHASE2, COIL, SLICE, N_DIMS = 0, 1, 2, 3, 13, 16
+
+LONGEST_HEADER = 2**20
 
 
 def pair(path: Path) -> tuple[Path, Path] | None:
@@ -26,6 +29,8 @@ def pair(path: Path) -> tuple[Path, Path] | None:
 
 def dimensions(header: Path) -> list[int]:
     """The sizes below `# Dimensions`, as many as BART would write: 16."""
+    if header.stat().st_size > LONGEST_HEADER:
+        raise DataFormatError(f"{header}: a header of more than {LONGEST_HEADER} bytes")
     lines = iter(header.read_text(encoding="ascii").splitlines())
     if not any(line.strip() == "# Dimensions" for line in lines):
         raise DataFormatError(f"{header}: has no line '# Dimensions'")
@@ -43,7 +48,8 @@ def load(path: Path) -> Array:
     data, header = files
     for file in files:
         if not file.is_file():
-            raise DataFormatError(f"BART data are two files; {file} is missing")
+            reason = "is no regular file" if file.exists() else "is missing"
+            raise DataFormatError(f"BART data are two files; {file} {reason}")
     sizes = dimensions(header)
     expected, actual = 8 * int(np.prod(sizes, dtype=object)), data.stat().st_size
     if expected != actual:
@@ -75,7 +81,7 @@ def trimmed(shape: tuple[int, ...], at_least: int = 0) -> tuple[int, ...]:
     return shape[:length]
 
 
-def read(path: Path, axes: str | None) -> Scan:
+def read(path: Path, axes: str | None, domain: Domain | None = None) -> Scan:
     """A scan from BART k-space. `axes` overrides the meaning of the axes; ones at the end need no
     name.
     """
@@ -84,7 +90,7 @@ def read(path: Path, axes: str | None) -> Scan:
         axes = bart_axes(array.shape)
     else:
         array = array.reshape(trimmed(array.shape, at_least=axes.count(",") + 1))
-    kspace, mask, readout = arrange(array, axes)
+    kspace, mask, readout = arrange(array, axes, domain)
     return cartesian(kspace, mask, readout_axis=readout, name=scan_name(path), header={"axes": axes})
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from laminar.data.formats import bart, fastmri, hdf5, ismrmrd_, mat5, mat73, numpy_
 from laminar.data.formats.arrays import Variables, read_array
+from laminar.data.formats.domain import Domain
 from laminar.data.formats.guard import reading
 from laminar.data.formats.lazy import LazyScan
 from laminar.errors import DataFormatError
@@ -26,6 +27,7 @@ ARRAYS = {
     "fastMRI": hdf5.hdf5_variables,
     "ISMRMRD": hdf5.hdf5_variables,
 }
+FASTMRI_AXES = {4: "slice,coil,kx,ky", 3: "slice,kx,ky"}
 
 
 def sniff(path: Path) -> str:
@@ -47,7 +49,7 @@ def sniff(path: Path) -> str:
     if start.startswith(b"PK"):
         return "NumPy npz"
     if h5py.is_hdf5(path):
-        return sniff_hdf5(path, start)
+        return sniff_hdf5(hdf5.survey(path), start)
     if start.startswith(b"MATLAB 5.0") or start[124:] in (b"\x00\x01IM", b"\x01\x00MI"):
         return "MATLAB v5"
     raise DataFormatError(
@@ -80,25 +82,27 @@ def _is_scan(path: Path) -> bool:
     return True
 
 
-def sniff_hdf5(path: Path, start: bytes) -> str:
+def sniff_hdf5(file: hdf5.Hdf5, start: bytes) -> str:
     """Which of the HDF5 formats a file has."""
-    with h5py.File(path, "r") as file:
-        if ismrmrd_.group_name(file):
-            return "ISMRMRD"
-        marked = any("MATLAB_class" in item.attrs for item in file.values())
-        if start.startswith(b"MATLAB 7.3") or marked:
-            return "MATLAB v7.3"
-        return "fastMRI" if fastmri.is_fastmri(file) else "HDF5"
+    if ismrmrd_.group_name(file):
+        return "ISMRMRD"
+    if start.startswith(b"MATLAB 7.3") or file.is_matlab:
+        return "MATLAB v7.3"
+    return "fastMRI" if fastmri.is_fastmri(file) else "HDF5"
 
 
-def read(path: str | Path, *, variable: str | None = None, axes: str | None = None) -> Scan:
+def read(
+    path: str | Path, *, variable: str | None = None, axes: str | None = None, domain: Domain | None = None
+) -> Scan:
     """Read a scan of any known format: fastMRI, ISMRMRD and other HDF5, BART, NumPy, MATLAB.
 
     `variable` names the array (or the ISMRMRD group) where a file holds several. `axes` names its axes in the
     order of the file, for example "ky,kx,coil": any order of slice, coil, kz, ky, kx, with `ri` for a pair of
     real and imaginary part and `_` for an axis of length 1 to drop. Two of kz, ky, kx become (y, x) in the
     order of the file; of all three, the fully sampled one is transformed and becomes the slices. Zero
-    frequency is expected at n // 2. A MATLAB file's axes are in MATLAB's order, whatever its version.
+    frequency is expected at n // 2. A MATLAB file's axes are in MATLAB's order, whatever its version. `domain` "image"
+    says that the file holds the images of the coils, which are transformed; what looks so is refused otherwise,
+    unless the domain is said to be "kspace".
 
     Raises DataFormatError, one line that begins with the path, for whatever is wrong with the file; it lists
     what the file holds where a choice is missing.
@@ -109,19 +113,25 @@ def read(path: str | Path, *, variable: str | None = None, axes: str | None = No
         if kind == "ISMRMRD" and axes is None:
             return ismrmrd_.read(path, variable)
         if kind == "BART" and variable is None:
-            return bart.read(path, axes)
+            return bart.read(path, axes, domain)
+        variables = ARRAYS[kind](path)
         if kind == "fastMRI" and axes is None and variable in (None, "kspace"):
-            return fastmri.read(path)
-        return read_array(path, ARRAYS[kind](path), variable, axes)
+            if domain != "image":
+                return fastmri.read(path, domain)
+            variable, axes = "kspace", FASTMRI_AXES[len(variables["kspace"].shape)]
+        return read_array(path, variables, variable, axes, domain)
 
 
-def stream(path: str | Path, *, variable: str | None = None, axes: str | None = None) -> LazyScan:
+def stream(
+    path: str | Path, *, variable: str | None = None, axes: str | None = None, domain: Domain | None = None
+) -> LazyScan:
     """What `read` reads, slice by slice where the format allows it: fastMRI. Other formats are read at once."""
     path = Path(path)
     with reading(path):
-        if sniff(path) == "fastMRI" and axes is None and variable in (None, "kspace"):
-            return fastmri.stream(path)
-    return LazyScan.of(read(path, variable=variable, axes=axes))
+        fitting = axes is None and variable in (None, "kspace") and domain != "image"
+        if fitting and sniff(path) == "fastMRI":
+            return fastmri.stream(path, domain)
+    return LazyScan.of(read(path, variable=variable, axes=axes, domain=domain))
 
 
 def read_target(path: str | Path) -> Tensor | None:

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from laminar.data.formats.arrays import scan_name
 from laminar.data.formats.axes import Array, to_complex64
+from laminar.data.formats.domain import Domain, to_kspace
 from laminar.data.formats.guard import reading
-from laminar.data.formats.hdf5 import is_complex, load, load_text
+from laminar.data.formats.hdf5 import Hdf5, survey
 from laminar.data.formats.header import MrdHeader, parse_header
 from laminar.data.formats.lazy import LazyScan
 from laminar.data.formats.sampling import detect_mask
@@ -29,70 +30,75 @@ from laminar.scan import Scan, cartesian
 
 TARGETS = ("reconstruction_rss", "reconstruction_esc")
 PHASE = "kspace_encoding_step_1"
+ALL = slice(None)
 
 
-def is_fastmri(file: h5py.File) -> bool:
+def is_fastmri(file: Hdf5) -> bool:
     """Complex `kspace` of four axes, or of three beside something else that only this layout has."""
-    kspace = file.get("kspace")
-    if not isinstance(kspace, h5py.Dataset) or not is_complex(kspace):
+    kspace = file.datasets.get("kspace")
+    if kspace is None or not kspace.is_complex:
         return False
     signs = ("ismrmrd_header", *TARGETS)
-    return len(kspace.shape) == 4 or (len(kspace.shape) == 3 and any(sign in file for sign in signs))
+    return len(kspace.shape) == 4 or (len(kspace.shape) == 3 and any(sign in file.datasets for sign in signs))
 
 
-def read(path: Path) -> Scan:
+def read(path: Path, domain: Domain | None = None) -> Scan:
     """The scan of a fastMRI file; a single-coil one gets a coil axis of one.
 
     The mask is the file's own (test files), zero in the padding beside the measured columns, or else where
     k-space is not zero. `image_shape` is that of the file's target, or else the header's reconstructed
     matrix.
     """
-    with h5py.File(path, "r") as file:
-        kspace = _kspace(file)
-        said = _what_it_says(file, path, kspace)
-        maps = to_complex64(load(file["sensitivities"])) if "sensitivities" in file else None
-        return cartesian(kspace * said["mask"] if "mask" in file else kspace, sensitivities=maps, **said)
+    file = survey(path)
+    kspace = to_kspace(_kspace(file), domain)
+    return _scan(file, kspace, _what_it_says(file, path, kspace))
 
 
-def stream(path: Path) -> LazyScan:
+def stream(path: Path, domain: Domain | None = None) -> LazyScan:
     """The same scan, slice by slice. A first pass over all slices finds their common mask."""
-    with h5py.File(path, "r") as file:
-        slices = range(file["kspace"].shape[0])
-        sampled = torch.cat([(_kspace(file, slice(i, i + 1)) != 0).any(1, keepdim=True) for i in slices])
-        said = _what_it_says(file, path, sampled)
-        coils = file["kspace"].shape[1] if len(file["kspace"].shape) == 4 else 1
+    file = survey(path)
+    shape = file.datasets["kspace"].shape
+    to_kspace(_kspace(file, slice(shape[0] // 2, shape[0] // 2 + 1)), domain)
+    sampled = torch.cat([(_kspace(file, slice(i, i + 1)) != 0).any(1, keepdim=True) for i in range(shape[0])])
+    said = _what_it_says(file, path, sampled)
 
     def one(index: int) -> Scan:
         part = slice(index, index + 1)
-        with reading(path), h5py.File(path, "r") as file:
-            kspace = _kspace(file, part)
-            maps = to_complex64(load(file["sensitivities"], part)) if "sensitivities" in file else None
-            return cartesian(kspace * said["mask"] if "mask" in file else kspace, sensitivities=maps, **said)
+        with reading(path):
+            return _scan(file, _kspace(file, part), said, part)
 
-    return LazyScan(len(slices), coils, Cartesian(said["mask"], said["readout_axis"]), one, name=said["name"])
+    grid = Cartesian(said["mask"], said["readout_axis"])
+    return LazyScan(shape[0], shape[1] if len(shape) == 4 else 1, grid, one, name=said["name"])
 
 
-def _kspace(file: h5py.File, part: Any = ()) -> Tensor:
+def _kspace(file: Hdf5, part: slice = ALL) -> Tensor:
     """K-space (slice, coil, y, x) of a file or of a part of its slices."""
-    kspace = to_complex64(load(file["kspace"], part))
+    kspace = to_complex64(file.datasets["kspace"].load(part))
     return kspace if kspace.ndim == 4 else kspace.unsqueeze(1)
 
 
-def _what_it_says(file: h5py.File, path: Path, kspace: Tensor) -> dict[str, Any]:
+def _scan(file: Hdf5, kspace: Tensor, said: dict[str, Any], part: slice = ALL) -> Scan:
+    """The scan of these samples, with the maps that the file may have for them."""
+    maps = to_complex64(file.datasets["sensitivities"].load(part)) if "sensitivities" in file.datasets else None
+    kspace = kspace * said["mask"] if "mask" in file.datasets else kspace
+    return cartesian(kspace, sensitivities=maps, **said)
+
+
+def _what_it_says(file: Hdf5, path: Path, kspace: Tensor) -> dict[str, Any]:
     """All of a scan but its samples; of `kspace` only where it is zero counts."""
     header = _header(file)
     mask = detect_mask(kspace)
-    if "mask" in file:
-        mask = stored_mask(load(file["mask"]), kspace, header)
+    if "mask" in file.datasets:
+        mask = stored_mask(file.datasets["mask"].load(), kspace, header)
     shape, spacing = _geometry(file, header, kspace)
     return {
         "mask": mask,
-        "noise_std": float(file.attrs["noise_std"]) if "noise_std" in file.attrs else None,
+        "noise_std": float(file.attributes["noise_std"]) if "noise_std" in file.attributes else None,
         "readout_axis": -2,
         "image_shape": shape,
         "spacing_mm": spacing,
         "name": scan_name(path),
-        "header": _plain_attributes(file) | (dict(header.info) if header else {}),
+        "header": dict(file.attributes) | (dict(header.info) if header else {}),
     }
 
 
@@ -100,6 +106,8 @@ def stored_mask(stored: Array, kspace: Tensor, header: MrdHeader | None) -> Tens
     """The mask (y, x) of a file that stores it as (x,) or (y, x), false in the padding of the phase
     encoding.
     """
+    if stored.dtype.kind == "c" or not np.isfinite(stored).all():
+        raise DataFormatError("the mask must be real and hold no NaN or Inf")
     mask = torch.from_numpy(np.ascontiguousarray(stored.squeeze() != 0))
     height, width = kspace.shape[-2:]
     if tuple(mask.shape) not in ((width,), (height, width)):
@@ -107,7 +115,23 @@ def stored_mask(stored: Array, kspace: Tensor, header: MrdHeader | None) -> Tens
             f"the mask must have the size ({width},) or {(height, width)} of k-space; got {stored.shape}"
         )
     mask = mask.expand(height, width) & measured_columns(header, width)
+    check_limits(mask, (kspace != 0).any(0).any(0), header)
     return mask.contiguous()
+
+
+def check_limits(mask: Tensor, sampled: Tensor, header: MrdHeader | None) -> None:
+    """Raise DataFormatError if columns outside encodingLimits hold samples, or acquired ones beside these none."""
+    filled, acquired = (points.any(0).nonzero()[:, 0] for points in (sampled, mask))
+    if not header or PHASE not in header.limits or not len(filled):
+        return
+    limits, width = header.limits[PHASE], mask.shape[1]
+    allowed = measured_columns(header, width).nonzero()[:, 0]
+    outside = not len(allowed) or filled[0] < allowed[0] or filled[-1] > allowed[-1]
+    if outside or (len(acquired) and (acquired[0] < filled[0] or acquired[-1] > filled[-1])):
+        raise DataFormatError(
+            f"encodingLimits (minimum {limits.minimum}, maximum {limits.maximum}, center {limits.center}) and the mask "
+            f"contradict the data: of {width} columns, k-space has samples in {int(filled[0])} to {int(filled[-1])}"
+        )
 
 
 def measured_columns(header: MrdHeader | None, width: int) -> Tensor:
@@ -123,8 +147,8 @@ def measured_columns(header: MrdHeader | None, width: int) -> Tensor:
 
 def read_target(path: Path) -> Tensor | None:
     """The reference magnitude float32 (slice, y, x) that the file holds, if any."""
-    with h5py.File(path, "r") as file:
-        found = next((load(file[name]) for name in TARGETS if name in file), None)
+    file = survey(path).datasets
+    found = next((file[name].load() for name in TARGETS if name in file), None)
     if found is None:
         return None
     if found.ndim != 3 or np.iscomplexobj(found):
@@ -206,31 +230,16 @@ def _space(size: tuple[int, int], spacing: tuple[float, float]) -> str:
     )
 
 
-def _header(file: h5py.File) -> MrdHeader | None:
-    if "ismrmrd_header" not in file:
-        return None
-    return parse_header(load_text(file["ismrmrd_header"]))
+def _header(file: Hdf5) -> MrdHeader | None:
+    text = file.datasets.get("ismrmrd_header")
+    return None if text is None else parse_header(text.text())
 
 
 def _geometry(
-    file: h5py.File, header: MrdHeader | None, kspace: Tensor
+    file: Hdf5, header: MrdHeader | None, kspace: Tensor
 ) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
-    target = next((file[name].shape for name in TARGETS if name in file), None)
+    target = next((file.datasets[name].shape for name in TARGETS if name in file.datasets), None)
     matrix = target[-2:] if target else header.recon_matrix[:2] if header else None
     shape = None if matrix is None else (min(matrix[0], kspace.shape[-2]), min(matrix[1], kspace.shape[-1]))
     x, y = (header.spacing(0), header.spacing(1)) if header else (None, None)
     return shape, None if x is None or y is None else (x, y)
-
-
-def _plain_attributes(file: h5py.File) -> dict[str, Any]:
-    """The attributes that are one number or one text, as Python's own types."""
-    plain: dict[str, Any] = {}
-    for name in file.attrs:
-        attribute = file.attrs.get_id(name)
-        is_text = h5py.check_string_dtype(attribute.dtype) is not None
-        # The type is looked at first: HDF5 can crash on reading a corrupt one.
-        if attribute.shape == () and (is_text or attribute.dtype.kind in "biuf"):
-            value = file.attrs[name]
-            value = value.item() if isinstance(value, np.generic) else value
-            plain[name] = value.decode(errors="replace") if isinstance(value, bytes) else value
-    return plain

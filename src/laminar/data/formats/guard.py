@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import struct
 import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
+
+import numpy as np
 
 from laminar.data.formats.arrays import scan_name
 from laminar.errors import DataFormatError, failure
@@ -35,6 +36,7 @@ UNREADABLE = (
     zipfile.BadZipFile,
     ElementTree.ParseError,
     SyntaxError,
+    Warning,  # of oddities in files, where they are made errors; filters belong to all threads
     tokenize.TokenError,
 )
 
@@ -48,9 +50,7 @@ def one_line(error: BaseException) -> str:
 def reading(path: Path) -> Iterator[None]:
     """Turn every failure inside into a DataFormatError whose one line begins with the path."""
     try:
-        with warnings.catch_warnings():
-            # The libraries warn of oddities in files (old headers, duplicate names); none is news to a user.
-            warnings.simplefilter("ignore")
+        with np.errstate(all="ignore"):  # what is not finite is refused
             yield
     except DataFormatError as error:
         text = one_line(error)

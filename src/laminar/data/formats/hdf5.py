@@ -1,93 +1,124 @@
-"""HDF5 in general: the datasets of a file, read without trusting what their headers claim."""
+"""HDF5 in general: what a file holds, found out in a sandbox, and its numbers.
+
+Only `hdf5_worker.py`, in a process of its own, opens a file with the HDF5 library, which damaged files have crashed and
+hung. The worker walks hard links alone and asks each dataset for its size before it reads: nothing has ended it since
+(`contained` in results/mutants.json), but no walk bounds what the library does inside a call; its limits do. Numbers
+that lie in the file one after the other are read here, directly.
+"""
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from laminar.data.formats.arrays import Variable, Variables
 from laminar.data.formats.axes import Array
+from laminar.data.formats.sandbox import Sandbox, fill
 from laminar.errors import DataFormatError
 
-PAIRS = (("real", "imag"), ("r", "i"), ("re", "im"))
-# Deflate cannot compress further than about 1030 to 1: a dataset that claims more is corrupt.
-MAX_COMPRESSION = 1100
+SANDBOX = Sandbox(Path(__file__).with_name("hdf5_worker.py"))
+Identity = tuple[int, ...]
 
 
-def is_pair(dtype: np.dtype[Any]) -> bool:
-    """Whether a compound type is a complex number as MATLAB, ISMRMRD or h5py write it."""
-    return dtype.names in PAIRS and dtype[0] == dtype[1] and dtype[0].kind == "f" and is_sound(dtype)
+@dataclass(frozen=True)
+class Dataset:
+    """An array in a file that need not be open: its `dtype` is None if it holds no numbers."""
+
+    path: str
+    identity: Identity
+    name: str
+    shape: tuple[int, ...]
+    label: str
+    dtype: np.dtype[Any] | None
+    offset: int | None
+    refusal: str | None
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.dtype is not None
+
+    @property
+    def is_complex(self) -> bool:
+        return self.dtype is not None and self.dtype.kind == "c"
+
+    def load(self, part: slice = slice(None)) -> Array:
+        """The numbers, or some of them along the first axis; compound pairs are joined to complex numbers."""
+        if self.refusal is not None:
+            raise DataFormatError(f"'{self.name}' {self.refusal}")
+        if self.dtype is None:
+            raise DataFormatError(f"'{self.name}' is not a numeric array but {self.label} {self.shape}")
+        if self.offset is not None:
+            return self._direct(self.dtype, self.offset, part)
+        return SANDBOX.ask("numbers", self.path, self.name, part.start, part.stop)[1][0]
+
+    def _direct(self, dtype: np.dtype[Any], offset: int, part: slice) -> Array:
+        rows = range(self.shape[0])[part] if self.shape else range(1)
+        array = np.empty((len(rows), *self.shape[1:]) if self.shape else (), dtype)
+        with Path(self.path).open("rb", buffering=0) as file:
+            if identity(os.fstat(file.fileno())) != self.identity:
+                raise DataFormatError("the file was changed while it was read")
+            file.seek(offset + rows.start * math.prod(self.shape[1:]) * dtype.itemsize)
+            fill(array, file)
+        return array
+
+    def text(self) -> bytes:
+        """The text of a dataset that holds one string, or an array of one."""
+        return SANDBOX.ask("text", self.path, self.name)[1][0].tobytes()
+
+    def readouts(self) -> tuple[Array, list[Array]]:
+        """The heads of ISMRMRD readouts, and the floats of each."""
+        heads, counts, floats = SANDBOX.ask("readouts", self.path, self.name)[1]
+        return heads, np.split(floats, counts.cumsum()[:-1]) if len(counts) else []
 
 
-def is_sound(dtype: np.dtype[Any]) -> bool:
-    """Whether no two fields of a compound type overlap. HDF5 does not check, and reading such a one can
-    crash it.
+@dataclass(frozen=True)
+class Hdf5:
+    """What an HDF5 file holds: all its datasets by path, whatever their type, and the plain attributes of its root."""
+
+    datasets: Mapping[str, Dataset]
+    groups: list[str]
+    attributes: Mapping[str, Any]
+    is_matlab: bool
+
+
+def identity(found: os.stat_result) -> Identity:
+    """What tells a file from another one and from itself after a change."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def survey(path: Path) -> Hdf5:
+    """Look through a file: only what hard links reach and what lies in the file itself.
+
+    Raises DataFormatError if the library fails, crashes or hangs on it.
     """
-    end = 0
-    for field, offset, *_ in sorted((dtype.fields or {}).values(), key=lambda item: item[1]):
-        if offset < end or not is_sound(field):
-            return False
-        end = offset + field.itemsize
-    return end <= dtype.itemsize
+    if not path.is_file():  # a device or a pipe would be waited for
+        raise DataFormatError(f"{path}: is no regular file" if path.exists() else f"{path}: no such file")
+    return _survey(str(path.absolute()), identity(path.stat()))
 
 
-def is_complex(dataset: h5py.Dataset) -> bool:
-    return dataset.dtype.kind == "c" or is_pair(dataset.dtype)
+@lru_cache(8)
+def _survey(place: str, now: Identity) -> Hdf5:
+    found, _ = SANDBOX.ask("survey", place)
+    datasets = {name: _dataset(place, now, name, each) for name, each in found["datasets"].items()}
+    return Hdf5(datasets, found["groups"], found["attributes"], found["matlab"])
 
 
-def is_numeric(dataset: h5py.Dataset) -> bool:
-    return dataset.shape is not None and (dataset.dtype.kind in "biufc" or is_pair(dataset.dtype))
-
-
-def load(dataset: h5py.Dataset, part: Any = ()) -> Array:
-    """The values of a numeric dataset, or of a part of it, compound pairs joined to complex numbers."""
-    if not is_numeric(dataset):
-        raise DataFormatError(f"'{dataset.name}' is not a numeric array but {dataset.dtype} {dataset.shape}")
-    claimed = int(dataset.dtype.itemsize) * int(np.prod(dataset.shape, dtype=object))
-    there = Path(dataset.file.filename).stat().st_size * (MAX_COMPRESSION if dataset.chunks else 1)
-    if claimed > there:
-        raise DataFormatError(f"'{dataset.name}' claims {claimed} bytes, more than the file can hold")
-    array: Array = dataset[part]
-    if is_pair(array.dtype):
-        real, imaginary = array.dtype.names or ()
-        return np.asarray(array[real] + 1j * array[imaginary])
-    return array
-
-
-def load_text(dataset: h5py.Dataset) -> bytes:
-    """The text of a dataset that holds one string, or an array of one."""
-    if h5py.check_string_dtype(dataset.dtype) is None or dataset.size != 1:
-        raise DataFormatError(f"'{dataset.name}' is not a text but {dataset.dtype} {dataset.shape}")
-    text = np.asarray(dataset[()]).reshape(-1)[0]
-    return text if isinstance(text, bytes) else str(text).encode()
-
-
-def load_named(path: Path, name: str) -> Array:
-    with h5py.File(path, "r") as file:
-        return load(file[name])
-
-
-def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """All numeric datasets of an open file by their path, links not followed."""
-    found: dict[str, h5py.Dataset] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and is_numeric(item):
-            found[name] = item
-
-    file.visititems(visit)
-    return found
+def _dataset(path: str, now: Identity, name: str, told: Mapping[str, Any]) -> Dataset:
+    dtype = None if told["type"] is None else np.dtype(told["type"])
+    return Dataset(path, now, name, tuple(told["shape"]), told["label"], dtype, told["offset"], told["refusal"])
 
 
 def hdf5_variables(path: Path) -> Variables:
-    """The numeric datasets of any HDF5 file."""
-    with h5py.File(path, "r") as file:
-        return {name: _variable(path, name, d) for name, d in datasets(file).items()}
-
-
-def _variable(path: Path, name: str, dataset: h5py.Dataset) -> Variable:
-    label = f"complex{8 * dataset.dtype.itemsize}" if is_complex(dataset) else str(dataset.dtype)
-    return Variable(tuple(dataset.shape), label, is_complex(dataset), lambda: load_named(path, name))
+    """The numeric datasets of any HDF5 file, and what points to other files."""
+    return {
+        name: Variable(each.shape, each.label, each.is_complex, each.load)
+        for name, each in survey(path).datasets.items()
+        if each.is_numeric or each.refusal
+    }

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from laminar.data.formats.arrays import scan_name
 from laminar.data.formats.axes import to_complex64
-from laminar.data.formats.hdf5 import is_sound, load_text
+from laminar.data.formats.hdf5 import Hdf5, survey
 from laminar.data.formats.header import MrdHeader, parse_header
 from laminar.data.formats.sampling import detect_mask, has_whole_lines
 from laminar.errors import DataFormatError
@@ -36,27 +35,25 @@ SMALL, MOST_EMPTY = 2**24, 1000
 COUNTERS = ("contrast", "phase", "repetition", "set")
 
 
-def group_name(file: h5py.File, wanted: str | None = None) -> str | None:
+def group_name(file: Hdf5, wanted: str | None = None) -> str | None:
     """The first group of the file (or the wanted one) with readouts and an XML header."""
-    names = [wanted] if wanted else ["dataset", *file]
-    for name in names:
-        group = file.get(name)
-        if isinstance(group, h5py.Group) and "xml" in group and "data" in group:
-            return name
-    return None
+    names = [wanted] if wanted else ["dataset", *(name for name in file.groups if "/" not in name)]
+    return next((name for name in names if f"{name}/xml" in file.datasets and f"{name}/data" in file.datasets), None)
 
 
 def load(path: Path, group: str | None = None) -> tuple[MrdHeader, Records]:
     """The header and all readouts of a file."""
-    with h5py.File(path, "r") as file:
-        name = group_name(file, group)
-        if name is None:
-            raise DataFormatError(f"no ISMRMRD group '{group or 'dataset'}' with xml and data")
-        scan = file[name]
-        layout = scan["data"].dtype
-        if not is_sound(layout) or h5py.check_vlen_dtype(layout["data"]) != np.float32:
-            raise DataFormatError(f"'{name}/data' does not hold ISMRMRD readouts but {layout}")
-        return parse_header(load_text(scan["xml"])), scan["data"][()]
+    file = survey(path)
+    name = group_name(file, group)
+    if name is None:
+        raise DataFormatError(f"no ISMRMRD group '{group or 'dataset'}' with xml and data")
+    header = parse_header(file.datasets[f"{name}/xml"].text())
+    heads, floats = file.datasets[f"{name}/data"].readouts()
+    records = np.empty(len(heads), [("head", heads.dtype), ("data", object)])
+    records["head"] = heads
+    for record, data in zip(records, floats, strict=True):
+        record["data"] = data
+    return header, records
 
 
 def summary(path: Path) -> dict[str, Any]:

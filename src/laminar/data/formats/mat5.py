@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from laminar.data.formats.arrays import Variable, Variables
+from laminar.data.formats.arrays import Variable, Variables, check_claim, most_bytes
 from laminar.data.formats.axes import Array
 from laminar.errors import DataFormatError
 
 HEADER_BYTES = 128
 MATRIX, COMPRESSED, STRUCT = 14, 15, 2
 COMPLEX_FLAG = 0x800
+DEEPEST, MOST_ELEMENTS = 32, 20_000
 # How numbers are stored (element types), and what they are in MATLAB (array classes).
 STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
@@ -52,9 +53,13 @@ class Element:
         return bytes(self.data).decode("ascii")
 
 
-def elements(data: memoryview, order: str) -> Iterator[Element]:
-    """The elements that follow each other in `data`, compressed ones unpacked."""
+def elements(data: memoryview, order: str, *, packed: bool = False) -> Iterator[Element]:
+    """The elements that follow each other in `data`, compressed ones unpacked; these hold no compressed ones."""
+    count = 0
     while len(data) >= 8:
+        count += 1
+        if count > MOST_ELEMENTS:
+            raise DataFormatError(f"a MATLAB file of more than {MOST_ELEMENTS} elements")
         kind, size = struct.unpack_from(f"{order}II", data)
         start = 8
         if kind >> 16:  # a small element keeps its size in the tag's upper half and its data in the tag
@@ -63,7 +68,14 @@ def elements(data: memoryview, order: str) -> Iterator[Element]:
             raise DataFormatError(f"truncated or corrupt MATLAB file: {size} bytes expected, {len(data) - start} left")
         body = data[start : start + size]
         if kind == COMPRESSED:
-            yield from elements(memoryview(zlib.decompress(body)), order)
+            if packed:
+                raise DataFormatError("corrupt MATLAB file: compressed twice")
+            unpacker, most = zlib.decompressobj(), most_bytes(size)
+            unpacked = unpacker.decompress(body, most + 1)
+            check_claim("compressed element", len(unpacked), size)
+            if not unpacker.eof:
+                raise DataFormatError("truncated or corrupt MATLAB file: a compressed element has no end")
+            yield from elements(memoryview(unpacked), order, packed=True)
             data = data[start + size :]  # compressed elements are not padded
         else:
             yield Element(kind, body, order)
@@ -72,7 +84,9 @@ def elements(data: memoryview, order: str) -> Iterator[Element]:
 
 def matrix(element: Element, outer: str = "") -> Iterator[tuple[str, Variable]]:
     """The name and array of a matrix element; of a struct those of its fields, as `struct.field`."""
-    parts = elements(element.data, element.order)
+    if outer.count(".") > DEEPEST:
+        raise DataFormatError(f"MATLAB structs more than {DEEPEST} deep")
+    parts = elements(element.data, element.order, packed=True)
     flags, sizes, name = islice(parts, 3)
     shape, kind = tuple(sizes.integers()), flags.integers()[0]
     label = outer or name.text()

@@ -77,3 +77,32 @@ def readout_axis(mask: Tensor) -> int:
     raise DataFormatError(
         "no fully sampled axis among kz, ky, kx: a 3-D Cartesian scan has one, its readout, along which it is split"
     )
+
+
+def zero_padding(mask: Tensor) -> dict[str, tuple[int, int]]:
+    """The empty lines before and after what was acquired of a mask (y, x), of each axis "y" or "x" padded at both ends.
+
+    Lines that an undersampled scan leaves out at its edges are not more than it leaves out between two others.
+    """
+    found = {}
+    for name, lines in (("y", mask.any(1)), ("x", mask.any(0))):
+        at = lines.nonzero()[:, 0]
+        before, after = int(at[0]), len(lines) - 1 - int(at[-1])
+        gap = int(at.diff().max()) - 1 if len(at) > 1 else 0
+        if min(before, after) > max(1, gap):
+            found[name] = (before, after)
+    return found
+
+
+def padding_note(mask: Tensor) -> str | None:
+    """A line on zero padding, with the acceleration over the rest of k-space; None without padding."""
+    padding = zero_padding(mask)
+    if not padding:
+        return None
+    (top, bottom), (left, right) = (padding.get(name, (0, 0)) for name in "yx")
+    extent = mask[top : mask.shape[0] - bottom, left : mask.shape[1] - right]
+    where = " and ".join(f"{before} + {after} lines along {name}" for name, (before, after) in padding.items())
+    return (
+        f"k-space is zero-padded by {where}: R = {extent.numel() / int(extent.sum()):.2f} over the rest, "
+        f"{mask.numel() / int(mask.sum()):.2f} over all"
+    )
