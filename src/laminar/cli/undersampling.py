@@ -10,7 +10,10 @@ from laminar.errors import ConfigError
 if TYPE_CHECKING:
     from laminar.data.formats import LazyScan
 
-MASKS = ("random", "equispaced", "equispaced-fraction", "magic", "magic-fraction", "poisson")
+MASKS = (
+    *("random", "equispaced", "equispaced-fraction", "magic", "magic-fraction", "gaussian"),
+    *("poisson", "gaussian-2d", "radial", "spiral", "calgary"),
+)
 
 _DEFAULTS = {"mask": "equispaced-fraction", "calibration_lines": 14, "seed": 0, "mask_axis": "auto"}
 _AXIS = "the axis to undersample; auto is the one that is not the readout, and x where the file does not say"
