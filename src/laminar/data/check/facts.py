@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from torch import Tensor
 
-from laminar.data.check.suspicions import noise_level, suspicions
+from laminar.data.check.suspicions import energy_of, noise_level, suspicions
 from laminar.data.formats import stream
 from laminar.data.formats.axes import to_complex64
 from laminar.data.formats.door import sniff
@@ -81,7 +81,7 @@ def _split(relative: Path) -> str:
 
 def _facts(place: tuple[str, str], kind: str, seen: _Peek, relative: Path) -> Facts:
     matrix = (int(seen.kspace.shape[1]), int(seen.kspace.shape[2]))
-    energy = seen.kspace.abs().square().sum((1, 2))
+    energy = energy_of(seen.kspace)
     sound = bool(energy.isfinite().all()) and bool(energy.any())
     noise_std = noise_level(seen.kspace, seen.mask) if sound else 0.0
     return Facts(

@@ -29,7 +29,7 @@ def suspicions(kspace: Tensor, mask: Tensor, noise_std: float) -> dict[str, str]
     Shapes: `kspace` complex (coil, y, x), zero frequency at n // 2; `mask` bool (y, x) of acquired samples. `noise_std`
     per complex sample.
     """
-    energy = kspace.abs().square().sum((1, 2))
+    energy = energy_of(kspace)
     if not bool(energy.isfinite().all()):
         return {"not-finite": "k-space holds NaN or Inf"}
     if not bool(energy.any()):
@@ -47,6 +47,11 @@ def suspicions(kspace: Tensor, mask: Tensor, noise_std: float) -> dict[str, str]
     if bool(mask.all()):
         found["low-pass"] = _low_pass(strong)
     return {kind: said for kind, said in found.items() if said}
+
+
+def energy_of(kspace: Tensor) -> Tensor:
+    """The energy of every coil, (coil,); not finite if any sample is."""
+    return torch.view_as_real(kspace).flatten(1).square().sum(1)
 
 
 def _dead_coil(energy: Tensor) -> str | None:
@@ -105,7 +110,7 @@ def noise_level(kspace: Tensor, mask: Tensor) -> float:
     Patches of four coils at the center have a low rank but for the noise. Of fewer coils all samples are looked at.
     """
     if len(kspace) >= _COILS:
-        kspace = kspace[kspace.abs().square().sum((1, 2)).argsort(descending=True)[:_COILS]]
+        kspace = kspace[energy_of(kspace).argsort(descending=True)[:_COILS]]
         y, x = (slice(max(n // 2 - _CENTER, 0), n // 2 + _CENTER) for n in mask.shape)
         if bool(mask[y, x].any()):
             kspace, mask = kspace[:, y, x], mask[y, x]
