@@ -15,6 +15,7 @@ import torch
 from benchmarks.metric_parity import volumes
 from benchmarks.record import result
 from laminar.cli.main import main
+from laminar.data.simulation.volume import simulate_file
 from laminar.errors import ConfigError, DataFormatError
 from laminar.evaluation import CONVENTIONS, evaluate_files, load_protocol, mask_checksum, protocol_names
 
@@ -122,6 +123,27 @@ def test_the_command_scores_by_a_protocol_and_says_what_is_not_as_it_has_it(
     assert main(["evaluate", "--protocol", "list"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in protocol_names())
+
+
+def test_a_protocol_from_the_scan_to_its_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is reconstructed by a protocol is undersampled by the mask of its file name, and scored without a note."""
+    scan, out = tmp_path / "scans/brain_2026_0000.h5", tmp_path / "out"
+    simulate_file(scan, "brain", (64, 96), 4, 1, 0.01, 0)
+    command = ["reconstruct", str(scan), "--method", "zero-filled", "--out", str(out)]
+    assert main([*command, "--protocol", "simulated-brain-4x"]) == 0
+    with h5py.File(out / "brain_2026_0000.h5") as file:
+        assert file.attrs["mask"] == "protocol simulated-brain-4x"
+        expected = load_protocol("simulated-brain-4x").mask.draw(scan.name, (64, 96))
+        assert file.attrs["acceleration"] == pytest.approx(float(expected.numel() / expected.sum()))
+    assert main(["evaluate", str(out), str(scan.parent), "--protocol", "simulated-brain-4x"]) == 0
+    assert "made from" not in capsys.readouterr().err
+    for options, said in (
+        (["--protocol", "simulated-brain-4x", "--acceleration", "4"], "leave out --acceleration"),
+        (["--masks", str(tmp_path)], "--masks does nothing without --protocol"),
+        (["--protocol", "calgary-5x"], "stored masks are for 218x170"),
+    ):
+        assert main([*command, *options]) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

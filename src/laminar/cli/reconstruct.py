@@ -156,7 +156,7 @@ def _one(path: Path, name: str, method: Method, device: str, args: argparse.Name
 
     check_outputs(args, *_outputs(name, args))
     full = stream(path, variable=args.variable, axes=args.axes)
-    scan = full if args.acceleration is None else undersample(full, args)
+    scan = full if args.acceleration is None else undersample(full, args, path.name)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
         file, picture, *others = (written.enter_context(replacing(path)) for path in _outputs(name, args))
