@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,7 @@ def _settle_protocol(args: argparse.Namespace) -> None:
 def undersample(full: LazyScan, args: argparse.Namespace, file: str) -> LazyScan:
     """The scan, in a file of this name, with the mask that is asked for. Raises ConfigError if it has one already."""
     from laminar.data.cases import MOST_ACCELERATED
+    from laminar.data.check import padding
     from laminar.data.masks import make_mask
 
     if full.measured_acceleration > MOST_ACCELERATED:
@@ -68,6 +70,8 @@ def undersample(full: LazyScan, args: argparse.Namespace, file: str) -> LazyScan
             f"{full.name}: --acceleration needs a fully sampled scan; this one has R = "
             f"{full.measured_acceleration:.2f} already"
         )
+    for said in filter(None, padding(full.mask).values()):
+        print(f"{full.name}: the reference is not of a full scan: {said}", file=sys.stderr)
     if args.protocol is not None:
         return full.undersample(args.protocol.mask.draw(file, full.matrix, args.masks))
     axis = _mask_axis(full, args)

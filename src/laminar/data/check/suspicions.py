@@ -38,7 +38,7 @@ def suspicions(kspace: Tensor, mask: Tensor, noise_std: float) -> dict[str, str]
     found = {
         "dead-coil": _dead_coil(energy),
         "off-center": _off_center(strong),
-        **_padding(mask),
+        **padding(mask),
         "hermitian": _hermitian(strong, mask),
         "noise-free": "there is no noise: simulated, or denoised"
         if noise_std < _QUIET * float(strong.abs().max())
@@ -68,7 +68,7 @@ def _off_center(kspace: Tensor) -> str | None:
     return f"the strongest sample is at {peak}, not near the zero frequency {center}"
 
 
-def _padding(mask: Tensor) -> dict[str, str | None]:
+def padding(mask: Tensor) -> dict[str, str | None]:
     """Lines at both ends that were never acquired: zero padding; at one end: partial Fourier or asymmetric echo."""
     both, one = [], []
     for axis, lines in (("y", mask.any(1)), ("x", mask.any(0))):
