@@ -12,6 +12,7 @@ from laminar.data.preparation import prepare
 from laminar.data.simulation import simulate_slice
 from laminar.errors import ConfigError
 from laminar.metrics import fastmri_metrics
+from laminar.operators import ifft2c
 from laminar.reconstruction import reconstruct
 
 N_COILS = 8
@@ -27,6 +28,10 @@ def harmonics(matrix: tuple[int, int], batch: int = 2) -> Tensor:
     return torch.stack([base[:, c : c + matrix[0]] for c in range(N_COILS)], 1)
 
 
+def rss(kspace: Tensor) -> Tensor:
+    return ifft2c(kspace).abs().square().sum(1).sqrt()
+
+
 @pytest.mark.parametrize("axis", [-2, -1])
 @pytest.mark.parametrize(("kind", "acceleration"), [("equispaced", 2), ("equispaced", 4), ("equispaced-fraction", 3)])
 def test_exact_on_data_that_obey_a_kernel(kind: str, acceleration: float, axis: int) -> None:
@@ -40,7 +45,7 @@ def test_exact_on_data_that_obey_a_kernel(kind: str, acceleration: float, axis: 
     lines = found if axis == -2 else found.mT
     truth = full if axis == -2 else full.mT
     inside = slice(N_COILS, -N_COILS)
-    torch.testing.assert_close(lines[..., inside, :], truth[..., inside, :], rtol=0, atol=1e-8)
+    torch.testing.assert_close(lines[..., inside, :], truth[..., inside, :], rtol=0, atol=1e-3)  # of about 1: the floor
 
 
 def test_scales_with_the_data_and_slices_do_not_know_each_other() -> None:
@@ -53,6 +58,21 @@ def test_scales_with_the_data_and_slices_do_not_know_each_other() -> None:
         grappa(1e4 * y, mask, torch.tensor([2e2, 1e3], dtype=torch.float64)), 1e4 * both, rtol=1e-8, atol=1e-8
     )
     assert not torch.allclose(grappa(y[1:], mask, 0.0), both[1:], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("n_coils", "acceleration"), [(4, 4), (8, 4), (8, 5), (16, 4)])
+def test_data_without_noise_are_no_worse_than_data_with_little(n_coils: int, acceleration: float) -> None:
+    """Equations that only rounding makes solvable gave kernels of huge weights, and images worse than zero filling."""
+    mask = make_mask("equispaced", (96, 96), acceleration, 24, 0)
+    psnr = {}
+    for noise in (0.0, 1e-3):
+        full = simulate_slice("brain", (96, 96), n_coils, noise, torch.Generator().manual_seed(1)).acquisition
+        y = full.kspace * mask
+        images = {"grappa": grappa(y, mask, full.noise_std or 0.0), "zero filled": y}
+        truth = rss(full.kspace)
+        psnr[noise] = {name: fastmri_metrics(rss(k), truth)["psnr"] for name, k in images.items()}
+    assert psnr[0.0]["grappa"] > psnr[0.0]["zero filled"] + 3
+    assert psnr[0.0]["grappa"] > psnr[1e-3]["grappa"] - 0.5
 
 
 def test_better_than_sense_where_lines_are_plenty() -> None:

@@ -14,7 +14,9 @@ from laminar.errors import ConfigError
 
 Offsets = tuple[int, ...]
 """Acquired lines that a missing line is made of, relative to it."""
-_FLOOR = 1e-12  # of the mean power: for data without noise, whose equations may be singular
+_FLOOR = 1e-5
+"""Least penalty, as part of the mean power of the calibration samples. Without noise these, the strong center of
+k-space, would leave directions of a kernel to rounding, and the weak lines farther out would take them up."""
 
 
 @torch.no_grad()
@@ -30,12 +32,13 @@ def grappa(
     """K-space with its missing lines filled in; acquired samples are kept as they are.
 
         y_c(k, x) = sum_{c', o, d} w_{c'c}(o, d) y_c'(k + o, x + d)
-        w = argmin ||S w - t||^2 + weight n sigma^2 ||w||^2
+        w = argmin ||S w - t||^2 + n max(weight sigma^2, 1e-5 p) ||w||^2
 
     with o the lines nearest to k that were acquired (half of `n_lines` on either side; fewer at the border of k-space,
     or where they span more than half of the calibration lines), d = -(width // 2) ... width // 2 along the readout, and
-    (S, t) the n places among the calibration lines where the pattern fits: a kernel for every pattern that occurs. A
-    slice has its own kernels. Missing lines farther out than the largest gap between acquired lines stay zero.
+    (S, t) the n places among the calibration lines where the pattern fits, of mean power p: a kernel for every pattern
+    that occurs. A slice has its own kernels. Missing lines farther out than the largest gap between acquired lines stay
+    zero.
 
     Args:
         kspace: complex (batch, coil, y, x), zero frequency at n // 2.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.outputs import add_overwrite, check_outputs
+from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    predictions: Path
-    references: Path
+    predictions: Path | None
+    references: Path | None
     out: Path | None
     reference: str | None
     center_crop: bool
+    protocol: str | None
     overwrite: bool
 
 
@@ -31,14 +33,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "evaluate",
         help="compare reconstructions with references: PSNR, SSIM, NMSE",
-        description="Compare predicted volumes with their references, with the protocol of fastMRI.",
+        description="Compare predicted volumes with their references, by a protocol, or with the metrics of fastMRI.",
     )
     parser.add_argument(
         "predictions",
         type=Path,
+        nargs="?",
         help="HDF5 file with the dataset 'reconstruction', or a folder of such files",
     )
-    parser.add_argument("references", type=Path, help="HDF5 file in fastMRI layout, or a folder of such files")
+    parser.add_argument(
+        "references", type=Path, nargs="?", help="HDF5 file in fastMRI layout, or a folder of such files"
+    )
+    parser.add_argument(
+        "--protocol", metavar="NAME", help="volumes, slices, crop and metrics of a protocol; list shows them"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write all values, slice by slice")
     parser.add_argument(
         "--reference",
@@ -58,18 +66,29 @@ def run(options: Options) -> int:
     """Print the table, write the JSON; 2 if any volume could not be scored, else 0."""
     from rich.console import Console
 
-    from laminar.evaluation import evaluate_files
+    from laminar.evaluation import evaluate_files, load_protocol
     from laminar.files import write_json
 
+    if options.protocol == "list":
+        return _list_protocols()
+    if options.predictions is None or options.references is None:
+        raise ConfigError("evaluate needs predictions and references; got one of them or none")
+    protocol = None if options.protocol is None else load_protocol(options.protocol)
     if options.out is not None:
         check_outputs(options, options.out)
     evaluation = evaluate_files(
-        options.predictions, options.references, reference=options.reference, center_crop=options.center_crop
+        options.predictions,
+        options.references,
+        reference=options.reference,
+        center_crop=options.center_crop,
+        protocol=protocol,
     )
     if evaluation.scores:
         Console().print(_table(evaluation))
     if options.out is not None:
         write_json(options.out, evaluation.as_dict())
+    for note in evaluation.notes:
+        print(f"laminar: note: {note}", file=sys.stderr)
     for name, reason in evaluation.failures.items():
         print(f"laminar: error: {name}: {reason}", file=sys.stderr)
     if evaluation.failures:
@@ -78,22 +97,33 @@ def run(options: Options) -> int:
     return 2 if evaluation.failures else 0
 
 
+def _list_protocols() -> int:
+    from laminar.evaluation import load_protocol, protocol_names
+
+    for name in protocol_names():
+        print(f"{name:24} {load_protocol(name).title}")
+    return 0
+
+
+_COLUMNS = {"psnr": ("PSNR (dB)", 2), "ssim": ("SSIM", 4), "nmse": ("NMSE", 4), "object_psnr": ("object (dB)", 2)}
+
+
 def _table(evaluation: Evaluation) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from laminar.evaluation import PROTOCOL
-
-    digits = {"psnr": 2, "ssim": 4, "nmse": 4, "object_psnr": 2}
+    title = f"Protocol {evaluation.protocol}" if evaluation.protocol else None
     several = len(evaluation.scores) > 1
-    table = Table(caption=PROTOCOL, show_footer=several, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    caption = evaluation.statement
+    table = Table(title=title, caption=caption, show_footer=several, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     summary = evaluation.summary()
     table.add_column("volume", footer="mean ± std\n95 % CI", overflow="fold")
     table.add_column("slices", justify="right", no_wrap=True)
-    for (name, places), title in zip(digits.items(), ("PSNR (dB)", "SSIM", "NMSE", "object (dB)"), strict=True):
+    shown = {name: column for name, column in _COLUMNS.items() if name in summary}
+    for name, (heading, places) in shown.items():
         mean, std, low, high = (f"{value:.{places}f}" for value in summary[name].values())
-        table.add_column(title, footer=f"{mean} ± {std}\n{low} to {high}", justify="right", no_wrap=True)
+        table.add_column(heading, footer=f"{mean} ± {std}\n{low} to {high}", justify="right", no_wrap=True)
     for volume, score in evaluation.scores.items():
-        cells = (f"{score.volume[name]:.{places}f}" for name, places in digits.items())
+        cells = (f"{score.volume[name]:.{places}f}" for name, (_, places) in shown.items())
         table.add_row(volume.removesuffix(".h5"), str(len(score.slices["psnr"])), *cells)
     return table

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from laminar import __version__
-from laminar.cli import audit, calibrate, demo, evaluate, info, reconstruct, simulate, train
+from laminar.cli import audit, calibrate, dataset, demo, evaluate, info, reconstruct, simulate, train
 from laminar.cli.options import frozen
 from laminar.errors import LaminarError, explaining
 
-VERBS = (demo, reconstruct, train, evaluate, calibrate, audit, simulate, info)
+VERBS = (demo, reconstruct, train, evaluate, calibrate, audit, simulate, info, dataset)
 
 
 class Terminated(BaseException):

@@ -156,14 +156,14 @@ def _one(path: Path, name: str, work: Work) -> _Done:
     options, method, intervals = work.options, work.method, work.intervals
     check_outputs(options, *options.outputs(name))
     full = stream(path, variable=options.variable, axes=options.axes, domain=options.domain)
-    scan = options.undersampling.apply(full)
+    scan = options.undersampling.apply(full, path.name)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
         file, picture, *others = (written.enter_context(replacing(path)) for path in options.outputs(name))
         started = time.perf_counter()
         magnitude, spread = _write_slices(file, name, scan, work)
         seconds = time.perf_counter() - started
-        reference = None if options.undersampling.acceleration is None else reference_of(full)
+        reference = reference_of(full) if options.undersampling.wanted else None
         metrics = draw(picture, method.name, magnitude, reference, title)
         for uncertainty in others:
             assert spread is not None  # it is drawn where there are samples
@@ -226,7 +226,7 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
         attributes["settings"] = json.dumps(dict(method.settings))
     if method.draws:
         attributes |= {"samples": options.drawn.samples, "sample_seed": options.drawn.sample_seed or 0}
-    if options.undersampling.acceleration is not None:
+    if options.undersampling.wanted:
         attributes["mask"] = options.undersampling.describe(scan)
     return attributes
 

@@ -1,79 +1,157 @@
-"""Seeded sampling masks: the line masks of fastMRI, bit by bit, and variable-density Poisson discs."""
+"""Seeded sampling masks: one door to masks of lines and of the plane, for one image and for the frames of a series."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laminar.data.poisson import poisson_disc
+from laminar.data.line_masks import INSIDE, LINE_KINDS, NOMINAL, SHIFTED, outer_lines
+from laminar.data.plane_masks import PLANE_KINDS, calibration_samples, draw_plane, support
 from laminar.errors import ConfigError
 
-Lines = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 Seed = int | tuple[int, ...]
+MASK_KINDS = (*LINE_KINDS, *PLANE_KINDS)
 
 
 def make_mask(
     kind: str,
     matrix: tuple[int, int],
-    acceleration: float,
-    calibration_lines: int | float,
+    acceleration: float | Sequence[float],
+    calibration_lines: int | float | Sequence[int | float],
     seed: Seed,
     axis: int = -1,
+    offset: int | None = None,
 ) -> Tensor:
     """A sampling mask: bool (y, x), true = acquired.
 
-    Kinds, for N lines of which n around DC are calibration lines:
+    Masks of lines, for N lines of which n around DC are calibration lines:
         random               each other line with probability (N / R - n) / (N - n): R on average
         equispaced           every R-th line, and the calibration lines besides: R is nominal, the measured
                              acceleration is about N / (N / R + n (1 - 1 / R)); R must be whole
         equispaced-fraction  spacing widened to R (N - n) / (N - n R): R includes the calibration lines
         magic                every R-th line, so that the lines of one side of DC fall between the mirrored
                              ones of the other; R as for equispaced
-        magic-fraction       the same with R widened, to a whole number, for the calibration lines
-        poisson              Poisson discs in two dimensions, denser at the center, with n x n calibration
-                             samples; R is exact, and `axis` has no meaning
+        magic-fraction       the same with R widened, to a whole number, for the calibration lines; n is held between
+                             1 and N / R
+        gaussian             lines with a Gaussian density, sigma = N / 4; R is exact
+
+    Masks of the plane, for which `axis` has no meaning and R is exact; n x n calibration samples:
+        poisson              Poisson discs, denser at the center
+        gaussian-2d          samples with a Gaussian density, sigma = N / 4 along either axis
+        radial               spokes through DC at golden angles
+        spiral               turning arms from DC, at golden angles
+        calgary              Poisson discs of one density and a circle of diameter n, on the first 85 % of x, which
+                             alone R counts: N / R of the others are acquired. The challenge's own have R = 5 or 10
+                             and n = 36, measured over all of x 5.86 and 11.7
 
     Args:
         kind: one of the above; underscores are as good as hyphens.
         matrix: size (y, x).
-        acceleration: R >= 1. R = 1 acquires everything.
+        acceleration: R >= 1. R = 1 acquires everything. Of several, with as many `calibration_lines`, the seed draws
+            one pair.
         calibration_lines: n, or as a float below 1 the fraction n / N.
-        seed: an integer 0 <= seed < 2^32 or, as fastMRI makes of a file name, a tuple of them.
+        seed: an integer 0 <= seed < 2^32 or, as fastMRI makes of a file name, a tuple of them: see `seed_of`.
         axis: the undersampled axis, -1 (x) or -2 (y).
+        offset: first line of an equispaced or magic mask, instead of one that the seed draws.
 
     Raises ConfigError on an unknown kind or another seed, and on the impossible: R < 1, n > N, n > N / R where R is
     exact.
 
-    Line masks equal those of the `fastmri` package for equal seeds, but for R = 1, and for n = 0 or n > N / R
-    in magic-fraction, which changes n there. Sources: arXiv:1811.08839; arXiv:1912.01101 for magic.
+    Line masks equal those of the `fastmri` package for equal seeds, but for R = 1, where its equispaced-fraction leaves
+    out the last line. Sources: arXiv:1811.08839; arXiv:1912.01101 for magic; doi:10.3389/fnins.2022.919186 for calgary.
     """
+    return _mask(kind, matrix, acceleration, calibration_lines, seed, axis, offset, frame=0)
+
+
+def make_kt_mask(
+    kind: str,
+    frames: int,
+    matrix: tuple[int, int],
+    acceleration: float | Sequence[float],
+    calibration_lines: int | float | Sequence[int | float],
+    seed: Seed,
+    axis: int = -1,
+) -> Tensor:
+    """A mask for every frame of a series, bool (frame, y, x); the first is that of `make_mask`.
+
+    From frame to frame the lines of equispaced and magic masks move on by one, spokes and arms turn, and the other
+    kinds are drawn anew; the calibration lines stay. Arguments and errors as of `make_mask`.
+    """
+    if frames < 1:
+        raise ConfigError(f"a series needs at least one frame; got {frames}")
+    masks = [_mask(kind, matrix, acceleration, calibration_lines, seed, axis, None, f) for f in range(frames)]
+    return torch.stack(masks)
+
+
+def seed_of(name: str) -> tuple[int, ...]:
+    """The seed that fastMRI makes of the name of a file, suffix included: the codes of its letters."""
+    return tuple(map(ord, name))
+
+
+def _mask(
+    kind: str,
+    matrix: tuple[int, int],
+    acceleration: float | Sequence[float],
+    calibration_lines: int | float | Sequence[int | float],
+    seed: Seed,
+    axis: int,
+    offset: int | None,
+    frame: int,
+) -> Tensor:
     kind = kind.replace("_", "-")
+    _check(kind, matrix, axis, seed, offset)
+    drawn_anew = frame > 0 and kind not in SHIFTED and kind not in PLANE_KINDS
+    random = np.random.RandomState((*_parts(seed), frame) if drawn_anew else seed)
+    rate, calibration = _one_pair(acceleration, calibration_lines, random)
+    if kind in PLANE_KINDS:
+        center = calibration_samples(kind, tuple(_center(n, calibration) for n in matrix))
+        _check_acceleration(kind, center, rate)
+        return torch.from_numpy(draw_plane(kind, center, rate, _parts(seed), frame))
+    center = _center(matrix[axis], calibration)
+    if kind == "magic-fraction":
+        center = _center(center.size, int(np.clip(center.sum(), 1, max(round(center.size / max(rate, 1)), 1))))
+    _check_acceleration(kind, center, rate)
+    lines = center | outer_lines(kind, center, rate, random, offset, frame)
+    return torch.from_numpy(lines if axis == -1 else lines[:, None]).expand(matrix).clone()
+
+
+def _check(kind: str, matrix: tuple[int, int], axis: int, seed: Seed, offset: int | None) -> None:
     if kind not in MASK_KINDS:
         raise ConfigError(f"unknown mask '{kind}': choose one of {', '.join(MASK_KINDS)}")
     if min(matrix) < 1 or axis not in (-1, -2):
         raise ConfigError(f"a mask needs a matrix >= 1 and axis -1 or -2; got {tuple(matrix)} and axis {axis}")
-    _check_seed(seed)
-    if kind == "poisson":
-        center = _center(matrix[0], calibration_lines)[:, None] & _center(matrix[1], calibration_lines)
-        _check_acceleration(kind, center, acceleration)
-        return torch.from_numpy(poisson_disc(center, acceleration, np.random.default_rng(seed)))
-    center = _center(matrix[axis], calibration_lines)
-    _check_acceleration(kind, center, acceleration)
-    lines = center | _outer_lines(kind, center, acceleration, np.random.RandomState(seed))
-    return torch.from_numpy(lines if axis == -1 else lines[:, None]).expand(matrix).clone()
-
-
-def _check_seed(seed: Seed) -> None:
-    parts = seed if isinstance(seed, tuple) else (seed,)
+    parts = _parts(seed)
     if not parts or not all(isinstance(part, (int, np.integer)) and 0 <= part < 2**32 for part in parts):
         raise ConfigError(f"the seed of a mask must be a whole number from 0 to 2^32 - 1, or a tuple; got {seed!r}")
+    if offset is not None and (kind not in SHIFTED or offset < 0):
+        raise ConfigError(f"an offset >= 0 is for {', '.join(SHIFTED)} masks; got {offset} for {kind}")
 
 
-def _center(n: int, calibration_lines: int | float) -> Lines:
+def _parts(seed: Seed) -> tuple[int, ...]:
+    return seed if isinstance(seed, tuple) else (seed,)
+
+
+def _one_pair(
+    acceleration: float | Sequence[float],
+    calibration_lines: int | float | Sequence[int | float],
+    random: np.random.RandomState,
+) -> tuple[float, int | float]:
+    """R and n: of several pairs one, drawn before all else, as fastMRI does."""
+    if not isinstance(acceleration, Sequence) and not isinstance(calibration_lines, Sequence):
+        return acceleration, calibration_lines
+    rates, lines = ([v] if not isinstance(v, Sequence) else v for v in (acceleration, calibration_lines))
+    if len(rates) != len(lines) or not rates:
+        raise ConfigError(f"as many accelerations as calibration lines are needed; got {rates} and {lines}")
+    which = random.randint(len(rates))
+    return rates[which], lines[which]
+
+
+def _center(n: int, calibration_lines: int | float) -> Mask:
     """The calibration lines among n, centered on DC as fastMRI does it."""
     fraction = isinstance(calibration_lines, float) and calibration_lines < 1
     count = round(n * calibration_lines) if fraction else int(calibration_lines)
@@ -87,72 +165,15 @@ def _center(n: int, calibration_lines: int | float) -> Lines:
     return lines
 
 
-def _check_acceleration(kind: str, center: Lines, acceleration: float) -> None:
-    total, calibration = center.size, int(center.sum())
+def _check_acceleration(kind: str, center: Mask, acceleration: float) -> None:
+    total, calibration = support(kind, center).size, int(center.sum())
     if not 1 <= acceleration <= total:
         raise ConfigError(f"the acceleration must be between 1 and {total}; got {acceleration}")
-    if kind in _NOMINAL and acceleration != int(acceleration):
+    if kind in NOMINAL and acceleration != int(acceleration):
         raise ConfigError(f"{kind} masks need a whole acceleration; got {acceleration}")
-    if kind not in _NOMINAL and calibration > total / acceleration:
-        what = "samples" if kind == "poisson" else "lines"
+    if kind in INSIDE + PLANE_KINDS and calibration > total / acceleration:
+        what = "samples" if kind in PLANE_KINDS else "lines"
         raise ConfigError(
             f"acceleration {acceleration:g} leaves {total / acceleration:.1f} of {total} {what}, "
             f"but {calibration} are calibration {what}"
         )
-
-
-def _outer_lines(kind: str, center: Lines, acceleration: float, random: np.random.RandomState) -> Lines:
-    n, calibration = center.size, int(center.sum())
-    if acceleration == 1:
-        return np.ones(n, dtype=bool)
-    if kind != "random" and calibration * acceleration == n:  # the calibration lines are all there can be
-        return np.zeros(n, dtype=bool)
-    return _LINES[kind](n, acceleration, calibration, random)
-
-
-def _random(n: int, acceleration: float, calibration: int, random: np.random.RandomState) -> Lines:
-    probability = (n / acceleration - calibration) / (n - calibration)
-    lines: Lines = random.uniform(size=n) < probability
-    return lines
-
-
-def _equispaced(n: int, acceleration: float, calibration: int, random: np.random.RandomState) -> Lines:
-    lines = np.zeros(n, dtype=bool)
-    lines[random.randint(0, high=int(acceleration)) :: int(acceleration)] = True
-    return lines
-
-
-def _equispaced_fraction(n: int, acceleration: float, calibration: int, random: np.random.RandomState) -> Lines:
-    spacing = acceleration * (calibration - n) / (calibration * acceleration - n)
-    offset = random.randint(0, high=round(spacing))
-    lines = np.zeros(n, dtype=bool)
-    lines[np.around(np.arange(offset, n - 1, spacing)).astype(np.int64)] = True
-    return lines
-
-
-def _magic(n: int, acceleration: float, calibration: int, random: np.random.RandomState) -> Lines:
-    offset = random.randint(0, high=int(acceleration))
-    # The two sides are sampled at offsets that fall between each other under conjugate symmetry.
-    ahead, behind = (offset + 1, offset + 2) if offset % 2 == 0 else (offset + 2, offset - 1)
-    positive, negative = np.zeros((n + 1) // 2, dtype=bool), np.zeros(n // 2, dtype=bool)
-    positive[ahead :: int(acceleration)] = True
-    negative[behind :: int(acceleration)] = True
-    return np.fft.fftshift(np.concatenate([positive, negative[::-1]]))
-
-
-def _magic_fraction(n: int, acceleration: float, calibration: int, random: np.random.RandomState) -> Lines:
-    remaining = round(n / acceleration) - max(calibration, 1)
-    if remaining <= 0:
-        return np.zeros(n, dtype=bool)
-    return _magic(n, round(n / remaining), calibration, random)
-
-
-_LINES: dict[str, Callable[[int, float, int, np.random.RandomState], Lines]] = {
-    "random": _random,
-    "equispaced": _equispaced,
-    "equispaced-fraction": _equispaced_fraction,
-    "magic": _magic,
-    "magic-fraction": _magic_fraction,
-}
-_NOMINAL = ("equispaced", "magic")
-MASK_KINDS = (*_LINES, "poisson")

@@ -16,18 +16,21 @@ _JITTER = (
 _SURPLUS = 0.02  # largest fraction of samples drawn in excess, then dropped to meet the acceleration
 
 
-def poisson_disc(center: Mask, acceleration: float, random: np.random.Generator) -> Mask:
+def poisson_disc(
+    center: Mask, acceleration: float, random: np.random.Generator, edge_radius: float = _EDGE_RADIUS
+) -> Mask:
     """Random samples that keep a distance from each other, denser at the center, and those of `center`.
 
-    The distance grows linearly with the relative radius rho (1 at the edge of each axis), d = s (1 + 3 rho),
-    times a random factor; s is searched such that exactly size / R samples remain. Dart throwing on the grid.
+    The distance grows linearly with the relative radius rho, 1 at the edge of each axis, to `edge_radius` e times that
+    of the center, d = s (1 + (e - 1) rho), times a random factor; s is searched such that exactly size / R samples
+    remain. Dart throwing on the grid: every point is tried once, so that it always ends.
 
     Shapes: bool (y, x) both. Needs 1 <= R <= size / center.sum(). Source: doi:10.1145/1278780.1278807.
     """
     wanted = round(center.size / acceleration)
     if wanted == center.size:
         return np.ones_like(center)
-    relative = _relative_distances(center.shape) * random.uniform(*_JITTER, size=center.shape)
+    relative = _relative_distances(center.shape, edge_radius) * random.uniform(*_JITTER, size=center.shape)
     mask = _draw(center, relative, wanted, random.permutation(center.size))
     surplus = np.flatnonzero(mask & ~center)
     mask.flat[random.permutation(surplus)[: mask.sum() - wanted]] = False
@@ -55,9 +58,9 @@ def _draw(center: Mask, relative: Distances, wanted: int, order: NDArray[np.int6
     return mask
 
 
-def _relative_distances(shape: tuple[int, ...]) -> Distances:
+def _relative_distances(shape: tuple[int, ...], edge_radius: float) -> Distances:
     y, x = (2 * np.abs(np.arange(n) - n // 2) / n for n in shape)
-    return 1 + (_EDGE_RADIUS - 1) * np.hypot(y[:, None], x)
+    return 1 + (edge_radius - 1) * np.hypot(y[:, None], x)
 
 
 def _first_guess(center: Mask, relative: Distances, wanted: float) -> float:

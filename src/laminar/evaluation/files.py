@@ -1,26 +1,24 @@
-"""Predicted volumes against their references, file by file, with the protocol of fastMRI."""
+"""Predicted volumes against their references, file by file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from laminar.data.formats.guard import reading
 from laminar.data.formats.hdf5 import survey
-from laminar.errors import DataFormatError, LaminarError
-from laminar.metrics import fastmri_metrics, fastmri_metrics_per_slice
+from laminar.errors import ConfigError, DataFormatError, LaminarError
+from laminar.evaluation.conventions import CONVENTIONS, VolumeScore
+from laminar.evaluation.protocol import Protocol, central_square
 
-PROTOCOL = (
-    "fastMRI protocol: data range = maximum of the reference volume; PSNR and NMSE over the volume; "
-    "SSIM 7 x 7 uniform, averaged over slices. Beside it, object_psnr: PSNR over the pixels above 5 % of the "
-    "reference's maximum"
-)
 PREDICTION = "reconstruction"
 REFERENCES = ("reconstruction_rss", "reconstruction_esc", "reconstruction")
 SUFFIXES = (".h5", ".hdf5")
@@ -29,19 +27,17 @@ Volume = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class VolumeScore:
-    """The metrics of one volume, `psnr` (dB), `ssim` and `nmse`, for all of it and for each slice."""
-
-    volume: Mapping[str, float]
-    slices: Mapping[str, Sequence[float]]
-
-
-@dataclass(frozen=True)
 class Evaluation:
-    """The scores by volume name, and by the same kind of name why others could not be scored."""
+    """The scores by volume name, and by the same kind of name why others could not be scored.
+
+    `statement` says how they were computed, `notes` what is not as a protocol has it.
+    """
 
     scores: Mapping[str, VolumeScore]
     failures: Mapping[str, str]
+    statement: str = CONVENTIONS["fastmri"].statement
+    protocol: str | None = None
+    notes: Sequence[str] = ()
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Over volumes, for each metric: `mean`, `std` (unbiased) and the ends `low`, `high` of its interval.
@@ -55,8 +51,9 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON; what is not finite, as the PSNR of equal images, is None."""
         volumes = {name: {**score.volume, "slices": dict(score.slices)} for name, score in self.scores.items()}
-        found = {"laminar": version("laminar"), "protocol": PROTOCOL, "summary": self.summary(), "volumes": volumes}
-        plain: dict[str, Any] = _finite(found) | {"failures": dict(self.failures)}
+        said = {"name": self.protocol, "notes": list(self.notes)} if self.protocol else {}
+        found = {"laminar": version("laminar"), "protocol": self.statement, "summary": self.summary()}
+        plain: dict[str, Any] = _finite(found | said | {"volumes": volumes}) | {"failures": dict(self.failures)}
         return plain
 
 
@@ -66,28 +63,42 @@ def evaluate_files(
     *,
     reference: str | None = None,
     center_crop: bool = False,
+    protocol: Protocol | None = None,
 ) -> Evaluation:
     """Compare two HDF5 files, or two folders of them matched by file name.
 
     Predictions hold the dataset `reconstruction` (slice, y, x); references hold `reference`, by default the
     first of `reconstruction_rss`, `reconstruction_esc`, `reconstruction`. With `center_crop` both are cropped
-    to the centered square of the reference's width first, as fastMRI's own evaluation does.
+    to the centered square of the reference's width first, as fastMRI's own evaluation does. A `protocol` has its own
+    references, slices, crop and metrics instead; without one these are fastMRI's.
 
     A volume that cannot be scored is listed in `failures` and does not stop the others. Raises LaminarError
-    if the two paths are not two files or two folders, or if there is no HDF5 file at all.
+    if the two paths are not two files or two folders, if there is no HDF5 file at all, or if a protocol is to be
+    changed.
     """
+    if protocol is not None and (reference is not None or center_crop):
+        raise ConfigError(f"protocol {protocol.name} has its own reference and crop: leave out the others")
     scores: dict[str, VolumeScore] = {}
     failures: dict[str, str] = {}
+    notes: list[str] = []
     for name, pair in _pairs(Path(predictions), Path(references)).items():
         try:
-            scores[name] = _score(*pair, reference, center_crop)
+            if protocol is None:
+                scores[name] = _score(*pair, reference, center_crop)
+            else:
+                scores[name] = _score_by(protocol, *pair)
+                notes += _other_acceleration(protocol, pair[0])
         except LaminarError as error:
             failures[name] = str(error)
-    return Evaluation(scores, failures)
+    if protocol is None:
+        return Evaluation(scores, failures)
+    if protocol.volumes not in (None, len(scores)):
+        notes.append(f"{len(scores)} volumes scored, {protocol.name} has {protocol.volumes}: not a number of it")
+    return Evaluation(scores, failures, protocol.convention.statement, protocol.name, notes)
 
 
-def read_volume(path: Path, *names: str) -> Volume:
-    """The first dataset of `names` that the HDF5 file has, as real (slice, y, x).
+def read_volume(path: Path, *names: str, series: bool = False) -> Volume:
+    """The first dataset of `names` that the HDF5 file has: real (slice, y, x), or in a `series` (frame, slice, y, x).
 
     Raises DataFormatError for a file that is missing, no HDF5 or truncated, for a missing dataset (listing
     those that exist), and for values that are not real finite magnitudes.
@@ -99,12 +110,12 @@ def read_volume(path: Path, *names: str) -> Volume:
             there = ", ".join(sorted({each.split("/")[0] for each in (*file.datasets, *file.groups)})) or "nothing"
             raise DataFormatError(f"no dataset {' or '.join(names)}; the file has: {there}")
         array = file.datasets[name].load()
-    return _checked(array, f"{path}, dataset {name}")
+    return _checked(array, f"{path}, dataset {name}", series)
 
 
-def _checked(array: NDArray[Any], name: str) -> Volume:
+def _checked(array: NDArray[Any], name: str, series: bool) -> Volume:
     array = array[None] if array.ndim == 2 else array
-    if array.dtype.kind not in "fiu" or array.ndim != 3 or array.size == 0:
+    if array.dtype.kind not in "fiu" or array.ndim not in (3, 3 + series) or array.size == 0:
         raise DataFormatError(f"{name}: real magnitudes (slice, y, x) are needed; got {array.dtype} {array.shape}")
     if not np.isfinite(array).all():
         raise DataFormatError(f"{name}: holds NaN or Inf")
@@ -133,20 +144,33 @@ def _score(prediction: Path, target: Path, reference: str | None, center_crop: b
     truth = read_volume(target, *([reference] if reference else REFERENCES))
     if center_crop:
         width = truth.shape[-1]
-        image, truth = _central_square(image, width), _central_square(truth, width)
+        image, truth = central_square(image, width), central_square(truth, width)
+    hint = "" if center_crop else "; center_crop may help"
+    return _compared(CONVENTIONS["fastmri"].score, image, truth, prediction, hint)
+
+
+def _score_by(protocol: Protocol, prediction: Path, target: Path) -> VolumeScore:
+    series = protocol.frames is not None
+    image = read_volume(prediction, PREDICTION, series=series)
+    truth = read_volume(target, *protocol.reference, series=series)
+    return _compared(protocol.convention.score, *protocol.select(image, truth, str(prediction)), prediction)
+
+
+def _compared(
+    score: Callable[[Tensor, Tensor], VolumeScore], image: Volume, truth: Volume, name: Path, hint: str = ""
+) -> VolumeScore:
     if image.shape != truth.shape:
-        raise DataFormatError(
-            f"{prediction}: (slice, y, x) = {image.shape}, but the reference has {truth.shape}"
-            + ("" if center_crop else "; center_crop may help")
-        )
-    return VolumeScore(fastmri_metrics(image, truth), fastmri_metrics_per_slice(image, truth))
+        raise DataFormatError(f"{name}: (slice, y, x) = {image.shape}, but the reference has {truth.shape}{hint}")
+    return score(torch.from_numpy(image), torch.from_numpy(truth))
 
 
-def _central_square(volume: Volume, width: int) -> Volume:
-    if min(volume.shape[1:]) < width:
-        raise DataFormatError(f"cannot crop {volume.shape[1:]} to the reference's width, {width} x {width}")
-    top, left = ((size - width) // 2 for size in volume.shape[1:])
-    return volume[:, top : top + width, left : left + width]
+def _other_acceleration(protocol: Protocol, prediction: Path) -> list[str]:
+    """What is wrong with the true acceleration that a prediction says it was made from, if it says one."""
+    said = survey(prediction).attributes.get("acceleration")
+    low, high = protocol.mask.measured
+    if not isinstance(said, (float, np.floating)) or low <= said <= high:
+        return []
+    return [f"{prediction.name}: made from R = {said:.2f}; the masks of {protocol.name} have {low:g} to {high:g}"]
 
 
 def _spread(values: Sequence[float], draws: int = 2000, seed: int = 0) -> dict[str, float]:
