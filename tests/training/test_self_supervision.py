@@ -26,8 +26,14 @@ from laminar.training.splitting import SplittingConfig, held_out, split
 from laminar.training.state import RunFolder
 
 CONFIG = TrainConfig(
-    model=UnrolledConfig(n_cascades=2, regularizer=RegularizerConfig(channels=[4, 6])),
-    objective=ObjectiveConfig(self_supervised=True),
+    model=UnrolledConfig(
+        n_cascades=2,
+        coefficients="free",
+        source="zero-filled",
+        data_weight=3.0,
+        regularizer=RegularizerConfig(channels=[4, 6]),
+    ),
+    objective=ObjectiveConfig(self_supervised=True, splitting=SplittingConfig(unit="sample")),
     data=DataConfig(
         simulation=SimulationConfig(matrices=[(40, 64)], coils=(4, 4), readout=32, noise_std=(0.01, 0.01)),
         sampling=SamplingConfig(kinds=["equispaced-fraction"], acceleration=(2.0, 2.5), both_axes=False),
@@ -35,7 +41,7 @@ CONFIG = TrainConfig(
         validation_batches=4,
         workers=0,
     ),
-    optimizer=OptimizerConfig(learning_rate=5e-3, warmup=2, clip=10.0),
+    optimizer=OptimizerConfig(learning_rate=5e-3, coefficient_rate=50.0, warmup=2, clip=10.0),
     steps=12,
     validate_every=4,
     accelerator="cpu",
@@ -125,7 +131,7 @@ def test_a_few_steps_lower_the_loss_on_samples_held_out_of_other_scans(tmp_path:
     before = task.evaluate(network, validation)["loss"]
     train(make_fabric(CONFIG), network, stream, validation, CONFIG, RunFolder(tmp_path))
     after = scores(tmp_path)
-    assert after[-1] < before - 0.1
+    assert after[-1] < before - 0.2
     assert min(after) == json.loads((tmp_path / "best" / "model.json").read_text())["card"]["validation"]["loss"]
 
 
