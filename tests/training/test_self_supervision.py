@@ -33,7 +33,7 @@ CONFIG = TrainConfig(
         data_weight=3.0,
         regularizer=RegularizerConfig(channels=[4, 6]),
     ),
-    objective=ObjectiveConfig(self_supervised=True, splitting=SplittingConfig(unit="sample")),
+    objective=ObjectiveConfig(self_supervised=True),
     data=DataConfig(
         simulation=SimulationConfig(matrices=[(40, 64)], coils=(4, 4), readout=32, noise_std=(0.01, 0.01)),
         sampling=SamplingConfig(kinds=["equispaced-fraction"], acceleration=(2.0, 2.5), both_axes=False),
@@ -107,7 +107,7 @@ def test_the_loss_compares_samples_that_the_network_never_saw(norm: str) -> None
     problem = make_data(CONFIG)[0].batch(0).problem
     y = problem.y.clone().requires_grad_()
     problem = replace(problem, y=y)
-    given_, held = split(problem, SplittingConfig(), torch.Generator().manual_seed(0))
+    given_, held = split(problem, SplittingConfig(unit="line"), torch.Generator().manual_seed(0))
     image = build(CONFIG.model).trajectory(given_.y, given_.operator, given_.noise_level).image
     (seen,) = torch.autograd.grad(image.abs().square().sum(), y, retain_graph=True)
     (compared,) = torch.autograd.grad(held_out_loss(image.detach(), problem, held, norm), y)  # type: ignore[arg-type]

@@ -62,13 +62,13 @@ class AdaptationConfig:
 
     minutes: float = 5.0
     steps: int = 200
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     parts: Parts = "all"
     judged: float = 0.15
     look_every: int = 10
     patience: int = 4
     norm: HeldOutNorm = "db"
-    splitting: SplittingConfig = field(default_factory=SplittingConfig)
+    splitting: SplittingConfig = field(default_factory=lambda: SplittingConfig(masks=1))
     seed: int = 0
 
     def __post_init__(self) -> None:

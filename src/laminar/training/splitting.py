@@ -26,13 +26,14 @@ class SplittingConfig:
     Args:
         law: uniform | gaussian, the density that the samples held out are drawn from, without replacement: alike
             everywhere, or falling from the center with a standard deviation of a quarter of k-space along each axis.
-        unit: line | sample, what is drawn; where a mask has no whole lines, samples in any case.
+        unit: sample | line, what is drawn: samples in the plane, or whole lines of the undersampled axis, whose gaps
+            are then wider than any that the network will see; where a mask has no whole lines, samples in any case.
         share: how much of them is held out.
         masks: splits of every problem in each step.
     """
 
     law: Law = "uniform"
-    unit: Unit = "line"
+    unit: Unit = "sample"
     share: float = 0.4
     masks: int = 2
 
