@@ -22,7 +22,6 @@ CONFIG = AdaptationConfig(
     learning_rate=5e-2,
     look_every=2,
     parts="coefficients",
-    splitting=SplittingConfig(unit="sample"),
 )
 
 
