@@ -70,7 +70,11 @@ def main() -> int:
     keep_freed_memory()
     network = load(args.model)
     assert isinstance(network, UnrolledNetwork)
-    methods = {**over_grids(SPARSE, quick=args.quick), SOURCE: source_method(network), OURS: of_network(network)}
+    methods: dict[str, Solve] = {
+        **over_grids(SPARSE, quick=args.quick),
+        SOURCE: source_method(network),
+        OURS: of_network(network),
+    }
     subjects = [*persons(args.corpus, 1, 1 if args.quick else None), *phantoms(1 if args.quick else 4)]
     rows = [row for c in conditions(args.quick) for subject in subjects for row in harms(subject, c, methods)]
     rows.sort(key=lambda row: row["gain"])

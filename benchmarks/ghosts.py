@@ -52,14 +52,15 @@ class Case:
     truth: Tensor
 
 
-def disc(shape: tuple[int, ...], center: tuple[float, float], radius: float, period: float = float("inf")) -> Tensor:
-    """A soft disc (y, x) in [0, 1]; with a `period` along x also its repetitions at every multiple but zero."""
-    y, x = torch.arange(shape[-2])[:, None] - center[0], torch.arange(shape[-1])[None] - center[1]
-    soft = torch.zeros(shape[-2:])
-    count = 0 if period == float("inf") else int(shape[-1] / period + 0.5)
-    shifts = [m * period for m in range(-count, count + 1) if m] if count else [0.0]
-    for shift in shifts:
-        soft = torch.maximum(soft, (radius + 0.5 - torch.hypot(y, x - shift)).clamp(0, 1))
+def disc(shape: tuple[int, ...], center: tuple[float, float], radius: float, acceleration: int = 0) -> Tensor:
+    """A soft disc (y, x) in [0, 1]; with an `acceleration` its folds along x instead, which come in at the other side."""
+    height, width = shape[-2:]
+    soft = torch.zeros(height, width)
+    for fold in range(1, acceleration) if acceleration else [0]:
+        x = torch.arange(width) - center[1] - (fold * width / acceleration if fold else 0)
+        x = (x + width / 2) % width - width / 2
+        y = torch.arange(height)[:, None] - center[0]
+        soft = torch.maximum(soft, (radius + 0.5 - torch.hypot(y, x[None])).clamp(0, 1))
     return soft
 
 
@@ -101,7 +102,7 @@ def _best(scores: Scores) -> dict[str, str]:
 def measured(d: Tensor, s: Tensor, center: tuple[float, float], acceleration: int) -> dict[str, float]:
     """The three measures of a difference of images (y, x) against the true one."""
     own = disc(d.shape, center, MARGIN * RADIUS) > 0.5
-    folds = (disc(d.shape, center, MARGIN * RADIUS, d.shape[-1] / acceleration) > 0.5) & ~own
+    folds = (disc(d.shape, center, MARGIN * RADIUS, acceleration) > 0.5) & ~own
     energy = s.abs().square().sum()
     return {
         "ghost": float(d.abs()[folds].max() / s.abs().max()),
@@ -138,7 +139,7 @@ def main() -> None:
     args = parser.parse_args()
     keep_freed_memory()
     subjects = [*persons(args.corpus, 1, 1 if args.quick else None), *phantoms(1 if args.quick else 3)]
-    methods = {**over_grids(*RIVALS, quick=args.quick), OURS: open_method(model=args.model)}
+    methods: dict[str, Solve] = {**over_grids(*RIVALS, quick=args.quick), OURS: open_method(model=args.model)}
     accelerations = ACCELERATIONS[2:3] if args.quick else ACCELERATIONS
     found = list(cases(subjects, accelerations, 1 if args.quick else 3, methods))
     found.sort(key=lambda case: -case.measures[OURS]["ghost"])
