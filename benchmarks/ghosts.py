@@ -53,7 +53,7 @@ class Case:
 
 
 def disc(shape: tuple[int, ...], center: tuple[float, float], radius: float, acceleration: int = 0) -> Tensor:
-    """A soft disc (y, x) in [0, 1]; with an `acceleration` its folds along x instead, which come in at the other side."""
+    """A soft disc (y, x) in [0, 1]; with an `acceleration` its folds along x instead, which wrap."""
     height, width = shape[-2:]
     soft = torch.zeros(height, width)
     for fold in range(1, acceleration) if acceleration else [0]:

@@ -26,9 +26,9 @@ def held_out_loss(image: Tensor, problem: Problem, held: Tensor, norm: HeldOutNo
         l1+l2:  ||d||_2 / ||M y||_2 + ||d||_1 / ||M y||_1
         db:     10 log10(||d||_2^2 / ||M y||_2^2)
 
-    The samples of all coils count alike. Drawn uniformly they are an unbiased sample of the squared error outside the
-    calibration region, noise included, which by Parseval is that of the image: its level in decibels is the loss that
-    supervised training knows as `db`.
+    The samples of all coils count alike. Drawn uniformly they are an unbiased sample of the squared error at those
+    acquired outside the calibration region, noise included, by Parseval a part of that of the image: its level in
+    decibels is near to the loss that supervised training knows as `db`.
     """
     y = (problem.y * held[:, None]).flatten(1)
     d = Encoding(held, problem.encoding.sensitivities).forward(image).flatten(1) - y
