@@ -44,6 +44,14 @@ def test_a_checkpoint_that_names_its_scan_and_the_image_by_it(tmp_path: Path, ti
     assert "is there already and no checkpoint" in error
 
 
+def test_training_without_ground_truth_says_the_loss_on_samples_held_out(tmp_path: Path, laminar: Run) -> None:
+    small = ("--data.simulation.matrices", "[[40,48]]", "--data.simulation.readout", 32, "--data.workers", 0)
+    small += ("--data.validation_batches", 1, "--data.batch_size", 1, "--model.n_cascades", 1, "--steps", 1)
+    code, text, _ = laminar("train", "--out", tmp_path, "--quiet", "--objective.self_supervised", "true", *small)
+    assert code == 0
+    assert "validation: loss on samples held out" in text
+
+
 def test_a_full_scan_can_be_undersampled_first_and_scored(tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
     full = simulate_slice("brain", (48, 40), 4, 0.01, torch.Generator().manual_seed(0)).acquisition
     write_fastmri(tmp_path / "scan.h5", full)
