@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,18 +20,19 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
 def header() -> dict[str, str]:
-    """The command, the versions and the machine."""
+    """The command, without the folders that files lie in, the versions and the machine."""
+    words = [re.sub(r"(?:[^\s=/]*/)+(?=[^/])", "", word.rstrip("/")) for word in sys.argv[1:]]
     return {
-        "command": " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "command": " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *words]),
         "laminar": __version__,
         "torch": torch.__version__,
         "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
     }
 
 
-def write_record(name: str, values: dict[str, Any]) -> Path:
-    """Write `results/NAME.json` with the values behind a header, and return its path."""
-    path = RESULTS / f"{name}.json"
+def write_record(name: str, values: dict[str, Any], path: Path | None = None) -> Path:
+    """Write `results/NAME.json`, or another file, with the values behind a header, and return its path."""
+    path = path or RESULTS / f"{name}.json"
     write_json(path, header() | values)
     return path
 

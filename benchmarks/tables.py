@@ -38,30 +38,31 @@ def gain(value: dict[str, float]) -> str:
 
 
 def measured(reference: str) -> str:
-    rows = []
-    for scan, by_acceleration in result("measured_scans")["results"].items():
+    results, rows = result("measured_scans")["results"], []
+    entries = [row[reference] for by in results.values() for row in by.values() if "failed" not in row]
+    others = [m for m in ("total variation", "BART pics -l1") if all(m in entry for entry in entries)]
+    methods = ("zero-filled", "CG-SENSE", "L1-wavelet", *others, "FLAT")
+    gains = [f"FLAT - {m} (dB)" for m in methods[1:-1]]
+    for scan, by_acceleration in results.items():
         for acceleration, row in by_acceleration.items():
             if "failed" in row:
-                rows.append(
-                    [scan, acceleration, "no such mask: 14 calibration lines are more than all", "", "", "", "", ""]
-                )
+                said = "no such mask: 14 calibration lines are more than all"
+                rows.append([scan, acceleration, said, *[""] * (len(methods) + len(gains) - 1)])
                 continue
             entry = row[reference]
-            methods = ("zero-filled", "CG-SENSE", "L1-wavelet", "FLAT")
             cells = [
                 f"{entry[m]['psnr']:.2f} / {entry[m]['object_psnr']:.2f} / {entry[m]['ssim']:.3f}" for m in methods
             ]
-            gains = [gain(entry["FLAT - CG-SENSE (dB)"]), gain(entry["FLAT - L1-wavelet (dB)"])]
-            rows.append([scan, acceleration, *cells, *gains])
+            rows.append([scan, acceleration, *cells, *(gain(entry[name]) for name in gains)])
     header = [
         "scan",
         "R",
         "zero-filled",
         "CG-SENSE, best weight",
         "L1-wavelet",
+        *others,
         "FLAT (shipped)",
-        "FLAT − CG-SENSE, dB [95 %]",
-        "FLAT − L1-wavelet, dB [95 %]",
+        *(f"FLAT − {name}, dB [95 %]" for name in methods[1:-1]),
     ]
     return markdown(header, rows)
 

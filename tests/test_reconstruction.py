@@ -16,7 +16,7 @@ from laminar.data.preparation import Problem, prepare, without_oversampling
 from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
 from laminar.flow import Trajectory
-from laminar.methods import Method, of_sampler
+from laminar.methods import Method, sampler_method
 from laminar.metrics import fastmri_metrics
 from laminar.models import Prior, PriorConfig, UnrolledNetwork, load
 from laminar.operators import fft2c, ifft2c
@@ -244,7 +244,7 @@ def test_the_size_of_the_numbers_does_not_matter(network: UnrolledNetwork, facto
     """Squares of these are no float32: all is scaled first. Maps of 1e-30 are maps."""
     original = replace(scan((64, 48)), noise_std=None)
     maps = prepare(original).encoding.sensitivities
-    dds = of_sampler("dds", Prior(PriorConfig(channels=[4, 6], embedding=8)), 2)
+    dds = sampler_method("dds", Prior(PriorConfig(channels=[4, 6], embedding=8)), 2)
     for given in (None, maps):
         for method in (network, cg_sense_method, dds):
             image = reconstruct(replace(original, sensitivities=given), method).image

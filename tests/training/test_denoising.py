@@ -91,7 +91,7 @@ WRONG = {
     "denoising means nothing": {"denoising": DenoisingConfig(log_std=1)},
     "ema must be below 1": {"ema": 1.0},
     "ema must be at least 0": {"ema": -0.1},
-    "need the flow of an unrolled network; got a VarNetConfig": {
+    "need an unrolled network; got a VarNetConfig": {
         "model": VarNetConfig(),
         "objective": ObjectiveConfig(flow_matching=1),
     },

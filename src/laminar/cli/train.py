@@ -170,11 +170,13 @@ def _say(outcome: Outcome, out: Path, steps: int) -> None:
 
 
 def _said(scores: dict[str, Any]) -> str:
-    """The scores of a network, or those of a prior, which has no cascades but noise levels."""
+    """The scores of a network, with or without images, or those of a prior, which has noise levels and no cascades."""
     if "psnr_per_cascade" in scores:
         cascades = " ".join(f"{value:.2f}" for value in scores["psnr_per_cascade"])
         quality = f"validation: PSNR {scores['psnr']:.2f} dB, SSIM {scores['ssim']:.4f}"
         return f"{quality}\nPSNR from the source through the cascades: {cascades}"
+    if "noise_levels" not in scores:
+        return f"validation: loss on samples held out {scores['loss']:.4f}"
     pairs = zip(scores["noise_levels"], scores["psnr_per_level"], strict=True)
     denoised = ", ".join(f"{quality:.2f} at {level:.3g}" for level, quality in pairs)
     return f"validation: loss {scores['loss']:.4f}\nPSNR of the denoised image, in dB at a noise level: {denoised}"

@@ -64,6 +64,7 @@ def image_of(kspace: Tensor, problem: Problem) -> Tensor:
 class FullScans:
     """Fully sampled scans in files, read slice by slice and without the oversampling of their readout.
 
+    With `undersampled`, others are welcome too: there the image of a case is that of the samples there are.
     `variable` and `axes` as of `laminar.data.formats.read`. The last `KEPT` files stay open: the mask and noise of one
     take a pass over its slices, and a format that cannot be read slice by slice is held whole.
     """
@@ -71,6 +72,7 @@ class FullScans:
     paths: Sequence[Path]
     variable: str | None = None
     axes: str | None = None
+    undersampled: bool = False
     _opened: dict[Path, tuple[LazyScan, float]] = field(default_factory=dict, repr=False, compare=False)
 
     def open(self, path: Path) -> LazyScan:
@@ -94,7 +96,7 @@ class FullScans:
     def _known(self, path: Path) -> tuple[LazyScan, float]:
         if path not in self._opened:
             scan = stream(path, variable=self.variable, axes=self.axes)
-            if scan.measured_acceleration > MOST_ACCELERATED:
+            if scan.measured_acceleration > MOST_ACCELERATED and not self.undersampled:
                 raise ConfigError(
                     f"{path}: a fully sampled scan is needed (R up to {MOST_ACCELERATED}); "
                     f"this one has R = {scan.measured_acceleration:.2f}"

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from laminar.data.cases import Case, FullScans, case_of
+from laminar.data.cases import MOST_ACCELERATED, Case, FullScans, case_of
 from laminar.data.config import MaskKind, SamplingConfig
 from laminar.errors import ConfigError
 from laminar.scan import Scan
@@ -44,6 +44,7 @@ class FileStream:
 
     Zero padding and partial Fourier are accepted: the image is that of all acquired samples, the problem keeps those
     that the drawn mask has as well. Where the file says which axis is the readout, only the other one is undersampled.
+    A scan that is undersampled already keeps its own mask.
     """
 
     scans: FullScans
@@ -59,6 +60,8 @@ class FileStream:
         random = np.random.default_rng((self.seed, index))
         path = self.scans.paths[int(random.integers(len(self.scans.paths)))]
         parts = [self._slice(path, random) for _ in range(self.batch_size)]
+        if parts[0].measured_acceleration > MOST_ACCELERATED:
+            return Case.stack([case_of(part, part.mask) for part in parts])
         known = parts[0].grid.readout_axis is not None
         kind, axis = (_without_poisson(self.sampling, path) if known else self.sampling).draw_kind(random)
         axis = parts[0].grid.phase_axis if known else axis

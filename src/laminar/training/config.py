@@ -19,7 +19,8 @@ class DataConfig:
 
     Args:
         kind: simulation (phantoms, endless, no files needed) | images (scans simulated from images: HDF5, DICOM, NIfTI,
-            pictures) | files (fully sampled scans) | problems (packed by `laminar simulate --problems`) | mixed.
+            pictures) | files (fully sampled scans, or
+            any with objective.self_supervised) | problems (packed by `laminar simulate --problems`) | mixed.
         train: files or folders to train on.
         validation: files or folders to validate on.
         mixture: for kind mixed, the kinds and how often a batch is of each; `train` and `validation` serve all of them.
@@ -149,9 +150,9 @@ class TrainConfig:
                 raise ConfigError(f"{name} means nothing for the model, {type(self.model).__name__}: leave it out")
         if isinstance(self.model, UnrolledConfig):
             self._check_unrolled(self.model)
-        elif self.objective.flow_matching or self.reference.kind == "ode":
+        elif self.objective.flow_matching or self.objective.self_supervised or self.reference.kind == "ode":
             raise ConfigError(
-                "objective.flow_matching and reference.kind ode need the flow of an unrolled network; "
+                "objective.flow_matching, objective.self_supervised and reference.kind ode need an unrolled network; "
                 f"got a {type(self.model).__name__} (model)"
             )
 
@@ -167,6 +168,8 @@ class TrainConfig:
                 "reference.kind ode is solved once a batch, at fixed times: it needs data.distinct_batches > 0 and "
                 f"model.coefficients flow; got {self.data.distinct_batches} and {model.coefficients}"
             )
+        if self.reference.kind == "ode" and self.objective.self_supervised:
+            raise ConfigError("reference.kind ode aligns with images: it cannot go with objective.self_supervised")
         if self.recompute and model.solver != "euler":
             raise ConfigError(f"recompute works cascade by cascade: it needs solver euler; got {model.solver}")
 

@@ -115,5 +115,5 @@ def _stream(kind: str, names: list[str], setting: str, config: TrainConfig, seed
         return SimulationStream(Images(find_images(paths)), data.simulation, data.sampling, data.batch_size, seed)
     if kind == "problems":
         return PackedStream.open(paths, data.sampling, seed)
-    scans = FullScans(find_scans(paths), data.variable, data.axes)
+    scans = FullScans(find_scans(paths), data.variable, data.axes, undersampled=config.objective.self_supervised)
     return FileStream(scans, data.sampling, data.batch_size, seed)

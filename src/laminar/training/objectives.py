@@ -6,7 +6,7 @@ returns its states.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -16,9 +16,11 @@ from torch import Tensor
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory, interpolate, uniform_schedule
 from laminar.metrics import ssim
+from laminar.training.splitting import SplittingConfig
 
 Norm = Literal["l1", "l2", "db"]
 Form = Literal["state", "velocity", "endpoint"]
+HeldOutNorm = Literal["l1+l2", "db"]
 NORMS = get_args(Norm)
 
 
@@ -38,6 +40,10 @@ class ObjectiveConfig:
             the noisy source. Trains a network with a velocity at every time (see `solver`) as a flow.
         flow_matching_norm: l1 | l2, of that distance; only l2 learns a conditional mean.
         symmetry: weight of the constraint of ISTA-Net+ on its transforms, nothing for other networks.
+        self_supervised: learn from the acquired samples alone, without any image: all terms above give way to the loss
+            on samples that are held out of the network's input (see `laminar.training.self_supervision`).
+        held_out_norm: db | l1+l2, of that loss.
+        splitting: which samples are held out.
     """
 
     image_norm: Norm = "l1"
@@ -49,11 +55,19 @@ class ObjectiveConfig:
     flow_matching: float = 0.0
     flow_matching_norm: Norm = "l2"
     symmetry: float = 0.01
+    self_supervised: bool = False
+    held_out_norm: HeldOutNorm = "db"
+    splitting: SplittingConfig = field(default_factory=SplittingConfig)
 
     def __post_init__(self) -> None:
         for name, norms in (("image_norm", NORMS), ("alignment_norm", NORMS), ("flow_matching_norm", NORMS[:2])):
             if getattr(self, name) not in norms:
                 raise ConfigError(f"objective.{name} must be {' or '.join(norms)}; got {getattr(self, name)!r}")
+        if self.held_out_norm not in get_args(HeldOutNorm):
+            known = " or ".join(get_args(HeldOutNorm))
+            raise ConfigError(f"objective.held_out_norm must be {known}; got {self.held_out_norm!r}")
+        if self.self_supervised and self.flow_matching:
+            raise ConfigError("objective.flow_matching needs images: it cannot go with objective.self_supervised")
         if self.alignment_form not in get_args(Form):
             raise ConfigError(
                 f"objective.alignment_form must be {' or '.join(get_args(Form))}; got {self.alignment_form!r}"

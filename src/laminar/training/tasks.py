@@ -11,6 +11,7 @@ from laminar.models import Model, Prior
 from laminar.training.config import TrainConfig
 from laminar.training.denoising import DenoisingTask
 from laminar.training.reconstruction import ReconstructionTask
+from laminar.training.self_supervision import SelfSupervisedTask
 
 
 class Task(Protocol):
@@ -37,4 +38,6 @@ def make_task(model: Model, config: TrainConfig) -> Task:
     """The task that trains `model` as `config` says."""
     if isinstance(model, Prior):
         return DenoisingTask(model, config.denoising)
+    if config.objective.self_supervised:
+        return SelfSupervisedTask(model, config.objective, config.recompute)
     return ReconstructionTask(model, config.objective, config.recompute)

@@ -80,5 +80,5 @@ def test_the_command_prints_a_table_or_json(
 @pytest.mark.parametrize("n_coils", [1, 8])
 @pytest.mark.parametrize("anatomy", ["brain", "knee", "cardiac", "abstract"])
 def test_sound_kspace_raises_no_suspicion(anatomy: str, n_coils: int) -> None:
-    scan = simulate_slice(anatomy, (128, 144), n_coils, 0.01, torch.Generator().manual_seed(n_coils)).acquisition
+    scan = simulate_slice(anatomy, (128, 144), n_coils, 0.01, torch.Generator().manual_seed(n_coils)).scan
     assert suspicions(scan.kspace[0], scan.mask, 0.01) == {}
