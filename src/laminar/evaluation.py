@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from laminar.errors import DataFormatError, LaminarError, failure
 from laminar.metrics import fastmri_metrics, fastmri_metrics_per_slice
+from laminar.statistics import mean_interval
 
 PROTOCOL = (
     "fastMRI protocol: data range = maximum of the reference volume; PSNR and NMSE over the volume; "
@@ -152,14 +154,10 @@ def _central_square(volume: Volume, width: int) -> Volume:
     return volume[:, top : top + width, left : left + width]
 
 
-def _spread(values: Sequence[float], draws: int = 2000, seed: int = 0) -> dict[str, float]:
-    sample = np.asarray(values)
-    spread = {"mean": float(sample.mean()), "std": np.nan, "low": np.nan, "high": np.nan}
-    if len(sample) > 1 and np.isfinite(sample).all():
-        means = np.random.default_rng(seed).choice(sample, (draws, len(sample))).mean(1)
-        low, high = np.percentile(means, (2.5, 97.5))
-        spread |= {"std": float(sample.std(ddof=1)), "low": float(low), "high": float(high)}
-    return spread
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    mean, low, high = mean_interval(values)
+    std = float(np.std(values, ddof=1)) if math.isfinite(low) else math.nan
+    return {"mean": mean, "std": std, "low": low, "high": high}
 
 
 def _finite(value: Any) -> Any:

@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
 def _settle_samples(method: Method, args: argparse.Namespace) -> Calibration | None:
     """The calibration of the intervals, if one is named; fills in the defaults. Raises ConfigError for what is idle."""
     from laminar.reconstruction import check_samples_of
-    from laminar.uncertainty import check_fits, check_level, read_calibration
+    from laminar.statistics import check_level
+    from laminar.uncertainty import check_fits, read_calibration
 
     if args.sample_seed is not None and (method.draw is None or args.sample_seed < 0):
         raise ConfigError(f"--sample-seed is a whole number for a method that draws; got {args.sample_seed}")

@@ -77,11 +77,11 @@ def _pack_problems(args: argparse.Namespace) -> int:
     from rich.progress import track
     from torch.utils.data import DataLoader
 
-    from laminar.cli.settings import Settings
     from laminar.data.packed import Packing
     from laminar.models import preset
     from laminar.runtime import MOST_WORKERS, follow_parent
     from laminar.training.data import training_stream
+    from laminar.training.settings import Settings
 
     if args.problems < 1 or not 0 <= args.workers <= MOST_WORKERS:
         raise ConfigError(

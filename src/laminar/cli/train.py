@@ -48,9 +48,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    from laminar.cli.settings import Settings
     from laminar.models import preset
     from laminar.runtime import leads
+    from laminar.training.settings import Settings
     from laminar.training.state import RunFolder
 
     if args.print_config:
