@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -63,27 +63,23 @@ def crossed_interval(
     if values.size < 2 or not np.isfinite(values).all():
         return Estimate(float(values.mean()) if values.size else math.nan, math.nan, math.nan)
     random = np.random.default_rng(seed)
+    seeds, slices = _counts(len(values), draws, random), _slice_counts(persons, draws, random)
+    means = np.einsum("ds,sn,dn->d", seeds, values, slices) / (seeds.sum(1) * slices.sum(1))
+    return Estimate(float(values.mean()), *_ends(means, level))
+
+
+def _slice_counts(persons: Sequence[Hashable], draws: int, random: np.random.Generator) -> Array:
+    """How often each draw (draw, slice) takes a slice, when persons are drawn first and slices of each of them then."""
     groups = [np.flatnonzero([who == one for who in persons]) for one in dict.fromkeys(persons)]
-    means = [_weighted(values, _counts(len(values), random), _slice_counts(groups, random)) for _ in range(draws)]
-    return Estimate(float(values.mean()), *_ends(np.asarray(means), level))
-
-
-def _weighted(values: Array, seeds: Array, slices: Array) -> float:
-    return float(seeds @ values @ slices / (seeds.sum() * slices.sum()))
-
-
-def _slice_counts(groups: Sequence[NDArray[Any]], random: np.random.Generator) -> Array:
-    """How often each slice is drawn, when persons are drawn first and slices of each of them then."""
-    counts = np.zeros(sum(map(len, groups)))
-    for group, times in zip(groups, _counts(len(groups), random), strict=True):
-        if times:
-            counts[group] = random.multinomial(int(times) * len(group), np.full(len(group), 1 / len(group)))
+    counts = np.zeros((draws, len(persons)))
+    for group, times in zip(groups, _counts(len(groups), draws, random).T, strict=True):
+        counts[:, group] = random.multinomial(times * len(group), np.full(len(group), 1 / len(group)))
     return counts
 
 
-def _counts(n: int, random: np.random.Generator) -> Array:
-    """How often each of n is drawn in n draws with replacement."""
-    return random.multinomial(n, np.full(n, 1 / n)).astype(np.float64)
+def _counts(n: int, draws: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """How often each of n is drawn in n draws with replacement, `draws` times: (draws, n)."""
+    return random.multinomial(n, np.full(n, 1 / n), size=draws)
 
 
 def deviation_interval(values: ArrayLike, *, level: float = LEVEL) -> Estimate:

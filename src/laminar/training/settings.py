@@ -43,6 +43,19 @@ class Settings:
         values.pop("config", None)
         return TrainConfig(**values)
 
+    def parse_values(self, values: dict[str, Any]) -> TrainConfig:
+        """TrainConfig from nested settings, as a YAML file holds them. Raises ConfigError."""
+        from jsonargparse import ArgumentError
+
+        from laminar.training.config import TrainConfig
+
+        try:
+            found = vars(self._parser.instantiate(self._parser.parse_object(values)))
+        except (ArgumentError, TypeError, ValueError) as error:
+            raise ConfigError(self._explain(" ".join(str(error).split()))) from error
+        found.pop("config", None)
+        return TrainConfig(**found)
+
     def dump(self, arguments: list[str], comments: bool = False) -> str:
         """The resolved settings as YAML, readable by `--config`; with `comments`, what each one means."""
         namespace = self._namespace(arguments)
