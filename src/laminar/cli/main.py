@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from laminar import __version__
-from laminar.cli import audit, calibrate, demo, evaluate, info, reconstruct, simulate, train
+from laminar.cli import audit, calibrate, demo, evaluate, info, reconstruct, simulate, study, train
 from laminar.errors import LaminarError, explaining
 
-VERBS = (demo, reconstruct, train, evaluate, calibrate, audit, simulate, info)
+VERBS = (demo, reconstruct, train, evaluate, calibrate, audit, study, simulate, info)
 
 
 class Terminated(BaseException):

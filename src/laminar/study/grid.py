@@ -121,14 +121,16 @@ def matches(labels: Labels, selection: Selection, seed: int | None = None) -> bo
     return all(there[axis] in _levels(levels) for axis, levels in selection.items())
 
 
-def read_study(path: Path) -> Study:
-    """The study in a YAML file. Raises ConfigError for what it cannot mean, MissingExtraError without ruamel.yaml."""
+def load_study(path: Path) -> Any:
+    """The plain values of a study in a YAML file, checked. Raises ConfigError, and MissingExtraError."""
     with explaining(f"cannot read {path}", OSError):
         text = path.read_text(encoding="utf-8")
     try:
-        return study_of(load_yaml(text))
+        values = load_yaml(text)
+        study_of(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    return values
 
 
 def load_yaml(text: str) -> Any:
