@@ -7,12 +7,14 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laminar.cli.bulk import Scan, in_bulk, is_finished, kept_method, request_of
+from laminar.cli.executors import add_executor_options, place_of
 from laminar.cli.methods import SAMPLERS, add_method_options, chosen_method
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.pictures import draw, reference_of
@@ -59,6 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     group.add_argument("--calibration", type=Path, metavar="FILE", help="made by `laminar calibrate`")
     group.add_argument("--level", type=float, metavar="P", help="of the intervals; default: 0.9, or the calibrated one")
     add_undersampling(parser)
+    add_executor_options(parser, default=None)
     parser.set_defaults(run=run)
 
 
@@ -91,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     device = check_device(args.device)
     method = chosen_method(args)
     args.calibrated = _settle_samples(method, args)
+    if args.executor is not None:
+        return _many(list(zip(args.inputs, names, strict=True)), method, args)
     done: list[_Done] = []
     failed: list[str] = []
     for path, name in zip(args.inputs, names, strict=True):
@@ -104,9 +109,45 @@ def run(args: argparse.Namespace) -> int:
             print(f"laminar: error: {error}", file=sys.stderr)
     if done:
         _summarize(done, args, method)
+    return _ended(failed, args)
+
+
+def _ended(failed: Collection[str], args: argparse.Namespace) -> int:
     if failed and len(args.inputs) > 1:
         print(f"laminar: {len(failed)} of {len(args.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _many(scans: list[Scan], method: Method, args: argparse.Namespace) -> int:
+    """All scans by an executor."""
+    from functools import partial
+
+    for _, name in scans:
+        check_outputs(args, *_outputs(name, args))
+    request = request_of(method, args)
+    found = in_bulk(
+        place_of(args, args.out / "logs"),
+        partial(_part, args),
+        scans,
+        lambda scan: is_finished(scan[0], _outputs(scan[1], args), request),
+        args.out,
+    )
+    return _ended(found.failed, args)
+
+
+def _part(args: argparse.Namespace, scans: tuple[Scan, ...]) -> list[tuple[str, str | None]]:
+    """What a worker does: the name of each scan and, if it failed, why."""
+    method = kept_method(args)
+    return [(name, _why_not(path, name, method, args)) for path, name in scans]
+
+
+def _why_not(path: Path, name: str, method: Method, args: argparse.Namespace) -> str | None:
+    try:
+        with explaining(str(path)):
+            _one(path, name, method, args.device, args)
+    except LaminarError as error:
+        return str(error)
+    return None
 
 
 def _settle_samples(method: Method, args: argparse.Namespace) -> Calibration | None:
@@ -214,6 +255,7 @@ def _write_slices(
 
 def _attributes(scan: LazyScan, method: Method, args: argparse.Namespace) -> dict[str, Any]:
     attributes = {
+        "request": request_of(method, args),
         "model" if args.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
     }
