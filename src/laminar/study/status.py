@@ -21,6 +21,7 @@ class Status:
     `seconds_left` is of one worker, from the mean time of what is done; None before anything is.
     """
 
+    total: int
     done: int
     running: list[str]
     failed: dict[str, str]
@@ -29,10 +30,6 @@ class Status:
     seconds_left: float | None
     others: int
     code_changed: bool
-
-    @property
-    def total(self) -> int:
-        return self.done + len(self.running) + len(self.failed) + self.waiting
 
 
 def status_of(folder: StudyFolder) -> Status:
@@ -56,6 +53,7 @@ def status_of(folder: StudyFolder) -> Status:
             if "failed" in scores:
                 failed.setdefault(f"{plan.name_of(key)}, test {test}", scores["failed"])
     return Status(
+        total=len(plan.cells),
         done=len(results),
         running=running,
         failed=failed,
