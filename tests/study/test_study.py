@@ -147,7 +147,8 @@ def test_what_fails_is_named_and_the_others_go_on(tmp_path: Path, laminar: Run) 
         "confused": {"method": "cg-sense", "steps": 7},
         "GRAPPA": {"method": "grappa", "data.sampling.calibration_lines": [8, 8]},
     }
-    study = written(tmp_path / "study.yaml", changed(axes={"method": methods}, seeds=1))
+    asked = {"b": {"title": "Spread", "measure": "deviation", "select": {"method": ["FLAT", "burst"]}}}
+    study = written(tmp_path / "study.yaml", changed(axes={"method": methods}, seeds=1, questions=asked))
     code, text, error = laminar("study", "run", study, "--out", tmp_path / "out")
     assert code == 2
     assert "burst, seed 0: failed: " in text
@@ -162,7 +163,7 @@ def test_what_fails_is_named_and_the_others_go_on(tmp_path: Path, laminar: Run) 
     tables = (tmp_path / "out" / TABLES).read_text()
     assert "| burst, seed 0 | failed | " in tables
     assert "| confused, seed 0 | cannot be | " in tables
-    assert "0 of 2 runs diverged" in tables
+    assert "1 of 2 runs diverged" in tables
     row = next(line for line in tables.splitlines() if line.startswith("| burst | 0 |"))
     assert "1 of 1" in row
     _, text, _ = laminar("study", "run", study, "--out", tmp_path / "out")

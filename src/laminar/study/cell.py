@@ -12,7 +12,9 @@ Beside the settings of `laminar train`, a point may have
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 from laminar.errors import ConfigError
@@ -26,8 +28,9 @@ from laminar.training.settings import Settings as Parser
 
 READINGS = ("estimate", "average", "tune")
 UNTRAINED = ("method", "checkpoint", "prior", "nfe", *READINGS)
-TEST = {"slices": 20, "only": "", "person": ""}
-"""Of a test set: how many slices, and regular expressions: which files or stacks, and whose they are (group 1)."""
+TEST = {"slices": 20, "only": "", "person": "", "samples": 0, "calibration": 40}
+"""Of a test set: how many slices; regular expressions, which files or stacks and whose they are (group 1); the number of
+samples whose intervals are judged (0: none), of methods that draw, and of other slices that these are calibrated on."""
 ASIDE = ("workers", "train", "validation")
 """Settings of data that change no number: files count by content, wherever they lie."""
 
@@ -74,10 +77,22 @@ def cell_of(study: Study, point: Point) -> Cell:
     return replace(cell, key=hashed([run, reading, tested])[:16], run=run, order=order, tests=tests)
 
 
+@cache
+def _data_config(text: str) -> DataConfig:
+    """The data of a test, which many points share."""
+    return _parser("flat").parse_values(json.loads(text)).data
+
+
+@cache
+def _parser(name: str) -> Parser:
+    """The parser of a preset's settings, made once: a grid has thousands of points."""
+    return Parser(preset(name))
+
+
 def train_config(cell: Cell) -> TrainConfig:
     """The configuration of a training, with the steps of its budget if that is a number of slices."""
     values = {name: value for name, value in cell.settings.items() if name not in ("preset", *READINGS)}
-    config = Parser(preset(cell.settings.get("preset", "flat"))).parse_values(nested(values))
+    config = _parser(cell.settings.get("preset", "flat")).parse_values(nested(values))
     if "slices" in cell.budget:
         config = replace(config, steps=max(1, int(cell.budget["slices"] // (config.data.batch_size * config.devices))))
     return config
@@ -133,7 +148,7 @@ def _test(settings: Settings, name: str, test: Settings) -> dict[str, Any]:
             raise ConfigError(f"test {name!r} has no setting {key!r}: {', '.join(TEST)}, files, or one under data")
     own = {k: v for k, v in settings.items() if k.startswith("data.") and k not in ("data.train", "data.validation")}
     changed = own | {k: v for k, v in test.items() if k.startswith("data.")} | {"data.batch_size": 1}
-    data = Parser(preset("flat")).parse_values(nested(changed)).data
+    data = _data_config(json.dumps(nested(changed)))
     data = replace(data, train=list(test.get("files", [])), distinct_batches=0)
     return TEST | {k: v for k, v in test.items() if k in TEST} | {"data": asdict(data)}
 
@@ -145,4 +160,4 @@ def _test_content(test: dict[str, Any]) -> dict[str, Any]:
 
 def data_config(values: dict[str, Any]) -> DataConfig:
     """The inverse of `dataclasses.asdict` for a DataConfig, from JSON."""
-    return Parser(preset("flat")).parse_values({"data": values}).data
+    return _parser("flat").parse_values({"data": values}).data

@@ -28,6 +28,7 @@ from laminar.metrics import nmse, object_psnr, psnr, ssim
 from laminar.models import UnrolledNetwork, load, started
 from laminar.runtime import seed_of
 from laminar.study.cell import Cell, open_untrained, train_config
+from laminar.study.coverage import coverages
 from laminar.study.folder import StudyFolder
 from laminar.study.held_out import TUNING, held_out
 from laminar.study.versions import code_version, machine, versions
@@ -185,6 +186,9 @@ def _tested(cell: Cell, method: Method | None, test: dict[str, Any]) -> tuple[di
             nfe = trajectory.nfe
             if pictures is None:
                 pictures = torch.stack([case.image[0].abs(), trajectory.image[0].abs()]).half()
+        if test["samples"] and method.draw is not None:
+            judged = coverages(method, test, int(cell.settings["seed"]))
+            scores = [score | row for score, row in zip(scores, judged, strict=True)]
     except LaminarError as error:
         return {"failed": str(error)}, None
     seconds = [score.pop("seconds") for score in scores]

@@ -20,7 +20,7 @@ Selection = Mapping[str, Any]
 
 WHOLE = ("data.mixture", "tune")
 """Settings whose value is itself a mapping or holds some."""
-Measure = Literal["difference", "deviation", "cost"]
+Measure = Literal["difference", "deviation", "mean", "cost"]
 
 
 @dataclass(frozen=True)

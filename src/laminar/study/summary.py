@@ -58,7 +58,7 @@ class Arm:
         """The metric of these seeds, by default of each cell once; None if a seed has none or there are none."""
         chosen = sorted(self.distinct) if seeds is None else seeds
         tests = [self.results[seed]["tests"].get(test, {}) for seed in chosen]
-        if not tests or any("slices" not in found for found in tests):
+        if not tests or any(metric not in one for found in tests for one in found.get("slices", [{}])):
             return None
         rows = [[_number(one[metric]) for one in found["slices"]] for found in tests]
         return Scores(np.array(rows), [one["person"] for one in tests[0]["slices"]])

@@ -88,6 +88,7 @@ def answers(arms: Sequence[Arm], study: Study) -> dict[str, Section]:
     makers: dict[str, Callable[[Question, Sequence[Arm], Study], Section]] = {
         "difference": _differences,
         "deviation": _deviations,
+        "mean": _means,
         "cost": _costs,
     }
     return {name: makers[question.measure](question, arms, study) for name, question in study.questions.items()}
@@ -134,12 +135,25 @@ def _deviations(question: Question, arms: Sequence[Arm], study: Study) -> Sectio
             values += [found.value] if math.isfinite(found.value) else []
             rows.append([arm.name, test, str(len(arm.distinct)), estimate(found, 3), share(arm)])
     head = ["arm", "test set", "seeds", f"deviation over seeds of {question.metric}", "diverged"]
-    if not values:
-        return Section(question.title, "Open: no arm has two seeds yet.", head, rows, words=2)
-    said = f"The deviation over seeds runs from {min(values):.3f} to {max(values):.3f}; "
-    lost = sum(round(a.diverged.value * (len(a.distinct) + len(a.failures))) for a in asked if a.distinct or a.failures)
-    said += f"{lost} of {sum(len(a.distinct) + len(a.failures) for a in asked)} runs diverged."
+    runs = sum(len(arm.distinct) + len(arm.failures) for arm in asked)
+    lost = sum(_diverged(arm) for arm in asked)
+    said = f"runs from {min(values):.3f} to {max(values):.3f}" if values else "is open, for no arm has two seeds yet"
+    said = f"The deviation over seeds {said}; {lost} of {runs} runs diverged."
     return Section(question.title, said, head, rows, words=2)
+
+
+def _means(question: Question, arms: Sequence[Arm], study: Study) -> Section:
+    rows: Rows = []
+    values: list[float] = []
+    for arm in _asked(question, arms):
+        for test in question.tests or study.tests:
+            scores = arm.scores(test, question.metric)
+            values += [] if scores is None else [scores.mean.value]
+            rows.append([arm.name, test, "–" if scores is None else estimate(scores.mean, 3)])
+    said = (
+        f"The mean runs from {min(values):.3f} to {max(values):.3f}." if values else "Open: nothing has been measured."
+    )
+    return Section(question.title, said, ["arm", "test set", question.metric], rows, words=2)
 
 
 def _costs(question: Question, arms: Sequence[Arm], study: Study) -> Section:
@@ -192,7 +206,12 @@ def estimate(found: Estimate | None, places: int = 2, sign: bool = False) -> str
 
 def share(arm: Arm) -> str:
     runs = len(arm.distinct) + len(arm.failures)
-    return f"{round(arm.diverged.value * runs)} of {runs}" if runs else "–"
+    return f"{_diverged(arm)} of {runs}" if runs else "–"
+
+
+def _diverged(arm: Arm) -> int:
+    runs = len(arm.distinct) + len(arm.failures)
+    return round(arm.diverged.value * runs) if runs else 0
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:

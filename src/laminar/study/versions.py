@@ -18,15 +18,8 @@ from laminar.errors import explaining
 
 # What only shows, stores or drives changes no number of a cell.
 _BESIDE = (
-    "cli",
-    "figures",
-    "audit",
-    "audit_page",
-    "theory",
-    "store.py",
-    "executors.py",
-    "statistics.py",
-    "calibration.py",
+    *("cli", "figures", "audit", "audit_page", "theory", "weights"),
+    *("store.py", "executors.py", "evaluation.py", "reconstruction.py"),
 )
 _BESIDE_STUDY = ("page.py", "tables.py", "summary.py", "status.py", "executors.py", "grid.py", "folder.py", "run.py")
 
