@@ -6,11 +6,12 @@ import copy
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from laminar.executors import attempt
 from laminar.study import compute, folder, versions
 from laminar.study.cell import train_config
 from laminar.study.folder import Plan, StudyFolder, make_plan
-from laminar.study.grid import dotted, nested, study_of
+from laminar.study.grid import dotted, load_yaml, nested
 from laminar.study.held_out import held_out
 from laminar.study.page import COSTS, REPORT, TABLES
 
@@ -359,10 +360,6 @@ def test_nested_and_dotted_settings_are_the_same() -> None:
         nested({"a": 1, "a.b": 2})
 
 
-def bad(**changes: Any) -> Iterator[Any]:
-    yield changed(**changes)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -405,4 +402,35 @@ def test_the_key_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("x")
     assert versions.data_version([str(tmp_path / "a")]) == versions.data_version([str(tmp_path / "b")])
     assert versions.data_version(["default"]) == ["default"]
-    study_of(STUDY)
+
+
+@pytest.mark.usefixtures("here")
+def test_intervals_of_samples_are_judged_before_and_after_calibration(tmp_path: Path, laminar: Run) -> None:
+    tests = {"R 2": {"slices": 1, "samples": 3, "calibration": 10}}
+    methods = {"sampler": {"preset": "sampler", **SMALL}, "none": {"method": "zero-filled"}}
+    asked = {"c": {"title": "Coverage", "measure": "mean", "metric": "coverage_conformal"}}
+    declared = changed(axes={"method": methods}, seeds=1, tests=tests, reference={}, questions=asked)
+    assert laminar("study", "run", written(tmp_path / "study.yaml", declared), "--out", tmp_path / "out")[0] == 0
+    rows = [one for cell in cells(tmp_path / "out").values() for one in cell["tests"]["R 2"]["slices"]]
+    judged = next(row for row in rows if "coverage" in row)
+    assert judged["coverage"] < judged["coverage_scale"] <= 1
+    assert judged["coverage_conformal"] == pytest.approx(0.9, abs=0.1)
+    assert laminar("study", "report", tmp_path / "out")[0] == 0
+    assert "| none | R 2 | – |" in (tmp_path / "out" / TABLES).read_text()
+
+
+STUDIES = sorted((ROOT / "benchmarks" / "studies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_studies_of_the_project_can_be_planned(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one seed and the prior that ships, every point of every grid is possible but what needs files."""
+    text = re.sub(r"runs/\w+/prior/best", "prior", path.read_text())
+    values = load_yaml(text) | {"seeds": 1}
+    values["exclude"] = []
+    if "optimizer.learning_rate" in values["axes"]:
+        values["axes"]["optimizer.learning_rate"] = [1e-3]
+    plan = make_plan(values)
+    assert [place.error for place in plan.places if place.error is not None] == []
+    orders = {cell.order for cell in plan.cells.values() if cell.is_trained}
+    assert len(orders) == (2 if path.stem == "small" else 1)  # the k-space network takes masks of lines alone

@@ -29,8 +29,8 @@ from laminar.training.settings import Settings as Parser
 READINGS = ("estimate", "average", "tune")
 UNTRAINED = ("method", "checkpoint", "prior", "nfe", *READINGS)
 TEST = {"slices": 20, "only": "", "person": "", "samples": 0, "calibration": 40}
-"""Of a test set: how many slices; regular expressions, which files or stacks and whose they are (group 1); the number of
-samples whose intervals are judged (0: none), of methods that draw, and of other slices that these are calibrated on."""
+"""Of a test set: how many slices; regular expressions, which files or stacks and whose they are (group 1); how many
+samples of methods that draw, whose intervals are judged (0: none), and of other slices that these are calibrated on."""
 ASIDE = ("workers", "train", "validation")
 """Settings of data that change no number: files count by content, wherever they lie."""
 
