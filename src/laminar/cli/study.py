@@ -39,7 +39,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_executor_options(run_parser, default="local")
     for name, said in (("status", "what is done, running, failed, and the time left"), ("report", "write the report")):
         action = actions.add_parser(name, help=said)
-        action.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the folder of a study, or its shards")
+        action.add_argument(
+            "folders",
+            nargs="+",
+            type=Path,
+            metavar="DIR",
+            help="the folder of a study, or its shards: merged by key into the first",
+        )
         if name == "report":
             action.add_argument("--out", type=Path, metavar="DIR", help="where to write it (default: the first DIR)")
     parser.set_defaults(run=run)

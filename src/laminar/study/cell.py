@@ -20,6 +20,7 @@ from typing import Any
 from laminar.errors import ConfigError
 from laminar.methods import SAMPLERS, Method, names, open_method
 from laminar.models import preset
+from laminar.models.checkpoint import find
 from laminar.models.config import nearest
 from laminar.study.grid import Point, Settings, Study, nested
 from laminar.study.versions import code_version, data_version, hashed
@@ -62,16 +63,16 @@ def cell_of(study: Study, point: Point) -> Cell:
         settings["seed"] = point.seed
         config = train_config(cell)
         what: Any = {"training": _content(config), "budget": study.budget}
-        files = [*config.data.train, *config.data.validation, config.start, config.reference.teacher]
+        files = [*config.data.train, *config.data.validation]
+        files += [str(find(model)) for model in (config.start, config.reference.teacher) if model is not None]
         order = hashed([_data(config.data), data_version(config.data.train), config.seed])
     else:
         what = _check_method(point)
-        files = [settings.get("prior"), settings.get("checkpoint")]
+        files = []
         order, settings["seed"] = "", point.seed if _draws(settings) else 0
         what |= {"seed": settings["seed"]}
     tests = {name: _test(settings, name, test) for name, test in study.tests.items()}
-    read = data_version([str(name) for name in files if name is not None])
-    run = hashed([what, read, code_version()])[:16]
+    run = hashed([what, data_version(files), code_version()])[:16]
     reading = {name: settings[name] for name in READINGS if name in settings}
     tested = {name: _test_content(test) for name, test in tests.items()}
     return replace(cell, key=hashed([run, reading, tested])[:16], run=run, order=order, tests=tests)
@@ -123,10 +124,8 @@ def _check_method(point: Point) -> dict[str, Any]:
     for setting in sorted(point.chosen):
         if setting not in UNTRAINED and not setting.startswith(("set.", "data.")):
             raise ConfigError(f"method {name!r} is not trained: it cannot take {setting!r}")
-    own = {k: v for k, v in point.settings.items() if k == "nfe" or k.startswith("set.")}
-    for tried in point.settings.get("tune", [{}]):
-        open_untrained(point.settings, tried)
-    return {"method": name, "settings": own}
+    opened = [open_untrained(point.settings, tried) for tried in point.settings.get("tune", [{}])]
+    return {"method": name, "settings": [dict(one.settings) for one in opened], "weights": opened[0].fingerprint}
 
 
 def open_untrained(settings: Settings, tried: Settings | None = None) -> Method:

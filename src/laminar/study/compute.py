@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,8 @@ def _parsed(line: str) -> dict[str, Any]:
 def _budgeted(cell: Cell, path: Path) -> TrainConfig:
     """The configuration; with a budget of seconds, as many steps as this machine takes in them, decided once."""
     config, kept = train_config(cell), path / "budget.json"
+    if current_process().daemon:  # as workers of dask are: they may have no processes of their own
+        config = replace(config, data=replace(config.data, workers=0))
     if "seconds" not in cell.budget:
         return config
     if not kept.exists():

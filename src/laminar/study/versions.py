@@ -42,7 +42,7 @@ def code_version() -> str:
 
 
 def data_version(names: list[str]) -> list[str]:
-    """SHA-256 of the content of each file or folder; a name that is no path, as of a model that ships, is itself."""
+    """SHA-256 of the content of each file or folder; a name of nothing is itself."""
     return [_content(Path(name)) if Path(name).exists() else name for name in names]
 
 
