@@ -1,6 +1,6 @@
 """Train three presets and a `fastmri` VarNet on the same simulated brains, and audit each of them.
 
-    python -m benchmarks.audits --train          600 steps each, seed 0, the setting of benchmarks.presets
+    python -m benchmarks.audits --train          600 steps each, seed 0, the setting of benchmarks/studies/presets.yaml
     python -m benchmarks.audits                  audit what was trained, and the model that ships
 
 The record of each audit goes to results/audits/, its page stays under runs/audits/pages/. The VarNet of the `fastmri`
@@ -22,16 +22,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from benchmarks.presets import NETWORKS, base_config
 from benchmarks.record import RESULTS
 from laminar.data.cases import Case
 from laminar.files import replacing
 from laminar.metrics import ssim
-from laminar.models import UnrolledNetwork
+from laminar.models import build
 from laminar.runtime import keep_freed_memory
+from laminar.study.cell import train_config
+from laminar.study.folder import make_plan
+from laminar.study.grid import load_study
+from laminar.training.config import TrainConfig
 from laminar.training.data import make_data
 from laminar.training.loop import learning_rate, make_fabric, train
-from laminar.training.objectives import ObjectiveConfig
 from laminar.training.state import RunFolder
 
 RUNS = Path("runs/audits")
@@ -40,14 +42,20 @@ VARNET: dict[str, int] = {"num_cascades": 5, "chans": 9, "pools": 3, "sens_chans
 CALIBRATION_LINES = 14
 
 
+def configurations(steps: int) -> dict[str, TrainConfig]:
+    """The trainings of the study of presets with seed 0, by network."""
+    plan = make_plan(load_study(Path(__file__).parent / "studies" / "presets.yaml"))
+    cells = {place.labels["network"]: plan.cells[str(place.key)] for place in plan.places if place.seed == 0}
+    every = max(1, steps // 4)
+    return {name: replace(train_config(cell), steps=steps, validate_every=every) for name, cell in cells.items()}
+
+
 def train_presets(steps: int) -> None:
-    config = base_config(0, steps)
-    stream, validation = make_data(config)
     for folder, name in NAMES.items():
-        model, alignment = NETWORKS[name]
+        run = configurations(steps)[name]
+        stream, validation = make_data(run)
         torch.manual_seed(0)
-        run = replace(config, model=model, objective=ObjectiveConfig(alignment=alignment))
-        network = UnrolledNetwork(config=model)
+        network = build(run.model)
         outcome = train(make_fabric(run), network, stream, validation, run, RunFolder(RUNS / folder / "run"))
         final = RUNS / folder / folder
         shutil.rmtree(final, ignore_errors=True)
@@ -58,7 +66,7 @@ def train_presets(steps: int) -> None:
 def train_varnet(steps: int) -> None:
     from fastmri.models import VarNet
 
-    config = base_config(0, steps)
+    config = configurations(steps)["FLAT"]
     stream, _ = make_data(config)
     torch.manual_seed(0)
     torch.set_num_threads(1)

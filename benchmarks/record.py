@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from laminar import __version__
+from laminar import __version__, statistics
 from laminar.files import write_json
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -37,12 +36,9 @@ def write_record(name: str, values: dict[str, Any], path: Path | None = None) ->
     return path
 
 
-def mean_interval(values: list[float], draws: int = 4000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and the 95 % percentile-bootstrap interval of the mean."""
-    sample = np.asarray(values)
-    means = np.random.default_rng(seed).choice(sample, (draws, len(sample))).mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(sample.mean()), float(low), float(high)
+def mean_interval(values: list[float]) -> tuple[float, float, float]:
+    """Mean and the 95 % percentile-bootstrap interval of the mean, of as many draws as the results were made with."""
+    return tuple(statistics.mean_interval(values, draws=4000))
 
 
 def result(name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence import evidence
 from benchmarks.method_tables import METHOD_TABLES
 from benchmarks.record import RESULTS, markdown, result
 from laminar.flow import DATA_STEPS
@@ -20,7 +21,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("model-card", "theory", "audit", "performance", "methods", "uncertainty")
+        for name in ("model-card", "theory", "audit", "performance", "methods", "uncertainty", "evidence")
     ),
 ]
 AUDITED = {
@@ -296,6 +297,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "measured_rss": lambda: measured("rss"),
     "measured_combined": lambda: measured("combined"),
     "presets": presets,
+    "evidence": evidence,
     "varnet": varnet,
     "cascades": cascades,
     "gaussian_world": gaussian_world,

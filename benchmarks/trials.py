@@ -38,7 +38,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.record import RESULTS, header, mean_interval
-from laminar.cli.settings import Settings
 from laminar.data.cases import Case
 from laminar.errors import ConfigError
 from laminar.files import write_json
@@ -48,6 +47,7 @@ from laminar.runtime import keep_freed_memory
 from laminar.training.config import TrainConfig
 from laminar.training.data import make_data
 from laminar.training.loop import make_fabric, train
+from laminar.training.settings import Settings
 from laminar.training.state import RunFolder
 
 TIMED_STEPS = 6

@@ -29,6 +29,8 @@ EXTRAS = (
     "ismrmrd",
     "skimage",
     "torchdiffeq",
+    "submitit",
+    "distributed",
 )
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 FORBIDDEN_CALLS = {"eval", "exec", "torch.load", "torch.save", "numpy.load", "np.load"}

@@ -11,7 +11,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 from torch import Tensor
 
@@ -27,9 +26,7 @@ from laminar.uncertainty import (
     Spread,
     check_fits,
     coverage,
-    rank_correlation,
     read_calibration,
-    student_quantile,
 )
 
 R = torch.float64
@@ -58,14 +55,6 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=R, generator=seeded(seed))
-
-
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 8, 31, 200])
-def test_quantiles_of_student_are_those_of_scipy(degrees: int) -> None:
-    levels = [0.01, 0.5, 0.8, 0.9, 0.95, 0.999, 0.99999]
-    expected = scipy.stats.t.ppf([(1 + level) / 2 for level in levels], degrees)
-    ours = torch.tensor([student_quantile(level, degrees) for level in levels], dtype=R)
-    torch.testing.assert_close(ours, torch.from_numpy(expected), rtol=1e-10, atol=0)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 16])
@@ -170,13 +159,6 @@ def test_object_pixels_are_bright_ones_of_each_slice_by_itself() -> None:
     expected = mean > 0.5
     assert torch.equal(Spread(mean, mean, 2).object_pixels, expected)
     assert coverage(mean - 1, mean + 1, torch.where(mean == 1, 3.0, mean), expected) == pytest.approx(51 / 75)
-
-
-def test_the_rank_correlation_is_that_of_scipy_with_ties() -> None:
-    a, b = torch.randint(9, (2, 200), generator=seeded()).double()
-    b += a / 2
-    assert rank_correlation(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic, abs=1e-12)
-    assert math.isnan(rank_correlation(torch.ones(5), a[:5]))
 
 
 def problem(noise: float = 1.0) -> Problem:

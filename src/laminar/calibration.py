@@ -17,7 +17,8 @@ from torch import Tensor
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.runtime import seed_of
-from laminar.uncertainty import KINDS, OBJECT_FRACTION, Calibration, Spread, check_level
+from laminar.statistics import check_level
+from laminar.uncertainty import KINDS, OBJECT_FRACTION, Calibration, Spread
 
 Draw = Callable[[Problem, torch.Generator], Tensor]
 """A sample of the image, complex or magnitude (1, y, x), of a problem of batch size 1; another generator, another."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from laminar.errors import CheckpointError, ConfigError
 from laminar.files import write_json
+from laminar.statistics import check_level, student_quantile
 
 FORMAT, VERSION = "laminar-uncertainty", 2
 KINDS = ("conformal", "scale")
@@ -78,54 +79,14 @@ class Spread:
         return self.mean - half, self.mean + half
 
 
-def student_quantile(level: float, degrees: int) -> float:
-    """The t with `P(|T| < t) = level` for Student's T with `degrees` >= 1 degrees of freedom.
-
-    Bisection of the finite series in `theta = atan(t / sqrt(degrees))`, Abramowitz and Stegun 26.7.3 and 26.7.4.
-    """
-    check_level(level)
-    low, high = 0.0, math.pi / 2
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if _central_probability(middle, degrees) < level else (low, middle)
-    return math.sqrt(degrees) * math.tan(low)
-
-
-def _central_probability(theta: float, degrees: int) -> float:
-    sine, cosine = math.sin(theta), math.cos(theta)
-    odd = degrees % 2
-    term, total = (cosine if odd else 1.0), 0.0
-    for power in range(odd, degrees - 1, 2):
-        total += term
-        term *= cosine**2 * (power + 1) / (power + 2)
-    return 2 / math.pi * (theta + sine * total) if odd else sine * total
-
-
 def check_samples(n: int) -> None:
     if n < 2:
         raise ConfigError(f"a spread needs at least 2 samples; got {n}")
 
 
-def check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ConfigError(f"the level of an interval must lie between 0 and 1; got {level}")
-
-
 def coverage(lower: Tensor, upper: Tensor, truth: Tensor, where: Tensor) -> float:
     """The fraction of the pixels `where` (bool) whose truth lies in [lower, upper]; NaN if there is none."""
     return float(((lower <= truth) & (truth <= upper))[where].double().mean())
-
-
-def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's rank correlation of two real tensors (n,): Pearson's of the ranks, where equal values share their mean
-    rank; NaN for a constant.
-    """
-    return float(torch.corrcoef(torch.stack([_ranks(a), _ranks(b)]))[0, 1])
-
-
-def _ranks(values: Tensor) -> Tensor:
-    _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    ranks: Tensor = counts.cumsum(0) - (counts.double() - 1) / 2
-    return ranks[place]
 
 
 _LARGEST = 1e300

@@ -14,11 +14,11 @@ from laminar.audit.findings import findings
 from laminar.audit.measure import NOISE_CONDITIONS, PERTURBATION, Measured
 from laminar.audit.recovered import recovered
 from laminar.methods import Method
+from laminar.statistics import DRAWS, mean_interval
 
 AUDIT_FORMAT, AUDIT_VERSION = "laminar-audit", 1
 TOLERANCE_DB = 0.01
 """How far a curve of PSNR may fall and still count as monotone: below it, rounding speaks."""
-DRAWS, BOOTSTRAP_SEED = 2000, 0
 N_WORST = 3
 
 Array = NDArray[np.float64]
@@ -81,9 +81,7 @@ def _interval(values: Array) -> list[float] | None:
     """95 % percentile bootstrap of the mean over slices; None for fewer than `FEWEST`, of which it says nothing."""
     if len(values) < FEWEST or not np.isfinite(values).all():
         return None
-    means = np.random.default_rng(BOOTSTRAP_SEED).choice(values, (DRAWS, len(values))).mean(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return [float(low), float(high)]
+    return list(mean_interval(values)[1:])
 
 
 def _spread(values: Array) -> dict[str, Any]:
@@ -194,7 +192,7 @@ def _quality(row: dict[str, Any]) -> float:
 METHOD = {
     "image": "quality is that of magnitudes, against the reference image of each slice",
     "data_range": "maximum of the magnitude of the image, slice by slice",
-    "interval": f"95 % percentile bootstrap of the mean over slices, {DRAWS} draws, seed {BOOTSTRAP_SEED}",
+    "interval": f"95 % percentile bootstrap of the mean over slices, {DRAWS} draws, seed 0",
     "monotone_tolerance_db": TOLERANCE_DB,
     "perturbation_size": PERTURBATION,
 }

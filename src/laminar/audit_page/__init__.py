@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from laminar.audit import Audit
-from laminar.audit_page.markup import Markup, tag
+from laminar.audit_page.markup import document
 from laminar.audit_page.sections import SECTIONS
 from laminar.audit_page.style import CSS
 from laminar.figures import check_drawable
@@ -16,16 +16,8 @@ __all__ = ["page", "write_page"]
 
 def page(audit: Audit) -> str:
     """The audit as one HTML document without a script or a link to anything. Equal audits give equal pages."""
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="generator", content="Laminar"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"Audit of {audit.record['subject']['name']}"),
-        Markup(f"<style>{CSS}</style>"),
-    )
-    body = tag("body", tag("main", [section(audit) for section in SECTIONS]))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    title = f"Audit of {audit.record['subject']['name']}"
+    return document(title, CSS, [section(audit) for section in SECTIONS])
 
 
 def write_page(path: Path, audit: Audit) -> None:

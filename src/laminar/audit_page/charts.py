@@ -49,10 +49,16 @@ def line_chart(
     digits: int = 2,
     levels: Sequence[Level] = (),
     zero: bool = False,
+    positions: Sequence[float] | None = None,
 ) -> Markup:
-    """A figure: lines over `places`, a legend, and the values as tooltips. `zero` starts the vertical axis at 0."""
+    """A figure: lines over `places`, a legend, and the values as tooltips. `zero` starts the vertical axis at 0.
+
+    The places are evenly spaced, or at rising `positions`, from 0 (left) to 1.
+    """
     shown = [line for line in series if line.points]
-    frame = _Frame.around(shown, levels, len(places), zero)
+    last = max(1, len(places) - 1)
+    even = [i / last for i in range(len(places))] if len(places) > 1 else [0.5]
+    frame = _Frame.around(shown, levels, tuple(even if positions is None else positions), zero)
     drawing = tag(
         "svg",
         frame.axes(places, x_title),
@@ -76,33 +82,41 @@ class _Frame:
     low: float
     high: float
     ticks: tuple[float, ...]
-    count: int
+    positions: tuple[float, ...]
 
     @staticmethod
-    def around(series: Sequence[Series], levels: Sequence[Level], count: int, zero: bool) -> _Frame:
+    def around(series: Sequence[Series], levels: Sequence[Level], positions: tuple[float, ...], zero: bool) -> _Frame:
         values = [value for line in series for _, value in line.points]
         values += [end for line in series for pair in line.band or () if pair is not None for end in pair]
         values += [level.value for level in levels] + [0.0] * zero
         low, high = (min(values), max(values)) if values else (0.0, 1.0)
         spare = 0.06 * (high - low) or 0.5
         low, high = low if zero and low == 0 else low - spare, high + spare
-        return _Frame(low, high, tuple(_ticks(low, high)), count)
+        return _Frame(low, high, tuple(_ticks(low, high)), positions)
 
     def x(self, place: int) -> float:
-        span = WIDTH - LEFT - RIGHT - 24
-        return LEFT + 12 + span * (place / (self.count - 1) if self.count > 1 else 0.5)
+        return LEFT + 12 + (WIDTH - LEFT - RIGHT - 24) * self.positions[place]
 
     def y(self, value: float) -> float:
         return TOP + (HEIGHT - TOP - BOTTOM) * (self.high - value) / (self.high - self.low)
 
     def axes(self, places: Sequence[str], x_title: str) -> Markup:
-        step = -(-self.count // 14)
+        named = self._apart()
         return join(
             [_rule(LEFT, self.y(t), WIDTH - RIGHT, "grid") for t in self.ticks],
             [_text(LEFT - 6, self.y(t) + 4, _short(t, self.ticks), "end") for t in self.ticks],
-            [_text(self.x(i), HEIGHT - BOTTOM + 17, p, "middle") for i, p in enumerate(places) if i % step == 0],
+            [_text(self.x(i), HEIGHT - BOTTOM + 17, p, "middle") for i, p in enumerate(places) if i in named],
             _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, x_title, "middle"),
         )
+
+    def _apart(self) -> set[int]:
+        """The places whose names do not overlap: at most fourteen."""
+        named, last = set[int](), -1.0
+        for place, position in enumerate(self.positions):
+            if not named or position - last > 1 / 14 - 1e-9:
+                named.add(place)
+                last = position
+        return named
 
     def level(self, level: Level, index: int) -> Markup:
         """Names stand left and right in turn: two levels can be close to each other."""

@@ -56,3 +56,16 @@ def interval(values: list[float] | None, places: int = 2) -> str:
 def definitions(rows: list[tuple[str, Any]]) -> Markup:
     """A list of terms and what they are."""
     return tag("dl", [(tag("dt", name), tag("dd", value)) for name, value in rows])
+
+
+def document(title: str, css: str, content: list[Any]) -> str:
+    """A whole page without a script or a link to anything."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="generator", content="Laminar"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        Markup(f"<style>{css}</style>"),
+    )
+    return f"<!doctype html>\n{tag('html', head, tag('body', tag('main', content)), lang='en')}\n"

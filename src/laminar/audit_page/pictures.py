@@ -19,10 +19,10 @@ def strip(measured: Measured) -> Markup:
     """Every state of one slice beside the reference, each with its error below."""
     target, states, notes = _shown(measured)
     white = white_level(target)
-    cells = [tag("div", _picture(gray(target, white), "reference", "of all samples"))]
+    cells = [tag("div", picture(gray(target, white), "reference", "of all samples"))]
     for k, state in enumerate(states):
-        error = _picture(heat(np.abs(state - target), white / ERROR_FACTOR))
-        cells.append(tag("div", _picture(gray(state, white), state_label(k), notes[k]), error))
+        error = picture(heat(np.abs(state - target), white / ERROR_FACTOR))
+        cells.append(tag("div", picture(gray(state, white), state_label(k), notes[k]), error))
     return tag("div", cells, class_="strip")
 
 
@@ -32,10 +32,10 @@ def outcome(measured: Measured) -> Markup:
     white = white_level(target)
     error = heat(np.abs(states[-1] - target), white / ERROR_FACTOR)
     pictures = [
-        _picture(gray(target, white), "reference", "of all samples"),
-        _picture(gray(states[0], white), "source", notes[0]),
-        _picture(gray(states[-1], white), "result", notes[-1]),
-        _picture(error, "error", f"enlarged {ERROR_FACTOR} times"),
+        picture(gray(target, white), "reference", "of all samples"),
+        picture(gray(states[0], white), "source", notes[0]),
+        picture(gray(states[-1], white), "result", notes[-1]),
+        picture(error, "error", f"enlarged {ERROR_FACTOR} times"),
     ]
     return tag("div", tag("h4", measured.name), tag("div", pictures, class_="row"), class_="outcome")
 
@@ -46,7 +46,7 @@ def _shown(measured: Measured) -> tuple[NDArray[np.float32], NDArray[np.float32]
     return measured.target.numpy(), measured.states.numpy(), notes
 
 
-def _picture(pixels: Pixels, label: str = "", note: str = "") -> Markup:
+def picture(pixels: Pixels, label: str = "", note: str = "") -> Markup:
     source = f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
     above = tag("figcaption", tag("div", label), tag("div", note)) if label else None
     return tag("figure", above, tag("img", src=source, alt=label or "error"), class_="picture")

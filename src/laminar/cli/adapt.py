@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from laminar.cli import reconstruct
+from laminar.cli.executors import ExecutorOptions
 from laminar.cli.methods import MethodOptions, SolverOptions
 from laminar.cli.outputs import add_overwrite, check_outputs, is_part
 from laminar.cli.samples import SampleOptions
@@ -42,7 +43,7 @@ class Options:
     minutes: float
     steps: int
     learning_rate: float
-    parts: str
+    parts: Literal["all", "last", "coefficients"]
     training_seed: int
     undersampling: Undersampling
 
@@ -187,5 +188,6 @@ def _reconstruct(checkpoint: Path, options: Options) -> int:
             choice=choice,
             drawn=SampleOptions(0, None, None, None),
             undersampling=options.undersampling,
+            where=ExecutorOptions(None, 1, None, None, 240),
         )
     )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laminar.cli.bulk import Scan, in_bulk, is_finished, kept_method
+from laminar.cli.executors import ExecutorOptions, add_executor_options
 from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.pictures import draw, reference_of
@@ -52,6 +56,7 @@ class Options:
     choice: MethodOptions
     drawn: SampleOptions
     undersampling: Undersampling
+    where: ExecutorOptions
 
     def outputs(self, name: str) -> list[Path]:
         """The files that a scan becomes."""
@@ -66,6 +71,21 @@ class Work:
     options: Options
     method: Method
     intervals: Intervals
+
+    @property
+    def request(self) -> str:
+        """A hash of all that decides what becomes of a scan; its result carries it."""
+        options, method = self.options, self.method
+        told = (
+            options.variable,
+            options.axes,
+            options.domain,
+            options.trajectory,
+            options.drawn,
+            options.undersampling,
+        )
+        all_of_it = [method.kind, method.fingerprint, dict(method.settings), told]
+        return hashlib.sha256(repr(all_of_it).encode()).hexdigest()
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -88,6 +108,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     add_samples(parser)
     add_undersampling(parser)
+    add_executor_options(parser, default=None)
     parser.set_defaults(run=run, options=Options)
 
 
@@ -116,8 +137,9 @@ def run(options: Options) -> int:
     if options.drawn.samples and options.trajectory:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     check_device(options.device)
-    method = options.choice.open()
-    work = Work(options, method, options.drawn.intervals(method))
+    work = work_of(options)
+    if options.where.executor is not None:
+        return _many(list(zip(options.inputs, names, strict=True)), work)
     done: list[_Done] = []
     failed: list[str] = []
     for path, name in zip(options.inputs, names, strict=True):
@@ -131,9 +153,49 @@ def run(options: Options) -> int:
             print(f"laminar: error: {error}", file=sys.stderr)
     if done:
         _summarize(done, work)
+    return _ended(failed, options)
+
+
+def _ended(failed: Collection[str], options: Options) -> int:
     if failed and len(options.inputs) > 1:
         print(f"laminar: {len(failed)} of {len(options.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _many(scans: list[Scan], work: Work) -> int:
+    """All scans by an executor."""
+    options = work.options
+    for _, name in scans:
+        check_outputs(options, *options.outputs(name))
+    found = in_bulk(
+        options.where.place(options.out / "logs"),
+        partial(_part, options),
+        scans,
+        lambda scan: is_finished(scan[0], options.outputs(scan[1]), work.request),
+        options.out,
+    )
+    return _ended(found.failed, options)
+
+
+def _part(options: Options, scans: tuple[Scan, ...]) -> list[tuple[str, str | None]]:
+    """What a worker does: the name of each scan and, if it failed, why."""
+    work = work_of(options)
+    return [(name, _why_not(path, name, work)) for path, name in scans]
+
+
+def _why_not(path: Path, name: str, work: Work) -> str | None:
+    try:
+        with explaining(str(path)):
+            _one(path, name, work)
+    except LaminarError as error:
+        return str(error)
+    return None
+
+
+def work_of(options: Options) -> Work:
+    """What the options ask for, with its model. Raises LaminarError."""
+    method = kept_method(options.choice)
+    return Work(options, method, options.drawn.intervals(method))
 
 
 def check_device(name: str) -> str:
@@ -217,6 +279,7 @@ def _write_slices(file: Path, name: str, scan: LazyScan, work: Work) -> tuple[Te
 def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
     options, method = work.options, work.method
     attributes: dict[str, Any] = {
+        "request": work.request,
         "model" if options.choice.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
     }

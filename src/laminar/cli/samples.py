@@ -46,7 +46,8 @@ class SampleOptions:
     def intervals(self, method: Method) -> Intervals:
         """The intervals that the options ask for. Raises ConfigError for what is idle or does not fit."""
         from laminar.reconstruction import check_samples_of
-        from laminar.uncertainty import check_fits, check_level, read_calibration
+        from laminar.statistics import check_level
+        from laminar.uncertainty import check_fits, read_calibration
 
         if self.sample_seed is not None and (not method.draws or self.sample_seed < 0):
             raise ConfigError(f"--sample-seed is a whole number for a method that draws; got {self.sample_seed}")

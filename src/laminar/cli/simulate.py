@@ -93,10 +93,10 @@ def _pack_problems(options: Options, count: int) -> int:
     from rich.progress import track
     from torch.utils.data import DataLoader
 
-    from laminar.cli.settings import Settings
     from laminar.data.packed import Packing
     from laminar.runtime import MOST_WORKERS, follow_parent
     from laminar.training.data import training_stream
+    from laminar.training.settings import Settings
 
     if count < 1 or not 0 <= options.workers <= MOST_WORKERS:
         raise ConfigError(

@@ -57,8 +57,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(options: Options) -> int:
-    from laminar.cli.settings import Settings
     from laminar.runtime import leads
+    from laminar.training.settings import Settings
     from laminar.training.state import RunFolder
 
     if options.print_config:
@@ -87,7 +87,7 @@ def _resumed(last: Path) -> ModelConfig:
 
 def _check_loss(folder: RunFolder, config: TrainConfig, options: Options) -> None:
     """Raise ConfigError if a new run would destroy an old one, or what it is made of itself."""
-    from laminar.cli.settings import named_files
+    from laminar.training.settings import named_files
 
     if folder.is_a_run() and not options.overwrite:
         raise ConfigError(f"{options.out} holds a run already: --resume continues it, --overwrite replaces it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from laminar.data.formats.hdf5 import survey
 from laminar.errors import ConfigError, DataFormatError, LaminarError
 from laminar.evaluation.conventions import CONVENTIONS, VolumeScore
 from laminar.evaluation.protocol import Protocol, central_square
+from laminar.statistics import mean_interval
 
 PREDICTION = "reconstruction"
 REFERENCES = ("reconstruction_rss", "reconstruction_esc", "reconstruction")
@@ -173,14 +175,10 @@ def _other_acceleration(protocol: Protocol, prediction: Path) -> list[str]:
     return [f"{prediction.name}: made from R = {said:.2f}; the masks of {protocol.name} have {low:g} to {high:g}"]
 
 
-def _spread(values: Sequence[float], draws: int = 2000, seed: int = 0) -> dict[str, float]:
-    sample = np.asarray(values)
-    spread = {"mean": float(sample.mean()), "std": np.nan, "low": np.nan, "high": np.nan}
-    if len(sample) > 1 and np.isfinite(sample).all():
-        means = np.random.default_rng(seed).choice(sample, (draws, len(sample))).mean(1)
-        low, high = np.percentile(means, (2.5, 97.5))
-        spread |= {"std": float(sample.std(ddof=1)), "low": float(low), "high": float(high)}
-    return spread
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    mean, low, high = mean_interval(values)
+    std = float(np.std(values, ddof=1)) if math.isfinite(low) else math.nan
+    return {"mean": mean, "std": std, "low": low, "high": high}
 
 
 def _finite(value: Any) -> Any:

@@ -13,7 +13,8 @@ from torch import Tensor
 from laminar.errors import DataFormatError
 from laminar.figures.pixels import ArrayLike, Magnitude, gray, heat, middle_slices, white_level
 from laminar.figures.sheet import Sheet
-from laminar.uncertainty import Spread, coverage, rank_correlation
+from laminar.statistics import rank_correlation
+from laminar.uncertainty import Spread, coverage
 
 ABOVE, BELOW = "#ff9e1a", "#40bfff"
 """Colors of a truth above and below its interval: orange and blue, which color-blind readers can tell apart."""

@@ -4,10 +4,12 @@ from laminar.methods.door import as_method, open_method, open_model
 from laminar.methods.method import Coefficients, Method, fingerprint
 from laminar.methods.named import ClassicalMethod, SamplerMethod, classical_method, sampler_method
 from laminar.methods.networks import NetworkMethod, PosteriorMean
+from laminar.methods.sampled import MeanOfSamples
 
 __all__ = [
     "ClassicalMethod",
     "Coefficients",
+    "MeanOfSamples",
     "Method",
     "NetworkMethod",
     "PosteriorMean",

@@ -59,6 +59,20 @@ class Settings:
             values.pop(name, None)
         return TrainConfig(**values)
 
+    def parse_values(self, values: dict[str, Any]) -> TrainConfig:
+        """TrainConfig from nested settings, as a YAML file holds them. Raises ConfigError."""
+        from jsonargparse import ArgumentError
+
+        from laminar.training.config import TrainConfig
+
+        try:
+            found = vars(self._parser.instantiate(self._parser.parse_object(values)))
+        except (ArgumentError, TypeError, ValueError) as error:
+            raise ConfigError(self._explain(" ".join(str(error).split()))) from error
+        for name in ("config", "preset"):
+            found.pop(name, None)
+        return TrainConfig(**found)
+
     def dump(self, arguments: Sequence[str], comments: bool = False) -> str:
         """The resolved settings as YAML, readable by `--config`; with `comments`, what each one means."""
         namespace = self._namespace(arguments)

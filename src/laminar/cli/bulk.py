@@ -1,0 +1,111 @@
+"""Many scans by an executor: a part of them a worker, so that its model is loaded once; what is finished is skipped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from laminar.cli.methods import MethodOptions
+
+if TYPE_CHECKING:
+    from laminar.executors import Ended, Place
+    from laminar.methods import Method
+
+Scan = tuple[Path, str]
+"""A file and the name of what it becomes."""
+Worker = Callable[[tuple[Scan, ...]], list[tuple[str, str | None]]]
+"""Reconstructs scans; for each its name and, if it failed, why."""
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """How many scans were done and skipped, why others failed, and the seconds of all."""
+
+    done: int
+    skipped: int
+    failed: dict[str, str]
+    seconds: float
+
+
+def in_bulk(
+    place: Place, worker: Worker, scans: Sequence[Scan], is_finished: Callable[[Scan], bool], out: Path
+) -> Bulk:
+    """Run `worker` over the scans that are not finished. A scan whose process died gets another one to itself."""
+    started = time.perf_counter()
+    open_scans = [scan for scan in scans if not is_finished(scan)]
+    failed: dict[str, str] = {}
+    with _progress(len(open_scans)) as advance:
+        for name, error in _ended(place, worker, open_scans, is_finished):
+            if error is not None:
+                failed[name] = error
+                print(f"laminar: error: {error}", file=sys.stderr)
+            advance()
+    done = len(open_scans) - len(failed)
+    found = Bulk(done, len(scans) - len(open_scans), failed, time.perf_counter() - started)
+    print(
+        f"{found.done} scans reconstructed in {found.seconds:.1f} s, {found.skipped} were finished, written to {out}/"
+    )
+    return found
+
+
+def _ended(
+    place: Place, worker: Worker, scans: Sequence[Scan], is_finished: Callable[[Scan], bool]
+) -> Iterator[tuple[str, str | None]]:
+    from laminar.executors import run_all
+
+    size = 1 if place.kind == "dask" else -(-len(scans) // place.workers)  # a worker of dask keeps its model
+    left: list[Scan] = []
+    for ended in run_all(place, worker, [tuple(scans[i : i + size]) for i in range(0, len(scans), size or 1)]):
+        if ended.died and len(ended.task) > 1:
+            over = [scan for scan in ended.task if is_finished(scan)]
+            yield from ((name, None) for _, name in over)
+            left += [scan for scan in ended.task if scan not in over]
+        else:
+            yield from _told(ended)
+    singly: list[tuple[Scan, ...]] = [(scan,) for scan in left]
+    for ended in run_all(place, worker, singly):
+        yield from _told(ended)
+
+
+def _told(ended: Ended[tuple[Scan, ...], list[tuple[str, str | None]]]) -> list[tuple[str, str | None]]:
+    if ended.value is not None:
+        return ended.value
+    return [(name, f"{path}: {ended.error}") for path, name in ended.task]
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """A bar over scans."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(TextColumn("scans"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)
+
+
+@lru_cache(1)
+def kept_method(choice: MethodOptions) -> Method:
+    """The method of the options, loaded once a process."""
+    from laminar.runtime import keep_freed_memory
+
+    keep_freed_memory()
+    return choice.open()
+
+
+def is_finished(path: Path, outputs: Sequence[Path], request: str) -> bool:
+    """Whether all results of a scan are there, none older than it, and of this request."""
+    import h5py
+
+    try:
+        if any(output.stat().st_mtime < path.stat().st_mtime for output in outputs):
+            return False
+        with h5py.File(outputs[0], "r") as file:
+            return bool(file.attrs.get("request") == request)
+    except OSError:
+        return False

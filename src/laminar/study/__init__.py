@@ -1,0 +1,1 @@
+"""Studies: a grid of methods, data and seeds, each cell computed once, and the report that compares them."""
