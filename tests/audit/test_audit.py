@@ -398,7 +398,7 @@ def test_the_data_are_what_was_asked_for(small: Small, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for wrong, said in (
         ({"slices": 0}, "at least 1 slice"),
-        ({"mask": "spiral"}, "unknown mask"),
+        ({"mask": "rosette"}, "unknown mask"),
         ({"noise_std": -1.0}, "noise level"),
         ({"seed": -1}, "seed"),
         ({"data": (tmp_path / "empty",)}, "no scan in this folder"),
