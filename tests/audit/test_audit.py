@@ -220,7 +220,7 @@ def unrolled(**settings: Any) -> UnrolledNetwork:
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case], dict[str, Any]]:
     """A simulated file of two slices, its cases and their description."""
     path = tmp_path_factory.mktemp("scans") / "small.h5"
-    simulate_file(path, "brain", (48, 40), 3, 2, 0.01, (3,))
+    simulate_file(path, "brain", (48, 40), 3, 2, 0.01, 3)
     cases, data = make_cases(ScenarioConfig(data=(path,), slices=2, acceleration=2.0, calibration_lines=10))
     return path, cases, data
 

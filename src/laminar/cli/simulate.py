@@ -83,7 +83,7 @@ def run(options: Options) -> int:
     check_outputs(options, *paths)
     for index, path in enumerate(track(paths, description="simulating", transient=True)):
         sizes = (matrix, options.coils, options.slices)
-        simulate_file(path, options.anatomy, *sizes, options.noise_std, (options.seed, index))
+        simulate_file(path, options.anatomy, *sizes, options.noise_std, options.seed, index)
     said = f"{options.slices} slices, {options.coils} coils, {options.matrix}"
     print(f"{options.volumes} simulated scans of {said}: {options.out}/")
     return 0
