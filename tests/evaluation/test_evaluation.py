@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from laminar.cli import evaluate as cli
+from laminar.cli.options import frozen
 from laminar.errors import DataFormatError, LaminarError
 from laminar.evaluation import evaluate_files, read_volume
 
@@ -41,7 +42,7 @@ def laminar_evaluate(*argv: str) -> int:
     parser = argparse.ArgumentParser()
     cli.add_parser(parser.add_subparsers())
     args = parser.parse_args(["evaluate", *argv])
-    return int(args.run(args))
+    return int(args.run(frozen(args.options, args)))
 
 
 def test_equals_the_evaluation_of_the_fastmri_package(folders: tuple[Path, Path]) -> None:
