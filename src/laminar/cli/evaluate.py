@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.errors import ConfigError
+from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -63,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(options: Options) -> int:
-    """Print the table, write the JSON; 2 if any volume could not be scored, else 0."""
+    """Print the table, write the JSON; 0 if all volumes were scored, 1 if some, 2 if none."""
     from rich.console import Console
 
     from laminar.evaluation import evaluate_files, load_protocol
@@ -94,7 +94,9 @@ def run(options: Options) -> int:
     if evaluation.failures:
         total = len(evaluation.scores) + len(evaluation.failures)
         print(f"laminar: {len(evaluation.failures)} of {total} volumes failed", file=sys.stderr)
-    return 2 if evaluation.failures else 0
+    if not evaluation.failures:
+        return 0
+    return SOME_FAILED if evaluation.scores else ALL_FAILED
 
 
 def _list_protocols() -> int:

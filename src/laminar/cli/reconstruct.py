@@ -7,10 +7,11 @@ import hashlib
 import json
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,10 @@ from laminar.cli.executors import ExecutorOptions, add_executor_options
 from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.pictures import draw, reference_of
+from laminar.cli.progress import progress
 from laminar.cli.samples import Intervals, SampleOptions, add_samples
 from laminar.cli.undersampling import Domain, Undersampling, add_domain, add_undersampling
-from laminar.errors import ConfigError, LaminarError, explaining, printable
+from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, explaining, printable
 from laminar.registry import SAMPLERS
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="scan files")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="scan files, or folders of them")
     add_method_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
     add_overwrite(parser)
@@ -124,12 +126,13 @@ class _Done:
 
 
 def run(options: Options) -> int:
-    from laminar.data.formats import scan_name
+    from laminar.data.formats import find_scans, scan_name
     from laminar.figures import check_drawable
     from laminar.runtime import keep_freed_memory
 
     check_drawable()
     keep_freed_memory()
+    options = replace(options, inputs=tuple(find_scans(options.inputs)))
     names = [scan_name(path) for path in options.inputs]
     outputs = Counter(path for name in names for path in options.outputs(name))
     if twice := [path for path, count in outputs.items() if count > 1]:
@@ -148,7 +151,7 @@ def run(options: Options) -> int:
                 done.append(_one(path, name, work))
         except LaminarError as error:
             if options.verbose:
-                raise
+                traceback.print_exc()
             failed.append(name)
             print(f"laminar: error: {error}", file=sys.stderr)
     if done:
@@ -159,7 +162,7 @@ def run(options: Options) -> int:
 def _ended(failed: Collection[str], options: Options) -> int:
     if failed and len(options.inputs) > 1:
         print(f"laminar: {len(failed)} of {len(options.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
-    return 2 if failed else 0
+    return 0 if not failed else ALL_FAILED if len(failed) == len(options.inputs) else SOME_FAILED
 
 
 def _many(scans: list[Scan], work: Work) -> int:
@@ -263,7 +266,7 @@ def _write_slices(file: Path, name: str, scan: LazyScan, work: Work) -> tuple[Te
         writing_reconstruction(
             file, scan.n_slices, attributes, level=intervals.level, calibration=intervals.calibration
         ) as write,
-        _progress(name, scan.n_slices) as report,
+        progress(name, scan.n_slices, quiet=scan.n_slices == 1) as report,
     ):
         for done, result in enumerate(slices, start=1):
             write(result)
@@ -292,16 +295,6 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
     if options.undersampling.wanted:
         attributes["mask"] = options.undersampling.describe(scan)
     return attributes
-
-
-@contextmanager
-def _progress(name: str, n_slices: int) -> Iterator[Callable[[int], None]]:
-    """A bar over slices, for scans of more than one."""
-    from rich.progress import Progress
-
-    with Progress(transient=True, disable=n_slices == 1) as progress:
-        task = progress.add_task(name, total=n_slices)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def _summarize(done: list[_Done], work: Work) -> None:
