@@ -168,7 +168,7 @@ def _said(found: Adaptation) -> str:
 
 def _reconstruct(checkpoint: Path, options: Options) -> int:
     """`laminar reconstruct` of the scan by the checkpoint, with the options that both verbs have."""
-    choice = MethodOptions("network", str(checkpoint), SolverOptions(None, None, ()))
+    choice = MethodOptions("network", str(checkpoint), False, SolverOptions(None, None, ()))
     return reconstruct.run(
         reconstruct.Options(
             inputs=(options.input,),
