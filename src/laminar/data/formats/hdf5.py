@@ -1,9 +1,9 @@
 """HDF5 in general: what a file holds, found out in a sandbox, and its numbers.
 
 Only `hdf5_worker.py`, in a process of its own, opens a file with the HDF5 library, which damaged files have crashed and
-hung. The worker walks hard links alone and asks each dataset for its size before it reads: what still ends it is one file
-in ten thousand (`contained` in results/mutants.json), inside a call of the library, where only limits reach. Numbers
-that lie in the file one after the other are read here, directly.
+hung. The worker walks hard links alone and asks each dataset for its size before it reads: what still ends it is one
+file in ten thousand (`contained` in results/mutants.json), inside a call of the library, where only limits reach.
+Numbers that lie in the file one after the other are read here, directly.
 """
 
 from __future__ import annotations
