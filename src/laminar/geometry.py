@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from laminar.errors import DataFormatError
-from laminar.operators import Encoding, LinearOperator
+from laminar.operators import Encoding, LinearOperator, check_operator, wrap
 
 
 class Geometry(ABC):
@@ -18,6 +18,8 @@ class Geometry(ABC):
     matrix: tuple[int, int]
     axes: tuple[str, ...]
     """Names of the axes of the data after the first, which counts the images of a scan."""
+    norm: float = 1.0
+    """That of the operator, or an upper bound: `prepare` divides by it."""
 
     @abstractmethod
     def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
@@ -27,6 +29,10 @@ class Geometry(ABC):
         """Raise DataFormatError if data (image, ...) do not fit."""
         if data.ndim != 1 + len(self.axes):
             raise DataFormatError(f"the data must have the axes (image, {', '.join(self.axes)}); got {_said(data)}")
+
+    def whitened(self, data: Tensor) -> Tensor:
+        """The data with noise of one level in all measurements, as `operator` gives them."""
+        return data
 
     def of_image(self, index: int) -> Geometry:
         """That of one image, where the images of a scan differ."""
@@ -101,17 +107,33 @@ class Cartesian(Geometry):
 
 @dataclass(frozen=True, eq=False)
 class Linear(Geometry):
-    """Any linear operator between images complex (image, y, x) of a `matrix` and data complex (image, ...).
+    """Any linear operator between images (image, y, x) of a `matrix` and data (image, ...).
 
-    `axes` names the axes of the data; `measured_acceleration` what the user says of the problem.
+    Real data are of real images, complex data of complex ones: an operator of real numbers acts on real and imaginary
+    part. `axes` names the axes of the data. What is no `LinearOperator` is wrapped with defaults (`laminar.wrap`).
+    Raises ConfigError if the operator has no true adjoint.
     """
 
     forward: LinearOperator
     matrix: tuple[int, int]
     axes: tuple[str, ...] = ("y", "x")
 
+    def __post_init__(self) -> None:
+        known = wrap(self.forward, self.matrix)
+        norm = known.norm
+        if norm is None:
+            norm = check_operator(known, self.matrix, type(known).__name__, torch.complex64)
+        object.__setattr__(self, "forward", known)
+        object.__setattr__(self, "norm", norm)
+
     def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
         return self.forward
+
+    def check(self, data: Tensor) -> None:
+        super().check(data)
+        expected = self.forward.forward(torch.zeros(1, *self.matrix, dtype=data.dtype)).shape[1:]
+        if data.shape[1:] != expected:
+            raise DataFormatError(f"the data must be (image, {', '.join(map(str, expected))}); got {_said(data)}")
 
 
 def _said(tensor: Tensor) -> str:

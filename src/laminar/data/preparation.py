@@ -26,8 +26,8 @@ LEAST_SQUARES_ITERATIONS = 10
 class Problem:
     """`y = A x + n` in units in which the image is about one.
 
-    `y` complex64 (batch, ...); `operator` is A; `noise_level` (batch,), sigma per complex sample in these units;
-    `scale` (batch,): image in the units of the file = scale * image in these units.
+    `y` complex64, or float32 of a real image, (batch, ...); `operator` is A; `noise_level` (batch,), sigma per sample
+    in these units; `scale` (batch,): image in the units of the file = scale * image in these units.
     """
 
     y: Tensor
@@ -75,19 +75,25 @@ def prepare(scan: Scan) -> Problem:
     acceleration; a scan that brings sensitivities and has no calibration region takes all its samples. A slice without
     signal keeps scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines.
 
-    Any other geometry brings its noise level, and the scale is the quantile of a least-squares image.
+    Any other geometry brings its noise level, and the scale is the quantile of a least-squares image. Operator and data
+    are divided by the norm of the operator. Real data stay real, and so does their image.
     """
     scan = whitened(scan)
     if isinstance(scan.geometry, Cartesian):
         given = scan.sensitivities
         sensitivities = estimate_sensitivities(scan) if given is None else _unit_power(given)
         operator, scale = scan.geometry.operator(scan.n_slices, sensitivities), _scale(scan)
-    else:
-        operator = scan.geometry.operator(scan.n_slices, scan.sensitivities)
-        scale = _least_squares_scale(scan, operator)
-    noise = noise_std_of(scan)
-    y = scan.data / scale.reshape(-1, *[1] * (scan.data.ndim - 1))
-    return Problem(y, operator, (noise / scale).to(torch.float32), scale)
+        return _normalized(scan.data, operator, noise_std_of(scan), scale)
+    operator, norm = scan.geometry.operator(scan.n_slices, scan.sensitivities), scan.geometry.norm
+    if norm != 1:
+        operator = (1 / norm) * operator
+    y = scan.geometry.whitened(scan.data) / norm
+    y = y.to(torch.complex64 if y.is_complex() else torch.float32)
+    return _normalized(y, operator, noise_std_of(scan) / norm, _least_squares_scale(y, operator))
+
+
+def _normalized(y: Tensor, operator: LinearOperator, noise_std: float, scale: Tensor) -> Problem:
+    return Problem(y / scale.reshape(-1, *[1] * (y.ndim - 1)), operator, (noise_std / scale).to(torch.float32), scale)
 
 
 def noise_std_of(scan: AnyScan) -> float:
@@ -100,6 +106,8 @@ def noise_std_of(scan: AnyScan) -> float:
         return 1.0
     if first.noise_std is not None:
         return first.noise_std
+    if not isinstance(first.geometry, Cartesian):
+        raise DataFormatError(f"{scan.name}: a {type(first.geometry).__name__} scan needs its noise_std; got none")
     some = [scan.slice(index) for index in telling_slices(scan.n_slices)]
     telling = [part for part in some if bool(part.kspace.any())] or some
     if all(part.mask.equal(telling[0].mask) for part in telling):
@@ -135,8 +143,8 @@ def _scale(scan: Scan) -> Tensor:
     return _positive(shrink * image.flatten(1).quantile(SCALE_QUANTILE, dim=1))
 
 
-def _least_squares_scale(scan: Scan, operator: LinearOperator) -> Tensor:
-    image = solve(operator.gram, operator.adjoint(scan.data), iterations=LEAST_SQUARES_ITERATIONS)
+def _least_squares_scale(y: Tensor, operator: LinearOperator) -> Tensor:
+    image = solve(operator.gram, operator.adjoint(y), iterations=LEAST_SQUARES_ITERATIONS)
     return _positive(image.abs().flatten(1).quantile(SCALE_QUANTILE, dim=1))
 
 
