@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from laminar.operators import (
+    Beam,
     Convolution,
     Encoding,
     Inpainting,
     LinearOperator,
+    Projector,
+    Weighted,
     box,
     gaussian,
     spectral_norm,
@@ -35,12 +38,16 @@ def encoding(real: torch.dtype) -> LinearOperator:
 
 
 KERNEL = torch.rand(3, 4, generator=torch.Generator().manual_seed(3))
+ANGLES = torch.arange(9) * torch.pi / 9
 OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "cartesian": encoding,
     "blur": lambda real: Convolution(KERNEL, SIZE),
     "complex blur": lambda real: Convolution(KERNEL * (1 + 2j), SIZE),
     "super-resolution": lambda real: Convolution(box(2), SIZE, 2),
     "blurred super-resolution": lambda real: 3 * Convolution(gaussian(1.0), SIZE, 4),
+    "parallel beam": lambda real: Projector(Beam(ANGLES, 20), SIZE),
+    "fan beam": lambda real: Projector(Beam(2 * ANGLES, 15, 2.5, 40.0, 30.0), SIZE),
+    "weighted beam": lambda real: Weighted(Projector(Beam(ANGLES, 20), SIZE), torch.rand(1, 9, 20) + 0.1),
     "inpainting": lambda real: Inpainting(pixels()),
 }
 COMPLEX_ONLY = ("cartesian", "complex blur")

@@ -11,14 +11,18 @@ from laminar.operators.linear import (
     spectral_norm,
     squared_norm,
 )
+from laminar.operators.projector import Beam, Projector, Weighted
 from laminar.operators.restoration import Convolution, Inpainting, box, gaussian
 
 __all__ = [
+    "Beam",
     "Convolution",
     "Encoding",
     "Identity",
     "Inpainting",
     "LinearOperator",
+    "Projector",
+    "Weighted",
     "box",
     "check_operator",
     "conjugate_gradient",
