@@ -25,7 +25,8 @@ class Beam:
 
     At the angle a, bin b of a parallel beam sees the line `x cos a - y sin a = (b - bins // 2) spacing`, y downwards
     from pixel n // 2: the sinogram of scikit-image's `radon` at a in degrees, transposed. With a finite `source` distance
-    it is a fan: the source lies so far before the origin, a flat detector of bins `spacing` apart `detector` behind it.
+    it is a fan: the source lies so far before the origin, a flat detector of bins `spacing` apart `detector` behind
+    it.
 
     Raises ConfigError for what is no such beam.
     """
