@@ -64,6 +64,8 @@ class Scan:
             raise DataFormatError(f"{self.name}: {error}") from None
 
     def _check(self) -> None:
+        if not (self.data.is_floating_point() or self.data.is_complex()):
+            raise DataFormatError(f"the data must be floating-point numbers, real or complex; got {self.data.dtype}")
         self.geometry.check(self.data)
         if 0 in self.data.shape:
             axes = ", ".join(("slice", *self.geometry.axes))
