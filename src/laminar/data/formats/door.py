@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from laminar.data.formats import bart, fastmri
+from laminar.data.formats.center import centered
 from laminar.data.formats.domain import Domain, check_kspace
 from laminar.data.formats.format import File, Format, Request
 from laminar.data.formats.guard import reading
@@ -66,9 +67,11 @@ def read(
     order of the file, for example "ky,kx,coil": any order of slice, coil, kz, ky, kx, with `ri` for a pair of
     real and imaginary part and `_` for an axis of length 1 to drop. Two of kz, ky, kx become (y, x) in the
     order of the file; of all three, the fully sampled one is transformed and becomes the slices. Zero
-    frequency is expected at n // 2. A MATLAB file's axes are in MATLAB's order, whatever its version. `domain` "image"
-    says that the file holds the images of the coils, which are transformed; what looks so is refused otherwise,
-    unless the domain is said to be "kspace".
+    frequency is expected at n // 2 of an axis, and the origin of the image, too; where the energy is plainly elsewhere,
+    it is moved there, and `header["notes"]` says so, unless the domain is said. Axes of `average` are averaged; those
+    of a series (time, echo, ...) count images. A MATLAB file's axes are in MATLAB's order, whatever its version.
+    `domain` "image" says that the file holds the images of the coils, which are transformed; what looks so is refused
+    otherwise, unless the domain is said to be "kspace".
 
     Raises DataFormatError, one line that begins with the path, for whatever is wrong with the file; it lists
     what the file holds where a choice is missing.
@@ -89,6 +92,7 @@ def stream(
         if scan is None:
             scan = stream_array(path, found.variables(path), variable, axes, domain)
         if domain is None:
+            scan = centered(scan)
             check_kspace(scan.slice(scan.n_slices // 2).data)
         return scan
 

@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from laminar.data.formats import fastmri, mat5, mat73
 from laminar.data.formats.arrays import Variable, Variables
 from laminar.data.formats.axes import MOST_COILS
+from laminar.data.formats.center import origin_at_center
 from laminar.data.formats.format import File, Format, Request
 from laminar.data.formats.hdf5 import Dataset, hdf5_variables, in_rows, survey
 from laminar.data.formats.layout import stream_variable
@@ -46,19 +46,6 @@ def _named(
         return stream_variable(path, kspace, axes, header={"axes": axes}, change=change).noting(note)
 
     return Format(fits, hdf5_variables, stream)
-
-
-def origin_at_center(kspace: Tensor) -> Tensor:
-    """Centered k-space (..., y, x) of images whose origin is at index n // 2, of such with the origin at index 0.
-
-    y'_k = y_k exp(2 pi i k c / n),   c = n // 2,   k = -c .. n - 1 - c
-    """
-    for axis in (-2, -1):
-        n = kspace.shape[axis]
-        ramp = torch.arange(n, dtype=torch.float64) - n // 2
-        phase = torch.polar(torch.ones(n, dtype=torch.float64), 2 * torch.pi * (ramp * (n // 2) % n) / n)
-        kspace = kspace * phase.to(kspace.dtype).reshape(-1, *[1] * (-1 - axis))
-    return kspace
 
 
 def is_calgary(file: File) -> bool:
@@ -114,7 +101,7 @@ CALGARY = _named(
     is_calgary,
     "slice,ky,kz,coil_ri",
     "hybrid space: x is an image axis already; the image origin was moved from the corner to the center",
-    origin_at_center,
+    lambda kspace: origin_at_center(kspace, [-2, -1]),
 )
 PROSTATE = _named(is_prostate, "average,slice,coil,kx,ky", "the averages were averaged, line by line")
 SKM_TEA = _named(is_skm_tea, "slice,ky,kz,echo,coil", "hybrid space: x is an image axis already")
