@@ -78,6 +78,11 @@ class Cartesian(Geometry):
         return self.mask if self.mask.ndim == 2 else self.mask.all(0)
 
     @property
+    def union(self) -> Tensor:
+        """What any image has: bool (y, x)."""
+        return self.mask if self.mask.ndim == 2 else self.mask.any(0)
+
+    @property
     def coil_mask(self) -> Tensor:
         """The mask as it multiplies data (image, coil, y, x)."""
         return self.mask if self.mask.ndim == 2 else self.mask[:, None]

@@ -259,8 +259,7 @@ def _write_slices(file: Path, name: str, scan: LazyScan, work: Work) -> tuple[Te
         device=work.options.device,
     )
     attributes = _attributes(scan, work)
-    note = padding_note(scan.grid.common_mask)
-    log: list[str] = [] if note is None else [note]
+    log = [*scan.notes, *filter(None, [padding_note(scan.grid.union)])]
     magnitudes, spreads = [], []
     with (
         writing_reconstruction(
@@ -286,6 +285,10 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
         "model" if options.choice.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
     }
+    if scan.series:
+        attributes["series"] = json.dumps(dict(scan.series))
+    if scan.notes:
+        attributes["notes"] = "\n".join(scan.notes)
     if (fingerprint := method.fingerprint) is not None:
         attributes["weights_sha256"] = fingerprint
     if method.settings:

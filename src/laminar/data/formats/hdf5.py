@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from laminar.data.formats.arrays import Variable, Variables
-from laminar.data.formats.axes import Array
+from laminar.data.formats.axes import Array, Index
 from laminar.data.formats.sandbox import EndedError, Sandbox, fill
 from laminar.errors import DataFormatError
 
@@ -39,6 +39,8 @@ class Dataset:
     dtype: np.dtype[Any] | None
     offset: int | None
     refusal: str | None
+    rows: int = 1
+    """Along the first axis, in a chunk."""
 
     @property
     def is_numeric(self) -> bool:
@@ -58,12 +60,15 @@ class Dataset:
             return self._direct(self.dtype, self.offset, part)
         return _ask(self.identity, "numbers", self.path, self.name, part.start, part.stop)[1][0]
 
+    def check_unchanged(self, now: os.stat_result) -> None:
+        if identity(now) != self.identity:
+            raise DataFormatError("the file was changed while it was read")
+
     def _direct(self, dtype: np.dtype[Any], offset: int, part: slice) -> Array:
         rows = range(self.shape[0])[part] if self.shape else range(1)
         array = np.empty((len(rows), *self.shape[1:]) if self.shape else (), dtype)
         with Path(self.path).open("rb", buffering=0) as file:
-            if identity(os.fstat(file.fileno())) != self.identity:
-                raise DataFormatError("the file was changed while it was read")
+            self.check_unchanged(os.fstat(file.fileno()))
             file.seek(offset + rows.start * math.prod(self.shape[1:]) * dtype.itemsize)
             fill(array, file)
         return array
@@ -126,13 +131,32 @@ def _survey(place: str, now: Identity) -> Hdf5:
 
 def _dataset(path: str, now: Identity, name: str, told: Mapping[str, Any]) -> Dataset:
     dtype = None if told["type"] is None else np.dtype(told["type"])
-    return Dataset(path, now, name, tuple(told["shape"]), told["label"], dtype, told["offset"], told["refusal"])
+    return Dataset(
+        path, now, name, tuple(told["shape"]), told["label"], dtype, told["offset"], told["refusal"], told["rows"]
+    )
+
+
+def in_rows(dataset: Dataset) -> Variable:
+    """A dataset that is read in as many rows of its first axis as a chunk has, the last ones kept: a volume that is
+    compressed as one chunk is unpacked once.
+    """
+    kept: tuple[int, Array] | None = None
+
+    def load(index: Index = ()) -> Array:
+        nonlocal kept
+        dataset.check_unchanged(Path(dataset.path).stat())
+        first = index[0] if index else slice(None)
+        whole = isinstance(first, slice)
+        block, row = (-1, first) if isinstance(first, slice) else divmod(first, dataset.rows)
+        if kept is None or kept[0] != block:
+            rows = slice(None) if whole else slice(block * dataset.rows, (block + 1) * dataset.rows)
+            kept = block, dataset.load(rows)
+        found: Array = kept[1][(row, *index[1:])] if index else kept[1]
+        return found
+
+    return Variable(dataset.shape, dataset.label, dataset.is_complex, load, refusal=dataset.refusal)
 
 
 def hdf5_variables(path: Path) -> Variables:
     """The numeric datasets of any HDF5 file, and what points to other files."""
-    return {
-        name: Variable(each.shape, each.label, each.is_complex, each.load)
-        for name, each in survey(path).datasets.items()
-        if each.is_numeric or each.refusal
-    }
+    return {name: in_rows(each) for name, each in survey(path).datasets.items() if each.is_numeric or each.refusal}
