@@ -24,9 +24,9 @@ class Beam:
     """Where the rays of a planar scan run. Lengths in pixels, `angles` (view,) in radians.
 
     At the angle a, bin b of a parallel beam sees the line `x cos a - y sin a = (b - bins // 2) spacing`, y downwards
-    from pixel n // 2: the sinogram of scikit-image's `radon` at a in degrees, transposed. With a finite `source` distance
-    it is a fan: the source lies so far before the origin, a flat detector of bins `spacing` apart `detector` behind
-    it.
+    from pixel n // 2: the sinogram of scikit-image's `radon` at a in degrees, transposed. With a finite `source`
+    distance it is a fan: the source lies so far before the origin, a flat detector of bins `spacing` apart `detector`
+    behind it.
 
     Raises ConfigError for what is no such beam.
     """
