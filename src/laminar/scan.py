@@ -74,11 +74,10 @@ class Scan:
             raise DataFormatError("k-space holds NaN or Inf")
         if self.series and math.prod(self.series.values()) != self.n_slices:
             raise DataFormatError(f"a series {dict(self.series)} has as many images; got {self.n_slices}")
-        maps, shape = self.sensitivities, tuple(self.data.shape)
+        maps, shape = self.sensitivities, (self.n_slices, self.n_coils, *self.matrix)
         if maps is not None and (tuple(maps.shape) != shape or not maps.is_complex()):
             raise DataFormatError(
-                f"sensitivities must be complex and have the shape of k-space {shape}; "
-                f"got {maps.dtype} {tuple(maps.shape)}"
+                f"sensitivities must be complex (image, coil, y, x), {shape}; got {maps.dtype} {tuple(maps.shape)}"
             )
         if maps is not None and not bool(torch.isfinite(maps).all()):
             raise DataFormatError("the sensitivities hold NaN or Inf")

@@ -101,7 +101,8 @@ def whitened(scan: Scan) -> Scan:
     if covariance is None:
         return scan
     maps = None if maps is None else whiten(maps, covariance)
-    kspace = whiten(scan.kspace, covariance)
+    data = scan.data if scan.data.ndim == 4 else scan.data.unsqueeze(-1)
+    kspace = whiten(data, covariance).reshape(scan.data.shape)
     return replace(scan, data=kspace, sensitivities=maps, noise_std=1.0, noise_covariance=None)
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from laminar.data.coils import calibration_region, estimate_sensitivities, whitened
+from laminar.data.coils import calibration_region, espirit, estimate_sensitivities, whitened
 from laminar.data.cropping import crop_readout
 from laminar.data.formats import AnyScan
 from laminar.data.noise import estimate_noise_std, telling_slices
+from laminar.data.noncartesian import calibration_block
 from laminar.errors import ConfigError, DataFormatError
-from laminar.geometry import Cartesian
+from laminar.geometry import Cartesian, NonCartesian
 from laminar.operators import Encoding, LinearOperator, ifft2c, solve
 from laminar.scan import Scan
 
@@ -89,12 +90,20 @@ def prepare(scan: Scan) -> Problem:
         sensitivities = estimate_sensitivities(scan) if given is None else _unit_power(given)
         operator, scale = scan.geometry.operator(scan.n_slices, sensitivities), _scale(scan)
         return _normalized(scan.data, operator, noise, unit, scale)
-    operator, norm = scan.geometry.operator(scan.n_slices, scan.sensitivities), scan.geometry.norm
+    operator, norm = scan.geometry.operator(scan.n_slices, _off_grid_maps(scan)), scan.geometry.norm
     if norm != 1:
         operator = (1 / norm) * operator
     y = scan.geometry.whitened(scan.data) / norm
     y = y.to(torch.complex64 if y.is_complex() else torch.float32)
     return _normalized(y, operator, noise / norm, unit, _least_squares_scale(y, operator))
+
+
+def _off_grid_maps(scan: Scan) -> Tensor | None:
+    if not isinstance(scan.geometry, NonCartesian):
+        return scan.sensitivities
+    if scan.sensitivities is not None:
+        return _unit_power(scan.sensitivities)
+    return espirit(calibration_block(scan.data, scan.geometry), scan.geometry.matrix)
 
 
 def _normalized(y: Tensor, operator: LinearOperator, noise_std: float, unit: Tensor, scale: Tensor) -> Problem:

@@ -11,6 +11,7 @@ from laminar.operators.linear import (
     spectral_norm,
     squared_norm,
 )
+from laminar.operators.nonuniform import NonUniform, toeplitz_spectrum
 from laminar.operators.projector import Beam, Projector, Weighted
 from laminar.operators.restoration import Convolution, Inpainting, box, gaussian
 
@@ -21,6 +22,7 @@ __all__ = [
     "Identity",
     "Inpainting",
     "LinearOperator",
+    "NonUniform",
     "Projector",
     "Weighted",
     "box",
@@ -32,5 +34,6 @@ __all__ = [
     "solve",
     "spectral_norm",
     "squared_norm",
+    "toeplitz_spectrum",
     "wrap",
 ]

@@ -1,0 +1,103 @@
+"""Scans off the grid: the transform against its sum, calibration, and radial and spiral scans end to end."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+from laminar.classical import cg_sense_method, total_variation_method
+from laminar.data.noncartesian import radial, spiral
+from laminar.data.preparation import prepare
+from laminar.data.simulation import simulate_slice
+from laminar.errors import ConfigError, DataFormatError, MissingExtraError
+from laminar.geometry import NonCartesian
+from laminar.models import UnrolledNetwork
+from laminar.operators import NonUniform, fft2c
+from laminar.reconstruction import reconstruct
+from laminar.scan import Scan
+
+SIZE = (12, 15)
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex128) -> Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "finufft", None)
+    with pytest.raises(MissingExtraError, match=r"'finufft': pip install 'laminar\[noncartesian\]'"):
+        NonCartesian(radial(8, 24, SIZE), SIZE)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: NonCartesian(torch.full((5, 2), 8.0), SIZE),
+            "reaches to about 6, half the matrix; got 8: are these rad",
+        ),
+        (lambda: NonCartesian(radial(8, 24, SIZE) / 30, SIZE), "in cycles per field of view .* got 0.25: are"),
+        (lambda: NonCartesian(torch.zeros(5, 3), SIZE), r"\(sample, 2\), as \(y, x\); got"),
+        (lambda: NonCartesian(torch.full((5, 2), torch.nan), SIZE), "holds NaN"),
+        (lambda: radial(-3, 24, SIZE), "needs spokes > 0; got -3"),
+        (lambda: spiral(4, 100, 0.0, SIZE), "needs turns > 0; got 0"),
+    ],
+)
+def test_bad_trajectories_are_named(make: object, said: str) -> None:
+    with pytest.raises((ConfigError, DataFormatError), match=said):
+        make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_the_transform_is_its_sum_and_on_a_grid_the_discrete_one(dtype: torch.dtype) -> None:
+    """Against the sum by definition; adjoint, Gram matrix and gradients in the image and the sensitivities."""
+    pytest.importorskip("finufft")
+    tolerance = 2e-5 if dtype == torch.complex64 else 1e-9
+    maps, x = draw(2, 3, *SIZE, dtype=dtype), draw(2, *SIZE, seed=1, dtype=dtype).requires_grad_()
+    points = torch.rand(40, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64) - 0.5
+    points = points * torch.tensor(SIZE)
+    operator = NonUniform(points, maps)
+    y, x_ = operator(x), torch.meshgrid(*(torch.arange(n) - n // 2 for n in SIZE), indexing="ij")
+    phase = sum(points[:, k, None, None] * x_[k] / SIZE[k] for k in (0, 1))
+    kernel = torch.exp(-2j * torch.pi * phase) / (SIZE[0] * SIZE[1]) ** 0.5  # type: ignore[operator, arg-type]
+    expected = torch.einsum("jyx,bcyx->bcj", kernel.to(dtype), maps * x[:, None])
+    torch.testing.assert_close(y, expected, rtol=0, atol=tolerance)
+    other = draw(*y.shape, seed=3, dtype=dtype)
+    left, right = torch.vdot(other.flatten(), y.flatten()), torch.vdot(operator.adjoint(other).flatten(), x.flatten())
+    assert abs(left - right) < 10 * tolerance * abs(left)
+    torch.testing.assert_close(operator.gram(x), operator.adjoint(y), rtol=0, atol=10 * tolerance)
+    mine, theirs = (torch.autograd.grad(part.abs().square().sum(), x, retain_graph=True)[0] for part in (y, expected))
+    torch.testing.assert_close(mine, theirs, rtol=0, atol=10 * tolerance)
+    grid = torch.stack(x_, -1).reshape(-1, 2).double()
+    torch.testing.assert_close(NonUniform(grid, maps)(x), fft2c(maps * x[:, None]).flatten(2), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["radial", "spiral"])
+def test_scans_are_calibrated_and_reconstructed(kind: str) -> None:
+    pytest.importorskip("finufft")
+    size, noise_std = (48, 40), 0.005
+    generator = torch.Generator().manual_seed(0)
+    points = radial(40, 96, size) if kind == "radial" else spiral(8, 500, 4.0, size)
+    coils = simulate_slice("brain", size, 4, 0.01, generator).coil_images[None]
+    y = NonUniform(points, torch.ones(4, 1, *size, dtype=torch.complex64)).forward(coils[0])[None, :, 0]
+    y = y + noise_std * draw(*y.shape, dtype=torch.complex64)
+    scan = Scan(y, NonCartesian(points, size), noise_std=noise_std)
+    truth = coils.abs().square().sum(1).sqrt()
+    network = UnrolledNetwork(n_cascades=2, data_step="proximal")
+    for method, most in ((cg_sense_method, 0.2), (total_variation_method, 0.2), (network, 0.6)):
+        image = reconstruct(scan, method).image
+        assert float((image.abs() - truth).norm() / truth.norm()) < most
+    known = Scan(y, scan.geometry, noise_covariance=noise_std**2 * torch.eye(4, dtype=torch.complex64))
+    torch.testing.assert_close(
+        prepare(known).noise_level * prepare(known).scale, torch.tensor([1.0]) / scan.geometry.norm
+    )
+
+
+def test_too_few_spokes_leave_no_center() -> None:
+    pytest.importorskip("finufft")
+    geometry = NonCartesian(radial(5, 48, (24, 24)), (24, 24))
+    with pytest.raises(DataFormatError, match=r"every cell of the 8 x 8 .* got gaps: bring sensitivities, or more"):
+        prepare(Scan(draw(1, 2, 240, dtype=torch.complex64), geometry, noise_std=0.1))
