@@ -7,9 +7,9 @@ TORCH_INDEX ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CODE := src tests benchmarks
+CODE := src tests benchmarks docs/hooks.py
 
-.PHONY: help setup demo check test bench clean
+.PHONY: help setup demo check test docs bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,6 +28,9 @@ check: .venv/.installed-dev ## formatting, lint, types and the layers of the hou
 
 test: check ## all static checks and all tests
 	$(BIN)/pytest -W error
+
+docs: .venv/.installed-docs ## build the documentation site in build/site; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/.installed-dev ## run the benchmarks of speed and memory against peers (a quarter of an hour)
 	for name in numerics varnet same_weights operators growth ceilings readers calibration; do \
@@ -55,4 +58,8 @@ $(BIN)/python:
 .venv/.installed-dev: .venv/.installed
 	$(PIP) install --constraint constraints.txt --editable '.[dev]' pandas requests runstats
 	$(PIP) install --constraint constraints.txt --no-deps fastmri
+	@touch $@
+
+.venv/.installed-docs: .venv/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[docs]'
 	@touch $@

@@ -1,6 +1,7 @@
-"""The Python of the README runs as it stands, and its commands exist."""
+"""The Python of the README runs as it stands; its commands, and those of all documents, exist with their options."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,15 +9,27 @@ from pathlib import Path
 import pytest
 import torch
 
+import laminar
 from benchmarks import tables
 from laminar.cli.main import build_parser
 from laminar.data.formats import write_fastmri
 from laminar.data.masks import make_mask
 from laminar.data.simulation import simulate_slice
+from laminar.training.settings import Settings
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = {
+    path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+}
+README = DOCUMENTS["README.md"]
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = re.findall(r"^laminar (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
+COMMANDS = [
+    pytest.param(line, id=f"{name}: {line[:60]}")
+    for name, text in DOCUMENTS.items()
+    # Lines of code blocks; what stands inside a sentence may be a part, but in the cells of a table it is whole.
+    for line in re.findall(r"^(?: {4})?laminar (.*)$|\|[^|\n]*?`laminar ([^`]* --out [^`]*)`", text, re.MULTILINE)
+    for line in filter(None, line)
+]
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -29,13 +42,23 @@ def test_python_of_the_readme_runs(block: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_commands_of_the_readme_parse() -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_documents_parse(command: str) -> None:
+    """Verbs, options and the values that they may have; of `train`, the settings too. Nothing is run."""
+    args, rest = build_parser().parse_known_args(shlex.split(command.partition(" > ")[0], comments=True))
+    assert hasattr(args, "settings") or not rest, f"unknown: {rest}"
+    if args.verb == "train" and not args.resume and "--config" not in rest:
+        Settings.of_preset(args.preset, rest).parse(rest)
+
+
+def test_the_documents_are_there() -> None:
+    """All have a place in the site, and its reference has all that is public."""
     assert len(BLOCKS) == 3
-    assert len(COMMANDS) >= 10
-    for command in COMMANDS:
-        arguments = [part.strip("'") for part in command.split()]
-        args, rest = build_parser().parse_known_args(arguments)
-        assert hasattr(args, "settings") or not rest, command
+    assert len(COMMANDS) >= 60
+    named = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [name for name in DOCUMENTS if name not in (*named.split(), "README.md")] == []
+    public = re.findall(r"^::: laminar\.(\w+)$", DOCUMENTS["reference.md"], re.MULTILINE)
+    assert sorted([*public, "__version__"]) == sorted(laminar.__all__)
 
 
 def test_tables_are_those_of_the_results() -> None:

@@ -25,11 +25,12 @@ from laminar.cli import (
     simulate,
     study,
     train,
+    view,
 )
 from laminar.cli.options import frozen
 from laminar.errors import ALL_FAILED, SOME_FAILED, LaminarError, explaining
 
-VERBS = (demo, reconstruct, train, adapt, evaluate, calibrate, audit, study, runs, simulate, info, dataset)
+VERBS = (demo, reconstruct, train, adapt, evaluate, calibrate, audit, study, runs, view, simulate, info, dataset)
 
 
 class Terminated(BaseException):

@@ -295,6 +295,8 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
         attributes["settings"] = json.dumps(dict(method.settings))
     if method.draws:
         attributes |= {"samples": options.drawn.samples, "sample_seed": options.drawn.sample_seed or 0}
+    if options.drawn.samples:
+        attributes["interval_level"] = work.intervals.level
     if options.undersampling.wanted:
         attributes["mask"] = options.undersampling.describe(scan)
     return attributes

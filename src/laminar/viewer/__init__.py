@@ -1,0 +1,9 @@
+"""The viewer: reconstructions beside each other as one HTML page that asks the network for nothing."""
+
+from __future__ import annotations
+
+from laminar.viewer.page import page, write_page
+from laminar.viewer.server import Server
+from laminar.viewer.volumes import Shown, load, load_reference
+
+__all__ = ["Server", "Shown", "load", "load_reference", "page", "write_page"]

@@ -1,0 +1,142 @@
+// What is shown: one column a file, the reference first; rows of images, errors and uncertainty.
+const told = JSON.parse(document.getElementById("told").textContent);
+const [HEIGHT, WIDTH] = told.shape, SIZE = HEIGHT * WIDTH;
+const KINDS = ["image", "phase", "states", "std", "lower", "upper"];
+const files = told.files.map((file) => withImages(file));
+const reference = told.reference && withImages({ ...told.reference, name: "reference", n: 1 });
+const columns = reference ? [reference, ...files] : files;
+const STATES = Math.max(...files.map((file) => file.n));
+const has = { spread: files.some((file) => file.std), error: !!reference, phase: files.some((file) => file.phase) };
+const shown = { phase: false, error: has.error, spread: has.spread };
+const ROWS = ["image", "error", "spread"].filter((row) => row === "image" || has[row]);
+const view = { slice: told.slices >> 1, state: STATES - 1, zoom: 1, x: 0.5, y: 0.5, cursor: null };
+const windows = {};
+
+function withImages(file) {
+  const images = KINDS.filter((kind) => file[kind]).map((kind) => [kind, new Images(file[kind], SIZE)]);
+  return { ...file, ...Object.fromEntries(images) };
+}
+
+function resetView() {
+  Object.assign(view, { zoom: 1, x: 0.5, y: 0.5 });
+  windows.image = { low: 0, high: told.white };
+  windows.error = { low: 0, high: told.white / 10 };
+  windows.spread = { low: 0, high: told.white / 10 };
+}
+
+// A file with fewer states than another stays at its last.
+const stateOf = (file) => Math.min(view.state, file.n - 1);
+const windowOf = (row) => (row === "image" && shown.phase ? { low: -Math.PI, high: Math.PI } : windows[row]);
+const colorsOf = (row) => COLORS[row !== "image" ? "heat" : shown.phase ? "cycle" : "gray"];
+
+function magnitude(file) {
+  const state = stateOf(file);
+  if (file.states && state < file.n - 1) return file.states.image(state * told.slices + view.slice);
+  return file.image.image(view.slice);
+}
+
+// The numbers of a pane (y, x), or null where the file has none.
+function numbers(row, file) {
+  if (row === "spread") return file.std ? file.std.image(view.slice) : null;
+  if (row === "image") return shown.phase ? file.phase && file.phase.image(view.slice) : magnitude(file);
+  if (file === reference) return null;
+  const truth = reference.image.image(view.slice);
+  return magnitude(file).map((value, i) => Math.abs(value - truth[i]));
+}
+
+const format = (value) => (value === 0 ? "0" : Math.abs(value) >= 1e-2 && Math.abs(value) < 1e5 ?
+  String(+value.toPrecision(4)) : value.toExponential(2));
+
+function caption(row, file) {
+  if (row === "error") return "|error|";
+  if (row === "spread") return "standard deviation";
+  const state = stateOf(file), parts = [];
+  if (file.n > 1) parts.push(state ? `cascade ${state} of ${file.n - 1}` : "source");
+  if (file.times && file.times.length) parts.push(`t = ${file.times[state].toFixed(2)}`);
+  const psnr = file.psnr && file.psnr[state][view.slice];
+  if (psnr != null) parts.push(`${psnr.toFixed(2)} dB`);
+  return parts.join(" · ");
+}
+
+// What is under the cursor: with the interval that the samples give it, and the truth if it is known.
+function reading(row, file, values) {
+  if (!view.cursor || !values) return "";
+  const at = view.cursor.row * WIDTH + view.cursor.column;
+  if (row !== "spread" || !file.lower) return format(values[at]) + (row === "image" && shown.phase ? " rad" : "");
+  const [lower, upper] = [file.lower, file.upper].map((images) => images.image(view.slice)[at]);
+  const level = file.level == null ? "interval" : `${+(100 * file.level).toPrecision(3)} % interval`;
+  const truth = reference && reference.image.image(view.slice)[at];
+  const holds = truth == null ? "" : truth >= lower && truth <= upper ? ", holds the reference" : ", misses the reference";
+  return `σ ${format(values[at])}, ${level} ${format(lower)} to ${format(upper)}${holds}`;
+}
+
+function element(tag, parent, properties = {}) {
+  return parent.appendChild(Object.assign(document.createElement(tag), properties));
+}
+
+function makePane(row, file, parent) {
+  const figure = element("figure", parent), head = element("figcaption", figure);
+  const pane = { row, file, figure, name: element("b", head, { textContent: file.name, title: file.name }) };
+  pane.note = element("span", head);
+  pane.canvas = element("canvas", figure);
+  pane.canvas.style.aspectRatio = `${WIDTH} / ${HEIGHT}`;
+  pane.canvas.setAttribute("role", "img");
+  pane.value = element("div", figure, { className: "value" });
+  pane.source = Object.assign(document.createElement("canvas"), { width: WIDTH, height: HEIGHT });
+  return pane;
+}
+
+function makeBar(row, parent) {
+  const box = element("div", parent, { className: "bar" });
+  return { row, box, high: element("span", box), canvas: element("canvas", box), low: element("span", box) };
+}
+
+function drawBar({ row, box, high, canvas, low }) {
+  box.hidden = row !== "image" && !shown[row];
+  const ends = windowOf(row);
+  [high.textContent, low.textContent] = [format(ends.high), format(ends.low)];
+  Object.assign(canvas, { width: 1, height: 256 });
+  const context = canvas.getContext("2d"), data = context.createImageData(1, 256);
+  new Uint32Array(data.data.buffer).set(Uint32Array.from(colorsOf(row)).reverse());
+  context.putImageData(data, 0, 0);
+}
+
+// Where the image lies in a canvas of this width: the left and upper end, and pixels of the canvas for one of the image.
+function placed(width, height) {
+  const scale = (width / WIDTH) * view.zoom;
+  return { left: width / 2 - view.x * WIDTH * scale, top: height / 2 - view.y * HEIGHT * scale, scale };
+}
+
+function drawPane(pane) {
+  const { row, file, figure, canvas } = pane;
+  figure.hidden = row !== "image" && !shown[row];
+  if (figure.hidden) return;
+  const values = numbers(row, file), ratio = window.devicePixelRatio || 1;
+  pane.note.textContent = values || file === reference ? caption(row, file) : "not in the file";
+  if (file === reference && row !== "image") pane.note.textContent = "";
+  canvas.setAttribute("aria-label", `${file.name}, ${row}, slice ${told.first + view.slice}`);
+  canvas.width = Math.round(canvas.clientWidth * ratio);
+  canvas.height = Math.round((canvas.width * HEIGHT) / WIDTH);
+  pane.value.textContent = reading(row, file, values);
+  figure.style.visibility = !values && file === reference ? "hidden" : "visible";
+  if (!values) return;
+  const context = canvas.getContext("2d"), own = pane.source.getContext("2d");
+  const data = own.createImageData(WIDTH, HEIGHT), { left, top, scale } = placed(canvas.width, canvas.height);
+  paint(values, windowOf(row), colorsOf(row), new Uint32Array(data.data.buffer));
+  own.putImageData(data, 0, 0);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(pane.source, left, top, WIDTH * scale, HEIGHT * scale);
+  if (view.cursor) drawCursor(context, canvas, left, top, scale);
+}
+
+function drawCursor(context, canvas, left, top, scale) {
+  const x = left + (view.cursor.column + 0.5) * scale, y = top + (view.cursor.row + 0.5) * scale;
+  context.strokeStyle = "#6cb2ffaa";
+  context.beginPath();
+  for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) { // a cross that leaves its pixel free
+    context.moveTo(x + dx * (scale / 2 + 4), y + dy * (scale / 2 + 4));
+    context.lineTo(x + dx * canvas.width, y + dy * canvas.height);
+  }
+  context.stroke();
+}
+

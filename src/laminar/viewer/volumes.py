@@ -1,0 +1,129 @@
+"""What the viewer shows of a file: magnitudes, phase, the states of a trajectory, and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from laminar.data.cropping import center_crop
+from laminar.data.formats.guard import reading
+from laminar.data.formats.hdf5 import Hdf5, survey
+from laminar.errors import DataFormatError
+from laminar.evaluation.files import PREDICTION, REFERENCES, read_volume
+
+COMPLEX, STATES, TIMES, LEVEL = "reconstruction_complex", "trajectory", "times", "interval_level"
+SPREAD = {"std": "uncertainty_std", "lower": "interval_lower", "upper": "interval_upper"}
+
+Images = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The images of a file, all real and in the units of the scan.
+
+    Attributes:
+        name: what stands above them.
+        image: magnitudes (slice, y, x).
+        phase: radians (slice, y, x); None where the file holds no complex image.
+        states: magnitudes (state, slice, y, x), from the source to the image; None without a trajectory.
+        times: flow time of each state; empty where there is none.
+        spread: `std`, `lower` and `upper` (slice, y, x) of the posterior samples; empty where none were drawn.
+        level: probability of the interval; None where the file does not say it.
+    """
+
+    name: str
+    image: Images
+    phase: Images | None = None
+    states: Images | None = None
+    times: Sequence[float] = ()
+    spread: Mapping[str, Images] = field(default_factory=dict)
+    level: float | None = None
+
+    def cut(self, slices: slice) -> Shown:
+        """Some of the slices. Raises DataFormatError if there are none of them."""
+        if (slices.stop or 0) > len(self.image):
+            last = len(self.image) - 1
+            raise DataFormatError(
+                f"{self.name}: expected slices from 0 to {last}; got {slices.start}:{slices.stop - 1}"
+            )
+        return self.map(lambda images: images[..., slices, :, :])
+
+    def map(self, change: Any) -> Shown:
+        """The same with every array changed: (..., slice, y, x) to (..., slice, y, x)."""
+        return replace(
+            self,
+            image=change(self.image),
+            phase=None if self.phase is None else change(self.phase),
+            states=None if self.states is None else change(self.states),
+            spread={name: change(image) for name, image in self.spread.items()},
+        )
+
+
+def load(path: Path, name: str | None = None) -> Shown:
+    """What `laminar reconstruct` wrote, or any HDF5 file with a `reconstruction` (slice, y, x).
+
+    Raises DataFormatError for anything else, and for parts that do not fit each other.
+    """
+    image = read_volume(path, PREDICTION)
+    with reading(path):
+        file = survey(path)
+        whole = _part(file, COMPLEX, image.shape)
+        states = _part(file, STATES, image.shape)
+        spread = {kind: _part(file, dataset, image.shape) for kind, dataset in SPREAD.items()}
+        times = file.datasets[TIMES].load().ravel().tolist() if states is not None and TIMES in file.datasets else ()
+    return Shown(
+        name or path.stem,
+        image,
+        None if whole is None else np.angle(whole),
+        None if states is None else np.abs(states),
+        times,
+        {kind: each for kind, each in spread.items() if each is not None},
+        _number(file.attributes.get(LEVEL)),
+    )
+
+
+def load_reference(path: Path) -> Shown:
+    """The reference in a file: what fastMRI calls `reconstruction_rss` or `reconstruction_esc`, or a `reconstruction`.
+
+    Raises DataFormatError.
+    """
+    return Shown("reference", read_volume(path, *REFERENCES))
+
+
+def alike(files: Sequence[Shown], reference: Shown | None) -> tuple[list[Shown], Shown | None]:
+    """All of them cropped around their center to the matrix that they share.
+
+    Raises DataFormatError if their numbers of slices differ.
+    """
+    everything = [*files, *([] if reference is None else [reference])]
+    counts = {each.name: len(each.image) for each in everything}
+    if len(set(counts.values())) != 1:
+        raise DataFormatError(f"files beside each other need equally many slices; got {counts}")
+    shape = (min(each.image.shape[-2] for each in everything), min(each.image.shape[-1] for each in everything))
+
+    def crop(images: Images) -> Images:
+        return center_crop(torch.from_numpy(images), shape).numpy()
+
+    return [each.map(crop) for each in files], None if reference is None else reference.map(crop)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, float | np.floating) else None
+
+
+def _part(file: Hdf5, name: str, shape: tuple[int, ...]) -> Any:
+    """A dataset (..., slice, y, x) that belongs to an image of this shape; None if it is not there."""
+    if name not in file.datasets:
+        return None
+    array = file.datasets[name].load()
+    if array.shape[-3:] != shape or array.ndim != 3 + (name == STATES) or array.dtype.kind not in "fc":
+        raise DataFormatError(f"'{name}' does not fit 'reconstruction' {shape}: got {array.dtype} {array.shape}")
+    if not np.isfinite(array).all():
+        raise DataFormatError(f"'{name}' holds NaN or Inf")
+    return array
