@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from multiprocessing import get_context
 from pathlib import Path
 
 import h5py
@@ -164,24 +165,26 @@ def attack(numbers: range, files: dict[str, dict[str, bytes]], folder: Path) -> 
 
 
 def in_child(numbers: range, files: dict[str, dict[str, bytes]], folder: Path) -> list[tuple[int, str, str]]:
-    """What `attack` gives, and `broken` for the mutant at which it ended."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        with os.fdopen(writing, "w") as out:
-            for found in attack(numbers, files, folder):
-                print(json.dumps(found), file=out, flush=True)
-        SANDBOX.stop()
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as lines:
-        found = [tuple(json.loads(line)) for line in lines]
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    """What `attack` gives, and `broken` for the mutant at which its process ended."""
+    told = folder / "told"
+    told.unlink(missing_ok=True)
+    # A fork would inherit the locks of torch's threads, and may wait for them for ever.
+    child = get_context("spawn").Process(target=_tell, args=(numbers, files, folder, told))
+    child.start()
+    child.join()
+    lines = told.read_text().splitlines() if told.exists() else []
+    found = [tuple(json.loads(line)) for line in lines]
     if len(found) < len(numbers):
         number = numbers[len(found)]
-        found.append((number, list(files)[number % len(files)], f"broken: exit code {code}"))
+        found.append((number, list(files)[number % len(files)], f"broken: exit code {child.exitcode}"))
     return found
+
+
+def _tell(numbers: range, files: dict[str, dict[str, bytes]], folder: Path, told: Path) -> None:
+    with told.open("w") as out:
+        for found in attack(numbers, files, folder):
+            print(json.dumps(found), file=out, flush=True)
+    SANDBOX.stop()
 
 
 def run(first: int, count: int, until: float) -> tuple[Counter[str], list[str], int]:

@@ -12,7 +12,8 @@ from laminar.data.masks import make_mask
 from laminar.data.preparation import Problem, prepare
 from laminar.data.simulation import simulate_slice
 from laminar.errors import CheckpointError, ConfigError
-from laminar.methods import Method, NetworkMethod, PosteriorMean, open_method
+from laminar.methods import Method, MirroredMethod, NetworkMethod, PosteriorMean, open_method
+from laminar.methods.mirrored import MIRRORS, mirrored
 from laminar.models import Prior, UnrolledNetwork, VarNet, save
 from laminar.operators import Encoding
 from laminar.reconstruction import reconstruct
@@ -174,3 +175,21 @@ def test_what_does_not_fit_is_refused(scan: Scan, prior: str, tiny_model: Path) 
         open_method("dds", prior=str(tiny_model))
     with pytest.raises(CheckpointError, match="prior"):
         open_method("network", model=prior)
+
+
+@pytest.mark.parametrize("shape", [(48, 40), (47, 41)])
+def test_mirrored_scans_give_mirrored_images(shape: tuple[int, int], tiny_model: Path) -> None:
+    """The mirrored problem is what a scan of the mirrored object is, and the mean over mirrors does not care."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, *shape, dtype=torch.complex64, generator=generator)
+    maps = torch.randn(1, 3, *shape, dtype=torch.complex64, generator=generator) / 2
+    mask = torch.rand(1, *shape, generator=generator) < 0.5
+    operator = Encoding(mask, maps)
+    problem = Problem(operator(image), operator, torch.full((1,), 0.1), torch.ones(1))
+    method = MirroredMethod(open_method("network", model=str(tiny_model)))
+    with torch.no_grad():
+        found = method(problem).image
+        for axes in MIRRORS:
+            other = mirrored(problem, axes)
+            torch.testing.assert_close(other.operator(image.flip(axes)), other.y, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(method(other).image.flip(axes), found, rtol=1e-4, atol=1e-5)

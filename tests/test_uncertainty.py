@@ -221,7 +221,7 @@ def test_a_calibration_comes_back_from_its_file_and_the_file_is_strict(tmp_path:
     values = json.loads(path.read_text())
     for change, said in (
         ({"format": "other"}, "expected a file of format 'laminar-uncertainty'"),
-        ({"version": 2}, "expected version 1; got 2"),
+        ({"version": 1}, "expected version 2; got 1"),
         ({"surprise": 1}, "missing or unknown keys: surprise"),
         ({"factor": math.nan}, "factor must be a number"),
         ({"factor": "2"}, "factor must be a number"),

@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from laminar.data.formats import read
     from laminar.data.preparation import Problem, prepare
-    from laminar.models import UnrolledNetwork, load, preset, save
+    from laminar.models import UnrolledNetwork, build, load, preset, save
     from laminar.operators import Encoding, LinearOperator, wrap
     from laminar.reconstruction import Reconstruction, reconstruct
     from laminar.scan import Scan
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Scan": "laminar.scan",
     "Encoding": "laminar.operators",
+    "build": "laminar.models",
     "LinearOperator": "laminar.operators",
     "ObjectiveConfig": "laminar.training.objectives",
     "Problem": "laminar.data.preparation",
@@ -46,6 +47,7 @@ __all__ = [
     "UnrolledNetwork",
     "__version__",
     "alignment",
+    "build",
     "load",
     "objective",
     "prepare",

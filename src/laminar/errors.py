@@ -13,6 +13,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+SOME_FAILED, ALL_FAILED = 1, 2
+"""Exit codes of the command line."""
+
+
 class LaminarError(Exception):
     """Base of every error that the command line reports on one line with exit code 2."""
 

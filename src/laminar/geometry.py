@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from laminar.errors import DataFormatError
-from laminar.operators import Encoding, LinearOperator
+from laminar.operators import Encoding, LinearOperator, Projector, Weighted, check_operator, wrap
 
 
 class Geometry(ABC):
@@ -18,6 +19,8 @@ class Geometry(ABC):
     matrix: tuple[int, int]
     axes: tuple[str, ...]
     """Names of the axes of the data after the first, which counts the images of a scan."""
+    norm: float = 1.0
+    """That of the operator, or an upper bound: `prepare` divides by it."""
 
     @abstractmethod
     def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
@@ -27,6 +30,10 @@ class Geometry(ABC):
         """Raise DataFormatError if data (image, ...) do not fit."""
         if data.ndim != 1 + len(self.axes):
             raise DataFormatError(f"the data must have the axes (image, {', '.join(self.axes)}); got {_said(data)}")
+
+    def whitened(self, data: Tensor) -> Tensor:
+        """The data with noise of one level in all measurements, as `operator` gives them."""
+        return data
 
     def of_image(self, index: int) -> Geometry:
         """That of one image, where the images of a scan differ."""
@@ -71,6 +78,11 @@ class Cartesian(Geometry):
         return self.mask if self.mask.ndim == 2 else self.mask.all(0)
 
     @property
+    def union(self) -> Tensor:
+        """What any image has: bool (y, x)."""
+        return self.mask if self.mask.ndim == 2 else self.mask.any(0)
+
+    @property
     def coil_mask(self) -> Tensor:
         """The mask as it multiplies data (image, coil, y, x)."""
         return self.mask if self.mask.ndim == 2 else self.mask[:, None]
@@ -101,17 +113,86 @@ class Cartesian(Geometry):
 
 @dataclass(frozen=True, eq=False)
 class Linear(Geometry):
-    """Any linear operator between images complex (image, y, x) of a `matrix` and data complex (image, ...).
+    """Any linear operator between images (image, y, x) of a `matrix` and data (image, ...).
 
-    `axes` names the axes of the data; `measured_acceleration` what the user says of the problem.
+    Real data are of real images, complex data of complex ones: an operator of real numbers acts on real and imaginary
+    part. `axes` names the axes of the data. What is no `LinearOperator` is wrapped with defaults (`laminar.wrap`).
+    Raises ConfigError if the operator has no true adjoint.
     """
 
     forward: LinearOperator
     matrix: tuple[int, int]
     axes: tuple[str, ...] = ("y", "x")
 
+    def __post_init__(self) -> None:
+        known = wrap(self.forward, self.matrix)
+        norm = known.norm
+        if norm is None:
+            norm = check_operator(known, self.matrix, type(known).__name__, torch.complex64)
+        object.__setattr__(self, "forward", known)
+        object.__setattr__(self, "norm", norm)
+
     def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
         return self.forward
+
+    def check(self, data: Tensor) -> None:
+        super().check(data)
+        expected = self.forward.forward(torch.zeros(1, *self.matrix, dtype=data.dtype)).shape[1:]
+        if data.shape[1:] != expected:
+            raise DataFormatError(f"the data must be (image, {', '.join(map(str, expected))}); got {_said(data)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Tomography(Geometry):
+    """Line integrals, `y = A x` with A a `projector` (`laminar.operators.Projector`); data (image, view, bin).
+
+    `weights` (image or 1, view, bin) are the noise level of the scan over that of each measurement, for noise that is
+    Gaussian but not white, as of few photons (`laminar.data.simulation.transmission`): without, it is white.
+    """
+
+    projector: Projector
+    weights: Tensor | None = None
+    axes = ("view", "bin")
+
+    @property
+    def matrix(self) -> tuple[int, int]:  # type: ignore[override]
+        return self.projector.matrix
+
+    @property
+    def norm(self) -> float:  # type: ignore[override]
+        assert self.projector.norm is not None
+        return self.projector.norm * (1.0 if self.weights is None else float(self.weights.max()))
+
+    @property
+    def measured_acceleration(self) -> float:
+        """Views that the bins of a parallel beam would need, pi / 2 of the larger side, over those that there are."""
+        return math.pi / 2 * max(self.matrix) / self.projector.sinogram[0]
+
+    def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
+        if self.weights is None:
+            return self.projector
+        return Weighted(self.projector, self.weights.expand(n_images, *self.projector.sinogram))
+
+    def whitened(self, data: Tensor) -> Tensor:
+        return data if self.weights is None else data * self.weights
+
+    def check(self, data: Tensor) -> None:
+        super().check(data)
+        views, bins = self.projector.sinogram
+        if data.shape[1:] != (views, bins):
+            raise DataFormatError(f"the data must be (image, {views}, {bins}), as the beam; got {_said(data)}")
+        weights = self.weights
+        if weights is None:
+            return
+        if tuple(weights.shape) not in ((1, views, bins), (len(data), views, bins)):
+            raise DataFormatError(f"the weights must be (image, {views}, {bins}); got {_said(weights)}")
+        if not bool((torch.isfinite(weights) & (weights >= 0)).all()) or not bool(weights.any()):
+            raise DataFormatError("the weights must be finite, not negative and not all zero")
+
+    def of_image(self, index: int) -> Tomography:
+        if self.weights is None or len(self.weights) == 1:
+            return self
+        return replace(self, weights=self.weights[index : index + 1])
 
 
 def _said(tensor: Tensor) -> str:

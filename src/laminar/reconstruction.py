@@ -31,11 +31,12 @@ T = TypeVar("T")
 class Reconstruction:
     """The image of a scan and how it came about.
 
-    `image` complex64 (slice, y, x), in the units of the scan; `trajectory` the states (state, slice, y, x) from the
-    source to the image, or None if it was not kept; `times` of the states, or None if the method has none; `nfe`
-    network evaluations a slice; `seconds` of computation; `log` what the reader of the image should know; `spread`
-    mean and standard deviation (slice, y, x) of the magnitude of the samples, if any were drawn: then `image` is the
-    mean of the complex samples, `magnitude` that of their magnitudes, and the trajectory leads to the first of them.
+    `image` complex64, of real data float32, (slice, y, x), in the units of the scan; `trajectory` the states
+    (state, slice, y, x) from the source to the image, or None if it was not kept; `times` of the states, or None if the
+    method has none; `nfe` network evaluations a slice; `seconds` of computation; `log` what the reader of the image
+    should know; `spread` mean and standard deviation (slice, y, x) of the magnitude of the samples, if any were drawn:
+    then `image` is the mean of the complex samples, `magnitude` that of their magnitudes, and the trajectory leads to
+    the first of them.
     """
 
     image: Tensor
@@ -150,7 +151,7 @@ def reconstruct_slices(
             continue
         trajectory, images, nfe = solver(ready.to(device), (seed, index))
         image = _in_units(images.mean(0), ready, part)
-        if not bool(torch.isfinite(torch.view_as_real(image)).all()):
+        if not bool(torch.isfinite(image).all()):
             raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
         states = _in_units(torch.cat(trajectory.states), ready, part) if keep_trajectory else None
         spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
@@ -206,7 +207,7 @@ def _in_units(images: Tensor, problem: Problem, part: Scan) -> Tensor:
 
 
 def _empty(part: Scan, index: int, samples: int, keep_trajectory: bool) -> SliceReconstruction:
-    zero = center_crop(torch.zeros(1, *part.matrix, dtype=torch.complex64), part.image_shape)
+    zero = center_crop(torch.zeros(1, *part.matrix, dtype=part.data.dtype), part.image_shape)
     spread = Spread(zero[0].abs(), zero[0].abs(), samples) if samples else None
     log = (f"slice {index} holds no signal: its image is zero",)
     return SliceReconstruction(zero[0], zero if keep_trajectory else None, None, 0, log, is_empty=True, spread=spread)

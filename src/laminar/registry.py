@@ -47,6 +47,27 @@ PRESETS = {
 }
 """The published networks as settings of ours."""
 
+FORMATS = {
+    "BART": "laminar.data.formats.bart:FORMAT",
+    "NumPy npy": "laminar.data.formats.numpy_:NPY",
+    "NumPy npz": "laminar.data.formats.numpy_:NPZ",
+    "ISMRMRD": "laminar.data.formats.mrd:FORMAT",
+    "CMRxRecon": "laminar.data.formats.published:CMRXRECON_73",
+    "MATLAB v7.3": "laminar.data.formats.mat73:FORMAT",
+    "Calgary-Campinas": "laminar.data.formats.published:CALGARY",
+    "fastMRI prostate": "laminar.data.formats.published:PROSTATE",
+    "fastMRI breast": "laminar.data.formats.published:BREAST",
+    "SKM-TEA": "laminar.data.formats.published:SKM_TEA",
+    "meddlr": "laminar.data.formats.published:MEDDLR",
+    "M4Raw": "laminar.data.formats.published:M4RAW_FORMAT",
+    "fastMRI": "laminar.data.formats.fastmri:FORMAT",
+    "HDF5": "laminar.data.formats.plain_hdf5:FORMAT",
+    "CMRxRecon v5": "laminar.data.formats.published:CMRXRECON_5",
+    "MATLAB v5": "laminar.data.formats.mat5:FORMAT",
+    "MATLAB v4": "laminar.data.formats.mat5:LEVEL4",
+}
+"""Kinds of files that hold scans; the first one that fits a file's content counts."""
+
 
 def resolve(table: Mapping[str, str], name: str, what: str) -> Any:
     """The object behind a name of a table. Raises ConfigError, with the nearest name, if there is none."""

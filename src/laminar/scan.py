@@ -28,7 +28,7 @@ class Placement:
     thickness: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scan:
     """Measurements of one or more images, with what is needed to turn them into these images.
 
@@ -64,6 +64,8 @@ class Scan:
             raise DataFormatError(f"{self.name}: {error}") from None
 
     def _check(self) -> None:
+        if not (self.data.is_floating_point() or self.data.is_complex()):
+            raise DataFormatError(f"the data must be floating-point numbers, real or complex; got {self.data.dtype}")
         self.geometry.check(self.data)
         if 0 in self.data.shape:
             axes = ", ".join(("slice", *self.geometry.axes))
@@ -86,6 +88,12 @@ class Scan:
             raise DataFormatError(
                 f"expected a placement for each of {self.n_slices} images; got {len(self.placements)}"
             )
+
+    def __repr__(self) -> str:
+        series = " x ".join(f"{size} {name}s" for name, size in self.series.items()) or f"{self.n_slices} slices"
+        rate = f"R = {self.measured_acceleration:.2f}"
+        size = " x ".join(map(str, self.matrix))
+        return f"Scan({self.name!r}: {series}, {self.n_coils} coils, {size}, {type(self.geometry).__name__}, {rate})"
 
     @property
     def grid(self) -> Cartesian:

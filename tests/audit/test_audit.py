@@ -220,7 +220,7 @@ def unrolled(**settings: Any) -> UnrolledNetwork:
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case], dict[str, Any]]:
     """A simulated file of two slices, its cases and their description."""
     path = tmp_path_factory.mktemp("scans") / "small.h5"
-    simulate_file(path, "brain", (48, 40), 3, 2, 0.01, (3,))
+    simulate_file(path, "brain", (48, 40), 3, 2, 0.01, 3)
     cases, data = make_cases(ScenarioConfig(data=(path,), slices=2, acceleration=2.0, calibration_lines=10))
     return path, cases, data
 
@@ -398,7 +398,7 @@ def test_the_data_are_what_was_asked_for(small: Small, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for wrong, said in (
         ({"slices": 0}, "at least 1 slice"),
-        ({"mask": "spiral"}, "unknown mask"),
+        ({"mask": "rosette"}, "unknown mask"),
         ({"noise_std": -1.0}, "noise level"),
         ({"seed": -1}, "seed"),
         ({"data": (tmp_path / "empty",)}, "no scan in this folder"),

@@ -66,7 +66,7 @@ def test_data_without_noise_are_no_worse_than_data_with_little(n_coils: int, acc
     mask = make_mask("equispaced", (96, 96), acceleration, 24, 0)
     psnr = {}
     for noise in (0.0, 1e-3):
-        full = simulate_slice("brain", (96, 96), n_coils, noise, torch.Generator().manual_seed(1)).acquisition
+        full = simulate_slice("brain", (96, 96), n_coils, noise, torch.Generator().manual_seed(1)).scan
         y = full.kspace * mask
         images = {"grappa": grappa(y, mask, full.noise_std or 0.0), "zero filled": y}
         truth = rss(full.kspace)

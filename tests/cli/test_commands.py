@@ -109,7 +109,7 @@ def test_one_bad_file_does_not_stop_the_others(scans: Path, tmp_path: Path, tiny
     missing = scans / "missing.h5"
     out = tmp_path / "out"
     code, text, error = laminar("reconstruct", bad, good, missing, "--model", tiny_model, "--out", out)
-    assert code == 2
+    assert code == 1
     assert good.stem in text
     assert files(out) == [f"{good.stem}.h5", f"{good.stem}.png"]
     assert error.splitlines()[-1] == "laminar: 2 of 3 scans failed: bad, missing"
@@ -147,6 +147,7 @@ def save_all(folder: Path) -> None:
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array.numpy())
     (folder / "text.npy").write_text("not an array")
+    (folder / "empty").mkdir()
 
 
 AXES = ["--axes", "coil,ky,kx"]
@@ -156,7 +157,7 @@ BAD_SCANS: dict[str, tuple[str, list[str], str]] = {
     "nothing acquired": ("silent.npy", AXES, "no acquired line"),
     "no calibration": ("no_center.npy", AXES, "calibration"),
     "not an array": ("text.npy", AXES, "text.npy"),
-    "directory": ("", [], "directory"),
+    "directory": ("empty", [], "no scan in this folder"),
     "unknown axis": ("good.npy", ["--axes", "coil,ky,kq"], "kq"),
     "impossible mask": ("good.npy", [*AXES, "--acceleration", "10", "--calibration-lines", "30"], "30"),
     "useless option": ("good.npy", [*AXES, "--calibration-lines", "20"], "without --acceleration"),
@@ -342,3 +343,31 @@ def test_without_matplotlib_a_verb_that_draws_stops_before_it_works(
     code, _, error = laminar(*verb.split())
     assert (code, error) == (2, "laminar: error: this needs the package 'matplotlib': pip install 'laminar[figures]'\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_are_listed_and_resumed_as_they_were_started(tmp_path: Path, laminar: Run) -> None:
+    tiny = ["--model.n_cascades", 1, "--model.regularizer.channels", "[4, 4]"]
+    tiny += ["--data.simulation.matrices", "[[32, 32]]"]
+    short = ["--data.batch_size", 1, "--data.validation_batches", 1, "--validate_every", 1, "--quiet"]
+    out = tmp_path / "run"
+    assert laminar("train", "--out", out, "--steps", 2, *tiny, *short)[0] == 0
+    code, text, _ = laminar("runs", tmp_path, "--png", tmp_path / "curves.png")
+    assert (code, " 2 " in text, (tmp_path / "curves.png").exists()) == (0, True, True)
+    row = json.loads(laminar("runs", out, "--json")[1])[str(out)][-1]
+    assert row.keys() >= {"step", "seconds", "loss", "image", "learning_rate", "validation"}
+    code, _, error = laminar("train", "--out", out, "--resume", "--optimizer.learning_rate", 0.1)
+    assert (code, "optimizer.learning_rate was" in error) == (2, True)
+    assert laminar("train", "--out", out, "--resume", "--steps", 3, "--quiet")[0] == 0
+    code, _, error = laminar("runs", tmp_path / "nothing")
+    assert (code, "no training run in" in error) == (2, True)
+
+
+def test_a_range_wants_two_numbers(tmp_path: Path, laminar: Run) -> None:
+    code, _, error = laminar("train", "--out", tmp_path / "run", "--data.sampling.acceleration", 4)
+    assert code == 2
+    assert "'data.sampling.acceleration' is a range of two numbers, such as '[4, 4]'; got 4" in error
+
+
+def test_without_a_verb_there_is_help(laminar: Run) -> None:
+    code, text, _ = laminar()
+    assert (code, "reconstruct" in text) == (0, True)

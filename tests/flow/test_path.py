@@ -121,7 +121,7 @@ def dense(matrix: Tensor) -> LinearOperator:
         def adjoint(self, y: Tensor) -> Tensor:
             return y @ matrix.conj()
 
-    return wrap(Dense())
+    return wrap(Dense(), (matrix.shape[1],), dtype=torch.complex128)
 
 
 RANK_DEFICIENT = draw(7, 3, seed=2) @ draw(3, 5, seed=3) / 4

@@ -47,7 +47,9 @@ def encoding(kind: str, y: int, x: int, coils: int = 3, batch: int = 2) -> Encod
 
 def tuple_operator(operator: LinearOperator) -> LinearOperator:
     """As mrpro hands out operators: results in one-element tuples."""
-    return wrap(SimpleNamespace(forward=lambda x: (operator.forward(x),), adjoint=lambda y: (operator.adjoint(y),)))
+    return wrap(
+        SimpleNamespace(forward=lambda x: (operator.forward(x),), adjoint=lambda y: (operator.adjoint(y),)), (5, 6)
+    )
 
 
 OPERATORS: dict[str, Callable[[], LinearOperator]] = {
@@ -58,7 +60,7 @@ OPERATORS: dict[str, Callable[[], LinearOperator]] = {
     },
     "adjoint": lambda: encoding("points", 7, 6).H,
     "product": lambda: encoding("columns", 7, 6) @ encoding("points", 7, 6).H,
-    "wrapped": lambda: tuple_operator(encoding("rows", 5, 6)),
+    "wrapped": lambda: tuple_operator(encoding("rows", 5, 6, batch=1)),
     "identity": lambda: Identity() @ Identity(),
     "scaled": lambda: (2 - 1j) * encoding("rows", 5, 6) @ (0.5j * Identity()),
     "scaled product": lambda: 2 * (3j * encoding("columns", 7, 6)) @ encoding("points", 7, 6).H,
@@ -219,5 +221,3 @@ def test_memory_of_solve_does_not_grow_with_the_iterations() -> None:
 def test_wrong_shapes_and_operators_are_refused() -> None:
     with pytest.raises(ValueError, match="mask"):
         Encoding(torch.ones(4, 5, dtype=torch.bool), maps(1, 2, 4, 5))
-    with pytest.raises(TypeError, match="forward"):
-        wrap(object())  # type: ignore[arg-type]

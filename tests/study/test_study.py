@@ -152,7 +152,7 @@ def test_what_fails_is_named_and_the_others_go_on(tmp_path: Path, laminar: Run) 
     asked = {"b": {"title": "Spread", "measure": "deviation", "select": {"method": ["FLAT", "burst"]}}}
     study = written(tmp_path / "study.yaml", changed(axes={"method": methods}, seeds=1, questions=asked))
     code, text, error = laminar("study", "run", study, "--out", tmp_path / "out")
-    assert code == 2
+    assert code == 1
     assert "burst, seed 0: failed: " in text
     assert "confused, seed 0 cannot be: method 'cg-sense' is not trained: it cannot take 'steps'" in error
     assert len(cells(tmp_path / "out")) == 4
@@ -248,7 +248,7 @@ def test_a_full_disk_loses_nothing_and_fails_no_cell(
     with monkeypatch.context() as patched:
         patched.setattr(StudyFolder, "save", full)
         code, _, error = laminar("study", "run", study, "--out", tmp_path / "out")
-    assert code == 2
+    assert code == 1
     assert "FLAT, seed 0: cannot write: No space left on device" in error
     weights = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").rglob("best/model.safetensors")}
     assert len(weights) == 2

@@ -46,7 +46,7 @@ class Dense:
 
 
 def dense(matrix: Tensor) -> LinearOperator:
-    return wrap(Dense(matrix))
+    return wrap(Dense(matrix), (matrix.shape[1],), dtype=torch.complex128)
 
 
 TALL = draw(M, N, seed=1) / 3  # more measurements than unknowns: A A^H is far from the identity

@@ -60,7 +60,7 @@ def _monotone(record: Record) -> Finding:
     share = (
         "no slice loses PSNR in any cascade."
         if record["monotone_slices"] == 1
-        else f"{100 * record['monotone_slices']:.0f} % of the slices lose PSNR in no cascade."
+        else f"{100 * (1 - record['monotone_slices']):.0f} % of the slices lose PSNR in some cascade."
     )
     if record["monotone"]:
         return True, f"The mean PSNR never falls from a cascade to the next; {share}"
@@ -158,10 +158,16 @@ def _noise(record: Record) -> Finding:
         f"Data twice as noisy, truthfully told: {_db(real, sign=True)}."
         + (
             " It does better when told another level than the true one."
-            if any(change is not None and change > DEPTH_TOLERANCE_DB for change in (half, double))
+            if any(_surely_above(row) for row in record["noise"] if row["told"] != 1 and row["actual"] == 1)
             else ""
         )
     )
+
+
+def _surely_above(row: Record) -> bool:
+    """Whether a change is a gain beyond the tolerance, and beyond its own interval where it has one."""
+    change, interval = row["change"], row["interval"]
+    return change is not None and change > DEPTH_TOLERANCE_DB and (interval is None or interval[0] > 0)
 
 
 def _depth(record: Record) -> Finding:

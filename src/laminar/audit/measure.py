@@ -180,10 +180,10 @@ def _norm(x: Tensor) -> Tensor:
 def _gains(method: Method, case: Case, trajectory: Trajectory, generator: torch.Generator) -> dict[str, Tensor]:
     """Size at the result over size injected, for a perturbation of the input of each cascade."""
     count = len(trajectory.states) - 1
-    shape = case.image.shape
+    shape, dtype = case.image.shape, torch.promote_types(case.image.dtype, torch.float64)
     patterns: dict[str, Callable[[], Tensor]] = {
-        "white": lambda: torch.randn(shape, dtype=torch.complex128, generator=generator),
-        "smooth": lambda: _blob(shape).to(torch.complex128),
+        "white": lambda: torch.randn(shape, dtype=dtype, generator=generator),
+        "smooth": lambda: _blob(shape).to(dtype),
     }
     if _gain(method, case, trajectory, count, patterns["white"]()) == 0:
         raise ConfigError(f"{method.name}: edit(k, image) must be applied to state k = 0 ... {count}; it is not")
@@ -208,7 +208,7 @@ def _blob(shape: torch.Size) -> Tensor:
 
 def _noise(method: Method, case: Case, generator: torch.Generator) -> Tensor:
     problem = case.problem
-    draw = torch.randn(problem.y.shape, dtype=torch.complex64, generator=generator)
+    draw = torch.randn(problem.y.shape, dtype=problem.y.dtype, generator=generator)
     images = []
     for told, actual in NOISE_CONDITIONS:
         extra = (actual**2 - 1) ** 0.5 * per_entry(problem.noise_level, draw) * draw

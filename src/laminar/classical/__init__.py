@@ -1,9 +1,11 @@
 """Reconstructions without a network: linear, sparse, and by kernels in k-space."""
 
+from laminar.classical.backprojection import filtered_back_projection
 from laminar.classical.grappa import grappa
 from laminar.classical.linear import cg_sense, zero_filled
 from laminar.classical.methods import (
     cg_sense_method,
+    filtered_back_projection_method,
     grappa_method,
     l1_wavelet_method,
     total_variation_method,
@@ -14,6 +16,8 @@ from laminar.classical.sparsity import l1_wavelet, total_variation
 __all__ = [
     "cg_sense",
     "cg_sense_method",
+    "filtered_back_projection",
+    "filtered_back_projection_method",
     "grappa",
     "grappa_method",
     "l1_wavelet",

@@ -9,13 +9,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from laminar.classical.backprojection import filtered_back_projection
 from laminar.classical.grappa import grappa
 from laminar.classical.linear import cg_sense, zero_filled
 from laminar.classical.proximal import Solution
 from laminar.classical.sparsity import l1_wavelet, total_variation
 from laminar.data.preparation import Problem
+from laminar.errors import ConfigError
 from laminar.flow import Trajectory
-from laminar.operators import Encoding
+from laminar.operators import Encoding, Projector, Weighted
+from laminar.operators.linear import Scaled
 
 _NORM = 1.0  # of the encoding operator of a Problem, whose sensitivities have unit power
 _ALIASING = 0.005  # in units of the image: what a penalty has to suppress is not only noise
@@ -53,6 +56,19 @@ def grappa_method(problem: Problem) -> Trajectory:
     filled = torch.cat([grappa(kspace, mask, noise) for kspace, mask, noise in parts])
     everywhere = Encoding(torch.ones_like(problem.encoding.mask), problem.encoding.sensitivities)
     return _trajectory(problem, [everywhere.adjoint(filled)])
+
+
+def filtered_back_projection_method(problem: Problem) -> Trajectory:
+    """`filtered_back_projection` as a method of `laminar.reconstruct`; tomography only. Its states are no iterates."""
+    y, operator = problem.y, problem.operator
+    if isinstance(operator, Scaled):
+        y, operator = y / operator.factor, operator.operator
+    if isinstance(operator, Weighted):
+        weights = operator.weights
+        y, operator = torch.where(weights > 0, y / weights, 0), operator.operator
+    if not isinstance(operator, Projector):
+        raise ConfigError(f"filtered back-projection needs a scan of tomography; got a {type(operator).__name__}")
+    return _trajectory(problem, [filtered_back_projection(y, operator.beam, operator.matrix)])
 
 
 def _scale(problem: Problem) -> Tensor:

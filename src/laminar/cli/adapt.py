@@ -14,6 +14,7 @@ from laminar.cli import reconstruct
 from laminar.cli.executors import ExecutorOptions
 from laminar.cli.methods import MethodOptions, SolverOptions
 from laminar.cli.outputs import add_overwrite, check_outputs, is_part
+from laminar.cli.progress import progress
 from laminar.cli.samples import SampleOptions
 from laminar.cli.undersampling import Domain, Undersampling, add_domain, add_undersampling
 from laminar.errors import CheckpointError, ConfigError
@@ -153,14 +154,8 @@ def scan_sha256(path: Path) -> str:
 @contextmanager
 def _progress(config: AdaptationConfig, *, quiet: bool) -> Iterator[Callable[[int, float, float], None]]:
     """A bar over the steps, with what the samples held out say."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("adapting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
-    with Progress(*columns, TimeElapsedColumn(), disable=quiet) as bar:
-        task = bar.add_task("", total=config.steps, said="")
-        yield lambda step, loss, best: bar.update(
-            task, completed=step, said=f"samples held out: {loss:.3f} dB, best {best:.3f}"
-        )
+    with progress("adapting", config.steps, quiet=quiet) as report:
+        yield lambda step, loss, best: report(step, f"samples held out: {loss:.3f} dB, best {best:.3f}")
 
 
 def _said(found: Adaptation) -> str:
@@ -173,7 +168,7 @@ def _said(found: Adaptation) -> str:
 
 def _reconstruct(checkpoint: Path, options: Options) -> int:
     """`laminar reconstruct` of the scan by the checkpoint, with the options that both verbs have."""
-    choice = MethodOptions("network", str(checkpoint), SolverOptions(None, None, ()))
+    choice = MethodOptions("network", str(checkpoint), False, SolverOptions(None, None, ()))
     return reconstruct.run(
         reconstruct.Options(
             inputs=(options.input,),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import SolverOptions, add_settings
 from laminar.cli.outputs import add_overwrite, check_outputs
+from laminar.cli.progress import progress
 from laminar.cli.scenario import Scenario, add_scenario
 from laminar.errors import ConfigError
 from laminar.registry import METHODS
@@ -87,7 +87,7 @@ def run(options: Options) -> int:
     out = options.out or Path(f"audit-{subject.name}")
     check_outputs(options, *(out / f"audit.{kind}" for kind in (("json",) if options.json_only else ("json", "html"))))
     cases, data = make_cases(options.scenario.config(options.acceleration))
-    with _progress(f"auditing {subject.name}", len(cases)) as report:
+    with progress(f"auditing {subject.name}", len(cases)) as report:
         result = audit(subject, cases, data, seed=options.scenario.seed, report=report)
     if not options.json_only:
         write_page(out / "audit.html", result)
@@ -112,15 +112,6 @@ def _subject(options: Options) -> Method:
             f"--prior, --nfe and --set are for classical methods and samplers, such as dds; {options.model} is neither"
         )
     return open_model(options.model)
-
-
-@contextmanager
-def _progress(name: str, n_slices: int) -> Iterator[Callable[[int], None]]:
-    from rich.progress import Progress
-
-    with Progress(transient=True) as progress:
-        task = progress.add_task(name, total=n_slices)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def _summary(record: dict[str, Any]) -> Iterator[Table]:

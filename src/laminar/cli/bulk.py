@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.methods import MethodOptions
+from laminar.cli.progress import progress
 
 if TYPE_CHECKING:
     from laminar.executors import Ended, Place
@@ -40,12 +40,12 @@ def in_bulk(
     started = time.perf_counter()
     open_scans = [scan for scan in scans if not is_finished(scan)]
     failed: dict[str, str] = {}
-    with _progress(len(open_scans)) as advance:
-        for name, error in _ended(place, worker, open_scans, is_finished):
+    with progress("scans", len(open_scans)) as report:
+        for done, (name, error) in enumerate(_ended(place, worker, open_scans, is_finished), 1):
             if error is not None:
                 failed[name] = error
                 print(f"laminar: error: {error}", file=sys.stderr)
-            advance()
+            report(done)
     done = len(open_scans) - len(failed)
     found = Bulk(done, len(scans) - len(open_scans), failed, time.perf_counter() - started)
     print(
@@ -77,16 +77,6 @@ def _told(ended: Ended[tuple[Scan, ...], list[tuple[str, str | None]]]) -> list[
     if ended.value is not None:
         return ended.value
     return [(name, f"{path}: {ended.error}") for path, name in ended.task]
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar over scans."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    with Progress(TextColumn("scans"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
 
 
 @lru_cache(1)

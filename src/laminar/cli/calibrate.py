@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
+from laminar.cli.progress import progress
 from laminar.cli.scenario import Scenario, add_scenario
 
 if TYPE_CHECKING:
@@ -69,7 +70,6 @@ _ACCELERATION = "nominal accelerations, shared out evenly among the slices (defa
 
 def run(options: Options) -> int:
     from rich.console import Console
-    from rich.progress import Progress
 
     from laminar.calibration import calibrate, check_enough
     from laminar.cli.reconstruct import check_device
@@ -84,8 +84,7 @@ def run(options: Options) -> int:
     method = options.choice.open().to(check_device(options.device))
     check_samples_of(method, options.samples)
     cases, accelerations, data = _cases(options)
-    with Progress(transient=True) as progress:
-        task = progress.add_task(f"{options.samples} samples of each slice", total=len(cases))
+    with progress(f"{options.samples} samples of each slice", len(cases)) as report:
         calibration, slices = calibrate(
             lambda problem, generator: method.draw(problem, generator).image,
             [(case.problem, case.image) for case in cases],
@@ -98,7 +97,7 @@ def run(options: Options) -> int:
             kind=options.kind,
             seed=options.scenario.seed,
             device=options.device,
-            report=lambda done: progress.update(task, completed=done),
+            report=report,
         )
     calibration.write(options.out)
     Console().print(_table(calibration, slices, accelerations))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laminar.errors import SOME_FAILED
+
 if TYPE_CHECKING:
     from laminar.data.check import Finding, Read, Report
 
@@ -40,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(options: Options) -> int:
-    """Print the report; 2 if there is any finding, else 0."""
+    """Print the report; 1 if there is any finding, else 0."""
     from rich.console import Console
     from rich.progress import track
 
@@ -54,7 +56,7 @@ def run(options: Options) -> int:
         print(json.dumps(report.as_dict(), indent=1))
     else:
         _show(report)
-    return 2 if report.findings else 0
+    return SOME_FAILED if report.findings else 0
 
 
 def _show(report: Report) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.errors import ConfigError
+from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from laminar.evaluation import Evaluation
+
+FEW = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(options: Options) -> int:
-    """Print the table, write the JSON; 2 if any volume could not be scored, else 0."""
+    """Print the table, write the JSON; 0 if all volumes were scored, 1 if some, 2 if none."""
     from rich.console import Console
 
     from laminar.evaluation import evaluate_files, load_protocol
@@ -94,7 +96,9 @@ def run(options: Options) -> int:
     if evaluation.failures:
         total = len(evaluation.scores) + len(evaluation.failures)
         print(f"laminar: {len(evaluation.failures)} of {total} volumes failed", file=sys.stderr)
-    return 2 if evaluation.failures else 0
+    if not evaluation.failures:
+        return 0
+    return SOME_FAILED if evaluation.scores else ALL_FAILED
 
 
 def _list_protocols() -> int:
@@ -114,15 +118,16 @@ def _table(evaluation: Evaluation) -> Table:
 
     title = f"Protocol {evaluation.protocol}" if evaluation.protocol else None
     several = len(evaluation.scores) > 1
-    caption = evaluation.statement
+    few = 1 < len(evaluation.scores) < FEW
+    caption = evaluation.statement + f"; an interval from {len(evaluation.scores)} volumes says little" * few
     table = Table(title=title, caption=caption, show_footer=several, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     summary = evaluation.summary()
-    table.add_column("volume", footer="mean ± std\n95 % CI", overflow="fold")
+    table.add_column("volume", footer="mean\n± std\n95 % CI from\nto", overflow="fold", min_width=12)
     table.add_column("slices", justify="right", no_wrap=True)
     shown = {name: column for name, column in _COLUMNS.items() if name in summary}
     for name, (heading, places) in shown.items():
         mean, std, low, high = (f"{value:.{places}f}" for value in summary[name].values())
-        table.add_column(heading, footer=f"{mean} ± {std}\n{low} to {high}", justify="right", no_wrap=True)
+        table.add_column(heading, footer=f"{mean}\n± {std}\n{low}\n{high}", justify="right", no_wrap=True)
     for volume, score in evaluation.scores.items():
         cells = (f"{score.volume[name]:.{places}f}" for name, (_, places) in shown.items())
         table.add_row(volume.removesuffix(".h5"), str(len(score.slices["psnr"])), *cells)

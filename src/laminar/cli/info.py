@@ -11,7 +11,7 @@ from laminar.cli.undersampling import Domain, add_domain
 from laminar.errors import CheckpointError, ConfigError, DataFormatError, printable
 
 if TYPE_CHECKING:
-    from laminar.scan import Scan
+    from laminar.data.formats import LazyScan
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def _model(folder: Path) -> int:
 
 
 def _file(path: Path, options: Options) -> int:
-    from laminar.data.formats import describe, read
+    from laminar.data.formats import describe, stream
 
     _print_tree(describe(path))
     try:
-        scan = read(path, variable=options.variable, axes=options.axes, domain=options.domain)
+        scan = stream(path, variable=options.variable, axes=options.axes, domain=options.domain)
     except DataFormatError as error:
         if options.variable or options.axes or options.domain:
             raise
@@ -84,36 +84,40 @@ def _file(path: Path, options: Options) -> int:
 _LIMIT = 64
 
 
-def _facts(scan: Scan) -> dict[str, Any]:
+def _facts(scan: LazyScan) -> dict[str, Any]:
     from laminar.data.coils import calibration_region
     from laminar.data.formats import padding_note
     from laminar.data.preparation import noise_std_of
 
+    first = scan.slice(0)
     facts: dict[str, Any] = {
-        "slices": scan.n_slices,
+        **({"series": ", ".join(f"{n} {name}s" for name, n in scan.series.items())} if scan.series else {}),
+        "images" if scan.series else "slices": scan.n_slices,
         "coils": scan.n_coils,
         "matrix (y, x)": list(scan.matrix),
-        "image shape (y, x)": list(scan.image_shape or scan.matrix),
+        "image shape (y, x)": list(first.image_shape or scan.matrix),
         "measured acceleration": round(scan.measured_acceleration, 3),
         "undersampled axis": _undersampled(scan),
-        "sensitivities": "in the file" if scan.sensitivities is not None else "to be estimated",
+        "sensitivities": "in the file" if first.sensitivities is not None else "to be estimated",
     }
-    if (note := padding_note(scan.grid.common_mask)) is not None:
+    if scan.notes:
+        facts["notes"] = {str(i): note for i, note in enumerate(scan.notes, 1)}
+    if (note := padding_note(scan.grid.union)) is not None:
         facts["padding"] = note
     try:
         rows, columns = calibration_region(scan.grid.common_mask, limit=_LIMIT)
         facts[f"calibration region (y, x), up to {_LIMIT}"] = [rows.stop - rows.start, columns.stop - columns.start]
     except (DataFormatError, ConfigError):
         facts[f"calibration region (y, x), up to {_LIMIT}"] = "none"
-    given = scan.noise_std is not None
-    noise = scan.noise_std if scan.noise_std is not None else noise_std_of(scan)
+    given = first.noise_std is not None
+    noise = first.noise_std if first.noise_std is not None else noise_std_of(scan)
     facts["noise std per complex sample"] = f"{noise:.4g} ({'from the scan' if given else 'estimated'})"
-    if scan.spacing_mm is not None:
-        facts["pixel (mm)"] = [round(size, 3) for size in scan.spacing_mm]
+    if first.spacing_mm is not None:
+        facts["pixel (mm)"] = [round(size, 3) for size in first.spacing_mm]
     return facts
 
 
-def _undersampled(scan: Scan) -> str:
+def _undersampled(scan: LazyScan) -> str:
     mask = scan.grid.common_mask
     if bool(mask.all()):
         return "none, fully sampled"

@@ -21,6 +21,7 @@ from laminar.cli import (
     evaluate,
     info,
     reconstruct,
+    runs,
     send,
     serve,
     simulate,
@@ -29,7 +30,7 @@ from laminar.cli import (
     train,
 )
 from laminar.cli.options import frozen
-from laminar.errors import LaminarError, explaining
+from laminar.errors import ALL_FAILED, SOME_FAILED, LaminarError, explaining
 
 VERBS = (
     demo,
@@ -40,6 +41,7 @@ VERBS = (
     calibrate,
     audit,
     study,
+    runs,
     simulate,
     info,
     dataset,
@@ -75,23 +77,29 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="laminar",
         description="Flow-aligned unrolled reconstruction: from undersampled k-space to an image.",
+        epilog=f"Exit code: 0 all is done, {SOME_FAILED} some inputs failed, {ALL_FAILED} all failed or bad input, "
+        "130 interrupted, 143 terminated.",
     )
     parser.add_argument("--version", action="version", version=f"laminar {__version__}")
-    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB")
     for verb in VERBS:
         verb.add_parser(subparsers)
     for subparser in set(subparsers.choices.values()):
         subparser.add_argument("--verbose", action="store_true", help="show the trace of an error")
+        subparser.set_defaults(parser=subparser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
+    if args.verb is None:
+        parser.print_help()
+        return 0 if not rest else parser.error(f"{rest[0]!r} is no verb: choose one of those above")
     if hasattr(args, "settings"):
         args.settings = rest
     elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        args.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         with _terminated():
             return _run(args)
@@ -102,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         if leads():  # of several processes, one speaks
             print(f"laminar: error: {error}", file=sys.stderr)
-        return 2
+        return ALL_FAILED
     except BrokenPipeError:  # the reader of a pipe, `| head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -40,10 +40,14 @@ class MethodOptions:
 
     method: str
     model: str | None
+    mirrored: bool
     told: SolverOptions
 
     def open(self) -> Method:
-        return self.told.open(self.method, self.model)
+        from laminar.methods import MirroredMethod
+
+        method = self.told.open(self.method, self.model)
+        return MirroredMethod(method) if self.mirrored else method
 
     @property
     def named(self) -> str:
@@ -55,6 +59,7 @@ def add_method_options(parser: argparse._ActionsContainer) -> None:
     """The options of `MethodOptions`."""
     parser.add_argument("--method", default="network", metavar="NAME", help=_METHOD)
     parser.add_argument("--model", metavar="DIR", help=_MODEL)
+    parser.add_argument("--mirrored", action="store_true", help=_MIRRORED)
     add_settings(parser)
 
 
@@ -71,6 +76,7 @@ _METHOD = (
 _MODEL = (
     "checkpoint of the network, or one that ships: default, sampler; or a fastmri VarNet (.safetensors), or module:name"
 )
+_MIRRORED = "the mean over the scan and its three mirror images: a little better, four times the work"
 _SET = "a setting of a classical method or a sampler, such as weight=0.2; may be repeated"
 
 

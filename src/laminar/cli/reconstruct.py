@@ -7,9 +7,10 @@ import hashlib
 import json
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,10 @@ from laminar.cli.executors import ExecutorOptions, add_executor_options
 from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.pictures import draw, reference_of
+from laminar.cli.progress import progress
 from laminar.cli.samples import Intervals, SampleOptions, add_samples
 from laminar.cli.undersampling import Domain, Undersampling, add_domain, add_undersampling
-from laminar.errors import ConfigError, LaminarError, explaining, printable
+from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, explaining, printable
 from laminar.registry import SAMPLERS
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="scan files")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="scan files, or folders of them")
     add_method_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
     add_overwrite(parser)
@@ -134,12 +136,13 @@ class _Done:
 
 
 def run(options: Options) -> int:
-    from laminar.data.formats import scan_name
+    from laminar.data.formats import find_scans, scan_name
     from laminar.figures import check_drawable
     from laminar.runtime import keep_freed_memory
 
     check_drawable()
     keep_freed_memory()
+    options = replace(options, inputs=tuple(find_scans(options.inputs)))
     names = [scan_name(path) for path in options.inputs]
     outputs = Counter(path for name in names for path in options.outputs(name))
     if twice := [path for path, count in outputs.items() if count > 1]:
@@ -162,7 +165,7 @@ def run(options: Options) -> int:
                 done.append(_one(path, name, work))
         except LaminarError as error:
             if options.verbose:
-                raise
+                traceback.print_exc()
             failed.append(name)
             print(f"laminar: error: {error}", file=sys.stderr)
     if done:
@@ -173,7 +176,7 @@ def run(options: Options) -> int:
 def _ended(failed: Collection[str], options: Options) -> int:
     if failed and len(options.inputs) > 1:
         print(f"laminar: {len(failed)} of {len(options.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
-    return 2 if failed else 0
+    return 0 if not failed else ALL_FAILED if len(failed) == len(options.inputs) else SOME_FAILED
 
 
 def _many(scans: list[Scan], work: Work) -> int:
@@ -286,14 +289,13 @@ def _write_slices(
         device=work.options.device,
     )
     attributes = _attributes(scan, work)
-    note = padding_note(scan.grid.common_mask)
-    log: list[str] = [] if note is None else [note]
+    log = [*scan.notes, *filter(None, [padding_note(scan.grid.union)])]
     magnitudes, spreads, places = [], [], []
     with (
         writing_reconstruction(
             file, scan.n_slices, attributes, level=intervals.level, calibration=intervals.calibration
         ) as write,
-        _progress(name, scan.n_slices) as report,
+        progress(name, scan.n_slices, quiet=scan.n_slices == 1) as report,
     ):
         for done, result in enumerate(slices, start=1):
             write(result)
@@ -314,10 +316,12 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
         "model" if options.choice.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
     }
-    if (fingerprint := method.fingerprint) is not None:
-        attributes["weights_sha256"] = fingerprint
     if scan.series:
         attributes["series"] = json.dumps(dict(scan.series))
+    if scan.notes:
+        attributes["notes"] = "\n".join(scan.notes)
+    if (fingerprint := method.fingerprint) is not None:
+        attributes["weights_sha256"] = fingerprint
     if method.settings:
         attributes["settings"] = json.dumps(dict(method.settings))
     if method.draws:
@@ -325,16 +329,6 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
     if options.undersampling.wanted:
         attributes["mask"] = options.undersampling.describe(scan)
     return attributes
-
-
-@contextmanager
-def _progress(name: str, n_slices: int) -> Iterator[Callable[[int], None]]:
-    """A bar over slices, for scans of more than one."""
-    from rich.progress import Progress
-
-    with Progress(transient=True, disable=n_slices == 1) as progress:
-        task = progress.add_task(name, total=n_slices)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def _summarize(done: list[_Done], work: Work) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from laminar.cli.outputs import add_overwrite, check_outputs
+from laminar.cli.progress import progress
 from laminar.errors import ConfigError
 
 ANATOMIES = ("brain", "knee", "cardiac", "abstract", "mixed")
@@ -61,7 +62,6 @@ _PROBLEMS = (
 
 
 def run(options: Options) -> int:
-    from rich.progress import track
 
     from laminar.data.simulation.volume import simulate_file
 
@@ -81,16 +81,17 @@ def run(options: Options) -> int:
         raise ConfigError(f"--noise-std must be zero or positive; got {options.noise_std}")
     paths = [options.out / f"{options.anatomy}_{options.seed:04d}_{index:04d}.h5" for index in range(options.volumes)]
     check_outputs(options, *paths)
-    for index, path in enumerate(track(paths, description="simulating", transient=True)):
-        sizes = (matrix, options.coils, options.slices)
-        simulate_file(path, options.anatomy, *sizes, options.noise_std, (options.seed, index))
+    with progress("simulating", len(paths)) as report:
+        for index, path in enumerate(paths):
+            sizes = (matrix, options.coils, options.slices)
+            simulate_file(path, options.anatomy, *sizes, options.noise_std, options.seed, index)
+            report(index + 1)
     said = f"{options.slices} slices, {options.coils} coils, {options.matrix}"
     print(f"{options.volumes} simulated scans of {said}: {options.out}/")
     return 0
 
 
 def _pack_problems(options: Options, count: int) -> int:
-    from rich.progress import track
     from torch.utils.data import DataLoader
 
     from laminar.data.packed import Packing
@@ -108,8 +109,9 @@ def _pack_problems(options: Options, count: int) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     packing = Packing(training_stream(config), options.out, count)
     loader = DataLoader(packing, batch_size=None, num_workers=options.workers, worker_init_fn=follow_parent)
-    for _ in track(loader, description="simulating", total=count, transient=True):
-        pass
+    with progress("simulating", count) as report:
+        for done, _ in enumerate(loader, 1):
+            report(done)
     print(f"{count} batches of {config.data.batch_size} simulated problems: {options.out}/")
     return 0
 

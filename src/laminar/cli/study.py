@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.executors import ExecutorOptions, add_executor_options
-from laminar.errors import ConfigError
+from laminar.errors import SOME_FAILED, ConfigError
 
 if TYPE_CHECKING:
     from laminar.study.folder import Plan, StudyFolder
@@ -121,7 +121,7 @@ def _ended(folder: StudyFolder, plan: Plan, broken: bool) -> int:
     if failed:
         print(f"laminar: {len(failed)} of {len(plan.cells)} cells failed: laminar study status", file=sys.stderr)
     print(f"report: laminar study report {folder.path}")
-    return 2 if failed or impossible or broken else 0
+    return SOME_FAILED if failed or impossible or broken else 0
 
 
 def _shard(text: str) -> tuple[int, int]:

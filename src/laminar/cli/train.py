@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.cli.outputs import check_output, is_part
+from laminar.cli.progress import progress
 from laminar.errors import ConfigError
 from laminar.registry import PRESETS
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from laminar.training.config import TrainConfig
     from laminar.training.loop import Outcome
     from laminar.training.state import RunFolder
+
+CHANGEABLE = ("steps", "validate_every", "accelerator", "threads", "data.workers")
+"""Settings that a run may be resumed with other values of."""
 
 _EPILOG = """every setting can be given as --NAME VALUE, dotted where it is nested:
   laminar train --out runs/mine --preset flat --steps 4000 --model.n_cascades 6 --objective.alignment 0.1
@@ -71,9 +75,24 @@ def run(options: Options) -> int:
         given = ["--config", str(folder.config), *options.settings] if options.resume else list(options.settings)
         settings = Settings(_resumed(folder.last)) if options.resume else Settings.of_preset(options.preset, given)
         config = settings.parse(given)
+        if options.resume and options.settings:
+            _check_resumed(settings.parse(given[:2]), config)
         if not options.resume and leads():
             _check_loss(folder, config, options)
         return _train(config, settings.dump(given), folder, options.quiet, resume=options.resume)
+
+
+def _check_resumed(before: TrainConfig, config: TrainConfig) -> None:
+    """Raise ConfigError if a resumed run would not be the run that was started."""
+    from laminar.training.settings import flattened
+
+    old, new = (flattened(asdict(each)) for each in (before, config))
+    changed = sorted(name for name in new if new[name] != old.get(name) and name not in CHANGEABLE)
+    if changed:
+        raise ConfigError(
+            f"a run is resumed as it was started: {changed[0]} was {old.get(changed[0])!r}, now {new[changed[0]]!r}; "
+            f"only {', '.join(CHANGEABLE)} may change; --start begins a new run from its weights"
+        )
 
 
 def _resumed(last: Path) -> ModelConfig:
@@ -134,30 +153,15 @@ def _train(config: TrainConfig, text: str, folder: RunFolder, quiet: bool, *, re
 @contextmanager
 def _progress(config: TrainConfig, *, quiet: bool) -> Iterator[Callable[[int, dict[str, float]], None]]:
     """One bar with rate, time left and a running mean of the loss."""
-    if quiet:
-        yield lambda step, losses: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as bar:
-        task = bar.add_task("", total=config.steps, rate="", loss="")
+    with progress("training", config.steps, quiet=quiet) as report:
         mean: list[float] = []
 
-        def report(step: int, losses: dict[str, float]) -> None:
+        def tell(step: int, losses: dict[str, float]) -> None:
             mean.append(losses["loss"])
             del mean[:-50]
-            speed = bar.tasks[task].speed
-            rate = f"{speed:.2f} steps/s," if speed else ""
-            bar.update(task, completed=step, rate=rate, loss=f"{sum(mean) / len(mean):.4f}")
+            report(step, f"loss {sum(mean) / len(mean):.4f}")
 
-        yield report
+        yield tell
 
 
 def _say(outcome: Outcome, out: Path, steps: int) -> None:

@@ -90,7 +90,7 @@ class Undersampling:
                 f"{full.name}: --acceleration needs a fully sampled scan; this one has R = "
                 f"{full.measured_acceleration:.2f} already"
             )
-        for said in filter(None, padding(full.grid.common_mask).values()):
+        for said in filter(None, padding(full.grid.union).values()):
             print(f"{full.name}: the reference is not of a full scan: {said}", file=sys.stderr)
         if self._protocol is not None:
             return full.undersample(self._protocol.mask.draw(file, full.matrix, self.masks))

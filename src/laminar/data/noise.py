@@ -13,7 +13,7 @@ from laminar.errors import DataFormatError
 
 _SLICES = 4  # noise does not depend on the slice: a few of them tell it
 _BANDS = 16
-_PROCESSED = 0.25  # of the variance at the center: white noise has as much at the edge
+_PROCESSED = 0.02  # of the variance at the center, which holds what no low rank explains of the signal as well
 _QUANTILE = 0.25  # what is left of the signal is sparse, and hardly shifts a low quantile
 
 
@@ -25,8 +25,8 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
         samples at the edge of k-space;
         air beside the object, where the readout has samples without gaps and can be transformed alone;
         the part of the calibration patches that no low-rank signal explains.
-    K-space that was filtered or zero-padded shows less than half of its noise in the first two; then the third, the
-    noise where the signal is, is taken.
+    K-space that was filtered or zero-padded shows less than a seventh of its noise in the first two; then the third,
+    the noise where the signal is, is taken.
 
     Shapes: `kspace` (slice, coil, y, x), `mask` bool (y, x), true = acquired. Units: those of k-space.
     Coils need not be prewhitened, but if their levels differ by more than about two the estimate is too low.

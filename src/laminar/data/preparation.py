@@ -26,8 +26,8 @@ LEAST_SQUARES_ITERATIONS = 10
 class Problem:
     """`y = A x + n` in units in which the image is about one.
 
-    `y` complex64 (batch, ...); `operator` is A; `noise_level` (batch,), sigma per complex sample in these units;
-    `scale` (batch,): image in the units of the file = scale * image in these units.
+    `y` complex64, or float32 of a real image, (batch, ...); `operator` is A; `noise_level` (batch,), sigma per sample
+    in these units; `scale` (batch,): image in the units of the file = scale * image in these units.
     """
 
     y: Tensor
@@ -75,7 +75,8 @@ def prepare(scan: Scan) -> Problem:
     acceleration; a scan that brings sensitivities and has no calibration region takes all its samples. A slice without
     signal keeps scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines.
 
-    Any other geometry brings its noise level, and the scale is the quantile of a least-squares image.
+    Any other geometry brings its noise level, and the scale is the quantile of a least-squares image. Operator and data
+    are divided by the norm of the operator. Real data stay real, and so does their image.
 
     All is computed after a division by a power of two that brings the data to about one, so that a factor of the data
     is a factor of the image, from 1e-37 to 1e37.
@@ -87,11 +88,18 @@ def prepare(scan: Scan) -> Problem:
         given = scan.sensitivities
         sensitivities = estimate_sensitivities(scan) if given is None else _unit_power(given)
         operator, scale = scan.geometry.operator(scan.n_slices, sensitivities), _scale(scan)
-    else:
-        operator = scan.geometry.operator(scan.n_slices, scan.sensitivities)
-        scale = _least_squares_scale(scan, operator)
-    level = (noise / unit.double() / scale).to(torch.float32)
-    return Problem(scan.data / _per_image(scale, scan.data), operator, level, unit * scale)
+        return _normalized(scan.data, operator, noise, unit, scale)
+    operator, norm = scan.geometry.operator(scan.n_slices, scan.sensitivities), scan.geometry.norm
+    if norm != 1:
+        operator = (1 / norm) * operator
+    y = scan.geometry.whitened(scan.data) / norm
+    y = y.to(torch.complex64 if y.is_complex() else torch.float32)
+    return _normalized(y, operator, noise / norm, unit, _least_squares_scale(y, operator))
+
+
+def _normalized(y: Tensor, operator: LinearOperator, noise_std: float, unit: Tensor, scale: Tensor) -> Problem:
+    level = (noise_std / unit.double() / scale).to(torch.float32)
+    return Problem(y / _per_image(scale, y), operator, level, unit * scale)
 
 
 def magnitude(array: Tensor) -> Tensor:
@@ -117,6 +125,8 @@ def noise_std_of(scan: AnyScan) -> float:
         return 1.0
     if first.noise_std is not None:
         return first.noise_std
+    if not isinstance(first.geometry, Cartesian):
+        raise DataFormatError(f"{scan.name}: a {type(first.geometry).__name__} scan needs its noise_std; got none")
     some = [scan.slice(index) for index in telling_slices(scan.n_slices)]
     telling = [part for part in some if bool(part.kspace.any())] or some
     if all(part.mask.equal(telling[0].mask) for part in telling):
@@ -154,8 +164,8 @@ def _scale(scan: Scan) -> Tensor:
     return _positive(shrink * image.flatten(1).quantile(SCALE_QUANTILE, dim=1))
 
 
-def _least_squares_scale(scan: Scan, operator: LinearOperator) -> Tensor:
-    image = solve(operator.gram, operator.adjoint(scan.data), iterations=LEAST_SQUARES_ITERATIONS)
+def _least_squares_scale(y: Tensor, operator: LinearOperator) -> Tensor:
+    image = solve(operator.gram, operator.adjoint(y), iterations=LEAST_SQUARES_ITERATIONS)
     return _positive(image.abs().flatten(1).quantile(SCALE_QUANTILE, dim=1))
 
 

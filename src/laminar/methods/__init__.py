@@ -2,6 +2,7 @@
 
 from laminar.methods.door import as_method, open_method, open_model
 from laminar.methods.method import Coefficients, Method, fingerprint
+from laminar.methods.mirrored import MirroredMethod
 from laminar.methods.named import ClassicalMethod, SamplerMethod, classical_method, sampler_method
 from laminar.methods.networks import NetworkMethod, PosteriorMean
 from laminar.methods.sampled import MeanOfSamples
@@ -11,6 +12,7 @@ __all__ = [
     "Coefficients",
     "MeanOfSamples",
     "Method",
+    "MirroredMethod",
     "NetworkMethod",
     "PosteriorMean",
     "SamplerMethod",

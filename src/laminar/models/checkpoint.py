@@ -20,7 +20,7 @@ from laminar.errors import CheckpointError, ConfigError
 from laminar.files import replacing
 from laminar.models.config import UnrolledConfig, VarNetConfig
 from laminar.models.fastmri_weights import read_fastmri
-from laminar.models.presets import ModelConfig
+from laminar.models.presets import ModelConfig, preset
 from laminar.models.prior import Prior, PriorConfig
 from laminar.models.unrolled import UnrolledNetwork
 from laminar.models.varnet import VarNet
@@ -46,8 +46,12 @@ MODEL_KINDS = {
 }
 
 
-def build(config: ModelConfig, regularizer: nn.Module | None = None) -> Model:
-    """The untrained model of a configuration; `regularizer` is the module of a user's own, for an unrolled network."""
+def build(config: ModelConfig | str, regularizer: nn.Module | None = None, **settings: Any) -> Model:
+    """The untrained model of a configuration, or of a preset by its name, with `settings` changed.
+
+    `regularizer` is the module of a user's own, for an unrolled network. Raises ConfigError.
+    """
+    config = (preset(config) if isinstance(config, str) else config).changed(**settings)
     if isinstance(config, UnrolledConfig):
         return UnrolledNetwork(regularizer, config)
     if regularizer is not None:

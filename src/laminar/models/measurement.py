@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from laminar.errors import ConfigError
 from laminar.flow import pseudo_inverse
 from laminar.models.config import UnrolledConfig
 from laminar.networks import smooth_phase
 from laminar.operators import LinearOperator, squared_norm
+
+LARGEST_NORM = 1.05  # the fixed steps of untrained and published networks expect ||A|| <= 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +64,21 @@ class Measurement:
 
 
 def measure(
-    config: UnrolledConfig, y: Tensor, operator: LinearOperator, noise_level: Tensor | None = None
+    config: UnrolledConfig, y: Tensor, operator: LinearOperator, noise_level: Tensor | float | None = None
 ) -> Measurement:
-    """What the cascades of these settings need to know of `y` (batch, ...); noiseless where no level is known."""
+    """What the cascades of these settings need to know of `y` (batch, ...); noiseless where no level is known.
+
+    Raises ConfigError for an operator whose norm is known to be greater than one.
+    """
+    if operator.norm is not None and operator.norm > LARGEST_NORM:
+        raise ConfigError(
+            f"a network takes an operator of norm one; got {operator.norm:.3g}: divide operator, y and noise level by "
+            "it, as prepare(Scan(y, Linear(operator, (y, x)), noise_std=...)) does"
+        )
     back_projection = operator.adjoint(y)
-    if noise_level is None:
-        noise_level = torch.zeros(len(y))
-    noise_level = noise_level.to(back_projection.real)
+    noise_level = torch.as_tensor(0.0 if noise_level is None else noise_level).to(back_projection.real)
+    if noise_level.ndim == 0:
+        noise_level = noise_level.expand(len(y))
     scan = Measurement(y, operator, back_projection, noise_level, config.cg_iterations, config.cg_tolerance)
     if not (config.see_source or config.phase_frame or config.scan_embedding):
         return scan

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from laminar.errors import ConfigError
 from laminar.models.checks import MOST_CHANNELS, check_channels, check_positive, check_whole
 from laminar.models.config import Settings
+from laminar.networks import as_complex
 from laminar.networks.denoiser import DenoisingUNet
 
 # Levels beyond these multiples of the image are shown to the network as these: it never saw others in training.
@@ -60,17 +61,18 @@ class Prior(nn.Module):
         self.network = DenoisingUNet(self.config.channels, self.config.fold, self.config.embedding)
 
     def forward(self, z: Tensor, sigma: Tensor | float) -> Tensor:
-        """The denoised image of complex z (batch, y, x) with noise of standard deviation `sigma`, scalar or (batch,).
+        """The denoised image of z (batch, y, x) with noise of standard deviation `sigma`, scalar or (batch,).
 
-        sigma is per complex sample, in units of the image. Raises ConfigError for other shapes.
+        sigma is per sample, in units of the image; that of a real z is real. Raises ConfigError for other shapes.
         """
         level = torch.as_tensor(sigma, device=z.device).to(z.real)
-        if z.ndim != 3 or not z.is_complex() or level.shape not in ((), (1,), z.shape[:1]):
+        if z.ndim != 3 or level.shape not in ((), (1,), z.shape[:1]):
             raise ConfigError(
-                "a prior takes complex images (batch, y, x) and a noise level that is a scalar or (batch,); "
+                "a prior takes images (batch, y, x) and a noise level that is a scalar or (batch,); "
                 f"got {z.dtype} {tuple(z.shape)} and {tuple(level.shape)}"
             )
-        return self._denoise(z, level.expand(len(z)))
+        denoised = self._denoise(as_complex(z), level.expand(len(z)))
+        return denoised if z.is_complex() else denoised.real
 
     def _denoise(self, z: Tensor, level: Tensor) -> Tensor:
         data = self.config.sigma_data

@@ -30,6 +30,7 @@ from laminar.models.config import RegularizerConfig, UnrolledConfig
 from laminar.models.measurement import Measurement, measure, source_of
 from laminar.models.recompute import kept
 from laminar.models.regularizers import make_regularizers
+from laminar.networks import as_complex
 from laminar.operators import LinearOperator
 
 Edit = Callable[[int, Tensor], Tensor]
@@ -77,7 +78,7 @@ class UnrolledNetwork(nn.Module):
         self,
         y: Tensor,
         operator: LinearOperator,
-        noise_level: Tensor | None = ...,
+        noise_level: Tensor | float | None = ...,
         return_trajectory: Literal[False] = ...,
     ) -> Tensor: ...
     @overload
@@ -85,19 +86,20 @@ class UnrolledNetwork(nn.Module):
         self,
         y: Tensor,
         operator: LinearOperator,
-        noise_level: Tensor | None,
+        noise_level: Tensor | float | None,
         return_trajectory: Literal[True],
     ) -> Trajectory: ...
     def forward(
         self,
         y: Tensor,
         operator: LinearOperator,
-        noise_level: Tensor | None = None,
+        noise_level: Tensor | float | None = None,
         return_trajectory: bool = False,
     ) -> Tensor | Trajectory:
         """Reconstruct the measurement `y` (batch, ...) of `operator`: the image (batch, y, x), or its Trajectory.
 
-        `noise_level` (batch,) is sigma per complex sample of `y`; None means noiseless up to `noise_floor`.
+        `noise_level`, (batch,) or a number, is sigma per complex sample of `y`, per sample of a real one; None means
+        noiseless up to `noise_floor`. The image of a real `y` is real; regularizers see complex images all the same.
         """
         trajectory = self.trajectory(y, operator, noise_level)
         return trajectory if return_trajectory else trajectory.image
@@ -106,7 +108,7 @@ class UnrolledNetwork(nn.Module):
         self,
         y: Tensor,
         operator: LinearOperator,
-        noise_level: Tensor | None = None,
+        noise_level: Tensor | float | None = None,
         *,
         source: Tensor | None = None,
         generator: torch.Generator | None = None,
@@ -149,7 +151,7 @@ class UnrolledNetwork(nn.Module):
             return self._integrate(scan, source, edit, n_cascades if other else None)
         return self._unroll(scan, source, edit, n_cascades or self.config.n_cascades, recompute)
 
-    def measure(self, y: Tensor, operator: LinearOperator, noise_level: Tensor | None = None) -> Measurement:
+    def measure(self, y: Tensor, operator: LinearOperator, noise_level: Tensor | float | None = None) -> Measurement:
         """What the cascades need to know of the measurement `y` (batch, ...)."""
         return measure(self.config, y, operator, noise_level)
 
@@ -179,8 +181,10 @@ class UnrolledNetwork(nn.Module):
         if scan.frame is not None:
             images = [image * scan.frame.conj() for image in images]
         told = {} if scan.conditions is None else {"conditions": scan.conditions}
+        images = [as_complex(image) for image in images]
         residual: Tensor = self.regularizer(k)(images[0], time.expand(len(x)), *images[1:], **told)
-        return x - (residual if scan.frame is None else scan.frame * residual)
+        residual = residual if scan.frame is None else scan.frame * residual
+        return x - (residual if x.is_complex() else residual.real)
 
     def regularizer(self, k: int) -> nn.Module:
         """That of cascade k."""

@@ -3,10 +3,11 @@
 Any `nn.Module` with this signature can take their place.
 """
 
+from laminar.networks.channels import as_complex
 from laminar.networks.cnn import CNN
 from laminar.networks.ista import ISTA
 from laminar.networks.normunet import NormUnet
 from laminar.networks.phase import smooth_phase
 from laminar.networks.unet import UNet
 
-__all__ = ["CNN", "ISTA", "NormUnet", "UNet", "smooth_phase"]
+__all__ = ["CNN", "ISTA", "NormUnet", "UNet", "as_complex", "smooth_phase"]

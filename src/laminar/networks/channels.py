@@ -14,6 +14,11 @@ def to_channels(image: Tensor) -> Tensor:
     return torch.view_as_real(image).permute(0, 3, 1, 2)
 
 
+def as_complex(image: Tensor) -> Tensor:
+    """A real image with an imaginary part of zero; a complex one as it is."""
+    return image if image.is_complex() else torch.complex(image, torch.zeros_like(image))
+
+
 def to_complex(channels: Tensor) -> Tensor:
     """Real (batch, 2, y, x) to complex (batch, y, x); half precision, which has no complex form, to float32."""
     if channels.dtype in (torch.float16, torch.bfloat16):

@@ -1,6 +1,7 @@
 """Linear operators: pure functions of tensors, never changed after they are made."""
 
 from laminar.operators.encoding import Encoding
+from laminar.operators.foreign import check_operator, wrap
 from laminar.operators.fourier import fft2c, ifft2c
 from laminar.operators.linear import (
     Identity,
@@ -9,15 +10,24 @@ from laminar.operators.linear import (
     solve,
     spectral_norm,
     squared_norm,
-    wrap,
 )
+from laminar.operators.projector import Beam, Projector, Weighted
+from laminar.operators.restoration import Convolution, Inpainting, box, gaussian
 
 __all__ = [
+    "Beam",
+    "Convolution",
     "Encoding",
     "Identity",
+    "Inpainting",
     "LinearOperator",
+    "Projector",
+    "Weighted",
+    "box",
+    "check_operator",
     "conjugate_gradient",
     "fft2c",
+    "gaussian",
     "ifft2c",
     "solve",
     "spectral_norm",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,6 +64,9 @@ class LinearOperator(ABC):
         normal: LinearMap = lambda x: self.gram(x) + weight * x  # noqa: E731
         return conjugate_gradient(normal, rhs, start, iterations=iterations, tolerance=tolerance)
 
+    norm: float | None = None
+    """`||A||_2`, where it is known."""
+
     @property
     def sampled(self) -> Tensor | None:
         """Which entries of y are measured, bool and broadcastable to y (the others are zero); None: all of them."""
@@ -75,7 +78,12 @@ class LinearOperator(ABC):
 
     @staticmethod
     def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
-        """One operator of the batches of several of the same kind and size. Raises ConfigError if they have no such."""
+        """One operator of the batches of several of the same kind and size. Raises ConfigError if they have no such.
+
+        One that does not depend on the batch is the same for all of them.
+        """
+        if all(operator is operators[0] for operator in operators):
+            return operators[0]
         raise ConfigError(f"operators of type {type(operators[0]).__name__} cannot be put into one batch")
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -143,6 +151,23 @@ class Scaled(LinearOperator):
         if not 0 < abs(factor) < float("inf"):
             raise ConfigError(f"an operator is scaled by a finite number that is not 0; got {factor}")
         self.operator, self.factor, self._power = operator, factor, abs(factor) ** 2
+        self.norm = None if operator.norm is None else abs(factor) * operator.norm
+
+    @property
+    def sampled(self) -> Tensor | None:
+        return self.operator.sampled
+
+    def to(self, device: torch.device | str) -> LinearOperator:
+        return Scaled(self.operator.to(device), self.factor)
+
+    @staticmethod
+    def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
+        parts = [operator for operator in operators if isinstance(operator, Scaled)]
+        factors = {part.factor for part in parts}
+        if len(parts) != len(operators) or len(factors) != 1:
+            raise ConfigError(f"only operators of one scale can be put into one batch; got {sorted(map(str, factors))}")
+        inner = [part.operator for part in parts]
+        return Scaled(inner[0].stack(inner), parts[0].factor)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.factor * self.operator.forward(x)
@@ -161,27 +186,6 @@ class Scaled(LinearOperator):
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
         return self.factor * (self.operator @ other)
-
-
-class _HasAdjoint(Protocol):
-    def forward(self, x: Any, /) -> Any: ...
-    def adjoint(self, y: Any, /) -> Any: ...
-
-
-def wrap(operator: _HasAdjoint) -> LinearOperator:
-    """Any object with a `forward` and an `adjoint` (deepinv, mrpro, user code) as a `LinearOperator`.
-
-    Operators that return a one-element tuple (mrpro) are unpacked. Raises TypeError for anything else.
-    """
-    if isinstance(operator, LinearOperator):
-        return operator
-    adjoint = getattr(operator, "adjoint", None) or getattr(operator, "A_adjoint", None)
-    if isinstance(adjoint, torch.nn.Module):
-        adjoint = adjoint.forward
-    if not callable(getattr(operator, "forward", None)) or not callable(adjoint):
-        raise TypeError(f"an operator needs forward(x) and adjoint(y); {type(operator).__name__} has not")
-    unpack: Callable[[Any], Tensor] = lambda out: out[0] if isinstance(out, tuple) else out  # noqa: E731
-    return Wrapped(lambda x: unpack(operator.forward(x)), lambda y: unpack(adjoint(y)))
 
 
 def squared_norm(x: Tensor) -> Tensor:
@@ -231,6 +235,24 @@ def _safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     An entry that waits for others goes on to ever smaller numbers; the bound keeps the ratio of underflows small.
     """
     return torch.where(denominator > 0, numerator / denominator.clamp_min(torch.finfo(denominator.dtype).tiny), 0)
+
+
+class _Opaque(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, forward: LinearMap, adjoint: LinearMap) -> Tensor:
+        ctx.maps, ctx.real = (forward, adjoint), not x.is_complex()
+        return forward(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        gradient = apply_linear(grads[0], *reversed(ctx.maps))
+        return gradient.real if ctx.real else gradient, None, None
+
+
+def apply_linear(x: Tensor, forward: LinearMap, adjoint: LinearMap) -> Tensor:
+    """`forward(x)` with the gradient `adjoint(g)`: for maps that autograd cannot see into, or would walk slowly."""
+    image: Tensor = _Opaque.apply(x, forward, adjoint)  # type: ignore[no-untyped-call]
+    return image
 
 
 class _ImplicitGradient(torch.autograd.Function):

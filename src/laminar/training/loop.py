@@ -90,7 +90,8 @@ def train(
     step, scores, stop, saved = progress["step"], dict[str, Any](), False, resume
     with stop_on_interrupt() as interrupted:
         for step, index, batch in _batches(stream, config, fabric, progress["step"]):
-            _set_learning_rate(optimizer, learning_rate(step, config.steps, config.optimizer))
+            rate = learning_rate(step, config.steps, config.optimizer)
+            _set_learning_rate(optimizer, rate)
             terms = learner(*task.inputs(batch.to(fabric.device)), seed=seed_of(config.seed, index))
             losses = _descend(fabric, optimizer, terms, config.optimizer.clip, step, folder.last if saved else None)
             if average:
@@ -105,7 +106,7 @@ def train(
                     scores = task.evaluate(judged, validation)
                 with nullcontext() if saved else folder.renewing():
                     if due:
-                        folder.log({**progress, "loss": losses["loss"], "validation": scores})
+                        folder.log({**progress, **losses, "learning_rate": rate, "validation": scores})
                         if progress["best"] is None or task.merit(scores) > progress["best"]:
                             progress["best"] = task.merit(scores)
                             save(judged, folder.best, {**said, "validation": scores})

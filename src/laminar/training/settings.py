@@ -37,7 +37,7 @@ class Settings:
         self._parser.add_class_arguments(type(model), "model")
         self._parser.add_class_arguments(TrainConfig, as_group=False, skip={"model", *self._without_meaning})
         known = set(self._parser.get_defaults().keys())
-        self._parser.set_defaults({name: value for name, value in _leaves(defaults).items() if name in known})
+        self._parser.set_defaults({name: value for name, value in flattened(defaults).items() if name in known})
 
     @classmethod
     def of_preset(cls, name: str | None, arguments: Sequence[str]) -> Settings:
@@ -92,6 +92,10 @@ class Settings:
         """Say which setting is nearest to an unknown one; leave other messages as they are."""
         from laminar.registry import nearest
 
+        pair = re.search(r'Parser key "([\w.]+)":.*<class .tuple.>.*?Got value: (\S+)', message)
+        if pair is not None:
+            value = pair[2].strip("'")
+            return f"setting {pair[1]!r} is a range of two numbers, such as '[{value}, {value}]'; got {value}"
         unknown = re.search(r"(?:[Uu]nrecognized arguments:|does not accept option|Option) '?-*([\w.]+)", message)
         if unknown is None:
             return message
@@ -121,9 +125,9 @@ def _preset_in(path: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by their dotted names."""
     found: dict[str, Any] = {}
     for key, value in values.items():
-        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        found |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found

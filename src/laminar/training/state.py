@@ -80,6 +80,16 @@ class RunFolder:
         finally:
             self.recover()
 
+    def validations(self) -> list[dict[str, Any]]:
+        """What was logged at each validation: step, seconds, loss and its terms, learning rate, scores.
+
+        Raises CheckpointError for a file that cannot be read.
+        """
+        try:
+            return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.metrics}: cannot be read: {error}") from error
+
     def recover(self) -> None:
         """What was being replaced comes back if its successor is not complete, that is if there is no `last`."""
         with explaining(f"cannot write {self.path}", OSError):
@@ -185,3 +195,8 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
         if value.ndim:
             moment = torch.empty_like(parameter).copy_(moment)
         optimizer.state[parameter][key] = moment
+
+
+def find_runs(place: Path) -> list[RunFolder]:
+    """The runs in a folder and below."""
+    return [RunFolder(path.parent) for path in sorted(place.rglob("metrics.jsonl")) if path.stat().st_size]

@@ -1,32 +1,54 @@
-"""Files that hold plain arrays: choose the variable, name its axes, and make a scan of it."""
+"""Files that hold plain arrays: what is in them, and which one is k-space."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from laminar.data.formats.axes import Array, arrange, example_axes
-from laminar.data.formats.domain import Domain
+from laminar.data.formats.axes import Array, Index
 from laminar.errors import DataFormatError
-from laminar.scan import Scan, cartesian
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A named array of a file: its shape and type at once, its values when `load` is called."""
+    """A named array of a file: its shape and type at once, its values when `load` is called, or some of them.
+
+    `in_pieces` tells that `load(index)` does not read all of it.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     is_complex: bool
-    load: Callable[[], Array]
+    load: Callable[..., Array]
+    in_pieces: bool = True
+    refusal: str | None = None
+    """Why it cannot be read, if it cannot."""
 
     @classmethod
     def of(cls, array: Array) -> Variable:
-        return cls(array.shape, str(array.dtype), np.iscomplexobj(array), lambda: array)
+        return cls(array.shape, str(array.dtype), np.iscomplexobj(array), lambda index=(): array[index])
+
+    @classmethod
+    def whole(cls, shape: tuple[int, ...], dtype: str, load: Callable[[], Array]) -> Variable:
+        """One that is read at once, whatever is asked of it."""
+        return cls(shape, dtype, np.dtype(dtype).kind == "c", lambda index=(): load()[index], in_pieces=False)
+
+    @property
+    def reversed(self) -> Variable:
+        """With its axes in reverse order."""
+
+        def load(index: Index = ()) -> Array:
+            every = (*index, *[slice(None)] * (len(self.shape) - len(index)))
+            return self.load(every[::-1]).transpose()
+
+        return replace(self, shape=self.shape[::-1], load=load)
+
+    def opened(self) -> Variable:
+        """Ready to be read image by image: in memory, if it cannot be read in pieces."""
+        return self if self.in_pieces else Variable.of(self.load())
 
 
 Variables = Mapping[str, Variable]
@@ -72,9 +94,11 @@ def choose(variables: Variables, name: str | None, axes: str | None) -> tuple[st
     """
     if name is not None:
         if name in variables:
+            if (reason := variables[name].refusal) is not None:
+                raise DataFormatError(f"'{name}' {reason}")
             return name, variables[name]
         raise DataFormatError(f"no variable '{name}'; the file holds {listing(variables)}")
-    wants_complex = "ri" not in (axes or "").replace(" ", "").split(",")
+    wants_complex = not {"ri", "coil_ri"} & set((axes or "").replace(" ", "").split(","))
     fitting = {k: v for k, v in variables.items() if len(v.shape) >= 2 and v.is_complex == wants_complex}
     if len(fitting) == 1:
         return next(iter(fitting.items()))
@@ -84,20 +108,3 @@ def choose(variables: Variables, name: str | None, axes: str | None) -> tuple[st
         f"{found} is a {'complex' if wants_complex else 'real'} array of two or more axes; "
         f"say which is k-space, as in --variable {example}; the file holds {listing(variables)}"
     )
-
-
-def read_array(
-    path: Path, variables: Variables, name: str | None, axes: str | None, domain: Domain | None = None
-) -> Scan:
-    """A scan from one variable. An array of two axes is one slice of one coil; others need `axes`."""
-    chosen, variable = choose(variables, name, axes)
-    if axes is None and len(variable.shape) != 2:
-        raise DataFormatError(
-            f"the axes of '{chosen}' {variable.shape} {variable.dtype} are not stated in the file; "
-            f"say them in its order, for example --axes {example_axes(variable.shape)}"
-        )
-    kspace, mask, readout = arrange(variable.load(), axes or "ky,kx", domain)
-    if axes is None:  # nobody said which of the two is the readout
-        readout = None
-    header: dict[str, Any] = {"variable": chosen, "axes": axes or "ky,kx"}
-    return cartesian(kspace, mask, readout_axis=readout, name=scan_name(path), header=header)

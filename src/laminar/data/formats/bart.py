@@ -9,12 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from laminar.data.formats.arrays import Variable, Variables, scan_name
-from laminar.data.formats.axes import Array, arrange, example_axes
-from laminar.data.formats.domain import Domain
+from laminar.data.formats.axes import Array
+from laminar.data.formats.format import Format, Request
+from laminar.data.formats.layout import stream_variable
+from laminar.data.formats.lazy import LazyScan
 from laminar.errors import DataFormatError
-from laminar.scan import Scan, cartesian
 
-READ, PHASE1, PHASE2, COIL, SLICE, N_DIMS = 0, 1, 2, 3, 13, 16
+READ, PHASE1, PHASE2, COIL, MAPS, AVERAGE, N_DIMS = 0, 1, 2, 3, 4, 14, 16
+# READ PHS1 PHS2 COIL MAPS TE COEFF COEFF2 ITER CSHIFT TIME TIME2 LEVEL SLICE AVG BATCH
+DIMENSIONS = (
+    *("kx", "ky", "kz", "coil", "maps", "echo", "coeff", "coeff2"),
+    *("iteration", "shift", "time", "time2", "level", "slice", "average", "batch"),
+)
 
 LONGEST_HEADER = 2**20
 
@@ -41,7 +47,7 @@ def dimensions(header: Path) -> list[int]:
 
 
 def load(path: Path) -> Array:
-    """The array of a pair of files, all 16 axes."""
+    """The array of a pair of files, all 16 axes, mapped into memory."""
     files = pair(path)
     if files is None:
         raise DataFormatError("not the name of a .cfl and .hdr pair")
@@ -54,24 +60,20 @@ def load(path: Path) -> Array:
     expected, actual = 8 * int(np.prod(sizes, dtype=object)), data.stat().st_size
     if expected != actual:
         raise DataFormatError(f"the header {sizes} asks for {expected} bytes, {data.name} has {actual}")
-    return np.fromfile(data, dtype="<c8").reshape(sizes, order="F")
+    return np.memmap(data, "<c8", "r", shape=tuple(sizes), order="F")
 
 
 def bart_axes(shape: tuple[int, ...]) -> str:
     """The axis names that BART's order implies, axes of length one dropped."""
-    names = ["_"] * len(shape)
+    names = [name if length > 1 else "_" for name, length in zip(DIMENSIONS, shape, strict=False)]
     names[COIL] = "coil"
-    if shape[SLICE] > 1:
-        names[SLICE] = "slice"
     spatial = [i for i in (READ, PHASE1, PHASE2) if shape[i] > 1]
     for index in spatial if len(spatial) >= 2 else (READ, PHASE1):
-        names[index] = ("kx", "ky", "kz")[index]
-    for index, (name, length) in enumerate(zip(names, shape, strict=True)):
-        if name == "_" and length > 1:
-            raise DataFormatError(
-                f"BART dimension {index} has length {length}; name all axes to use it, "
-                f"for example --axes {example_axes(trimmed(shape))}"
-            )
+        names[index] = DIMENSIONS[index]
+    if "maps" in names:
+        raise DataFormatError(
+            f"BART dimension {MAPS}, of sets of sensitivities, has length {shape[MAPS]}: this is no k-space"
+        )
     return ",".join(names)
 
 
@@ -81,19 +83,26 @@ def trimmed(shape: tuple[int, ...], at_least: int = 0) -> tuple[int, ...]:
     return shape[:length]
 
 
-def read(path: Path, axes: str | None, domain: Domain | None = None) -> Scan:
-    """A scan from BART k-space. `axes` overrides the meaning of the axes; ones at the end need no
-    name.
-    """
+def variables(path: Path) -> Variables:
     array = load(path)
+    return {scan_name(path): Variable.of(array.reshape(trimmed(array.shape, at_least=COIL + 1), order="F"))}
+
+
+def stream(path: Path, request: Request) -> LazyScan | None:
+    """K-space, the axes of which are BART's unless others are named; ones at the end need no name.
+
+    Dimensions beyond the coils are series of images; averages are averaged.
+    """
+    if request.variable is not None:
+        return None
+    array, axes = load(path), request.axes
     if axes is None:
         axes = bart_axes(array.shape)
     else:
-        array = array.reshape(trimmed(array.shape, at_least=axes.count(",") + 1))
-    kspace, mask, readout = arrange(array, axes, domain)
-    return cartesian(kspace, mask, readout_axis=readout, name=scan_name(path), header={"axes": axes})
+        array = array.reshape(trimmed(array.shape, at_least=axes.count(",") + 1), order="F")
+    scan = stream_variable(path, Variable.of(array), axes, request.domain)
+    averages = array.shape[AVERAGE] if "average" in axes and request.axes is None else 1
+    return scan.noting(f"{averages} averages were averaged") if averages > 1 else scan
 
 
-def variables(path: Path) -> Variables:
-    array = load(path)
-    return {scan_name(path): Variable.of(array.reshape(trimmed(array.shape, at_least=COIL + 1)))}
+FORMAT = Format(lambda file: pair(file.path) is not None, variables, stream)

@@ -16,17 +16,10 @@ _COILS = 4  # of one slice, tell it
 
 
 def to_kspace(array: Tensor, domain: Domain | None) -> Tensor:
-    """K-space (slice, coil, y, x) of an array that is k-space, or the images of coils (`domain` "image").
-
-    Where the domain is None, DataFormatError for what looks like images; "kspace" does not look.
-    """
+    """K-space (slice, coil, y, x) of an array that is k-space, or the images of coils (`domain` "image")."""
     if domain not in (None, *DOMAINS):
         raise ConfigError(f"the domain is kspace or image; got {domain!r}")
-    if domain == "image":
-        return fft2c(array)
-    if domain is None:
-        check_kspace(array)
-    return array
+    return fft2c(array) if domain == "image" else array
 
 
 def check_kspace(array: Tensor) -> None:

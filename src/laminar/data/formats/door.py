@@ -6,56 +6,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 from torch import Tensor
 
-from laminar.data.formats import bart, fastmri, hdf5, ismrmrd_, mat5, mat73, numpy_
-from laminar.data.formats.arrays import Variables, read_array
-from laminar.data.formats.domain import Domain
+from laminar.data.formats import bart, fastmri
+from laminar.data.formats.center import centered
+from laminar.data.formats.domain import Domain, check_kspace
+from laminar.data.formats.format import File, Format, Request
 from laminar.data.formats.guard import reading
+from laminar.data.formats.layout import stream_array
 from laminar.data.formats.lazy import LazyScan
 from laminar.errors import DataFormatError
+from laminar.registry import FORMATS, resolve
 from laminar.scan import Scan
-
-ARRAYS = {
-    "NumPy npy": numpy_.npy_variables,
-    "NumPy npz": numpy_.npz_variables,
-    "MATLAB v5": mat5.mat5_variables,
-    "MATLAB v7.3": mat73.mat73_variables,
-    "HDF5": hdf5.hdf5_variables,
-    "BART": bart.variables,
-    "fastMRI": hdf5.hdf5_variables,
-    "ISMRMRD": hdf5.hdf5_variables,
-}
-FASTMRI_AXES = {4: "slice,coil,kx,ky", 3: "slice,kx,ky"}
 
 
 def sniff(path: Path) -> str:
-    """The format of a file: one of the keys of ARRAYS. Content decides; the suffix only where content is
-    silent.
-    """
-    if bart.pair(path):
-        return "BART"
-    if not path.exists():
-        raise DataFormatError(f"{path}: no such file")
-    if not path.is_file():
-        raise DataFormatError(f"{path}: is a directory, not a scan" if path.is_dir() else f"{path}: is not a file")
-    with path.open("rb") as file:
-        start = file.read(128)
-    if not start:
-        raise DataFormatError(f"{path}: the file is empty")
-    if start.startswith(b"\x93NUMPY"):
-        return "NumPy npy"
-    if start.startswith(b"PK"):
-        return "NumPy npz"
-    if h5py.is_hdf5(path):
-        return sniff_hdf5(hdf5.survey(path), start)
-    if start.startswith(b"MATLAB 5.0") or start[124:] in (b"\x00\x01IM", b"\x01\x00MI"):
-        return "MATLAB v5"
-    raise DataFormatError(
-        f"{path}: not a format that can be read: "
-        "fastMRI, ISMRMRD or other HDF5, BART .cfl, NumPy .npy or .npz, MATLAB .mat"
-    )
+    """The format of a file: a name of `registry.FORMATS`. Content decides, not the suffix."""
+    return _sniffed(path)[0]
+
+
+def _sniffed(path: Path) -> tuple[str, Format]:
+    file = File(path)
+    for name in FORMATS:
+        found: Format = resolve(FORMATS, name, "format")
+        if found.fits(file):
+            return name, found
+    raise DataFormatError(f"{path}: not a format that can be read: {', '.join(FORMATS)}")
 
 
 def find_scans(places: Sequence[Path]) -> list[Path]:
@@ -82,15 +58,6 @@ def _is_scan(path: Path) -> bool:
     return True
 
 
-def sniff_hdf5(file: hdf5.Hdf5, start: bytes) -> str:
-    """Which of the HDF5 formats a file has."""
-    if ismrmrd_.group_name(file):
-        return "ISMRMRD"
-    if start.startswith(b"MATLAB 7.3") or file.is_matlab:
-        return "MATLAB v7.3"
-    return "fastMRI" if fastmri.is_fastmri(file) else "HDF5"
-
-
 def read(
     path: str | Path, *, variable: str | None = None, axes: str | None = None, domain: Domain | None = None
 ) -> Scan:
@@ -100,38 +67,34 @@ def read(
     order of the file, for example "ky,kx,coil": any order of slice, coil, kz, ky, kx, with `ri` for a pair of
     real and imaginary part and `_` for an axis of length 1 to drop. Two of kz, ky, kx become (y, x) in the
     order of the file; of all three, the fully sampled one is transformed and becomes the slices. Zero
-    frequency is expected at n // 2. A MATLAB file's axes are in MATLAB's order, whatever its version. `domain` "image"
-    says that the file holds the images of the coils, which are transformed; what looks so is refused otherwise,
-    unless the domain is said to be "kspace".
+    frequency is expected at n // 2 of an axis, and the origin of the image, too; where the energy is plainly elsewhere,
+    it is moved there, and `header["notes"]` says so, unless the domain is said. Axes of `average` are averaged; those
+    of a series (time, echo, ...) count images. A MATLAB file's axes are in MATLAB's order, whatever its version.
+    `domain` "image" says that the file holds the images of the coils, which are transformed; what looks so is refused
+    otherwise, unless the domain is said to be "kspace".
 
     Raises DataFormatError, one line that begins with the path, for whatever is wrong with the file; it lists
     what the file holds where a choice is missing.
     """
-    path = Path(path)
-    with reading(path):
-        kind = sniff(path)
-        if kind == "ISMRMRD" and axes is None:
-            return ismrmrd_.read(path, variable)
-        if kind == "BART" and variable is None:
-            return bart.read(path, axes, domain)
-        variables = ARRAYS[kind](path)
-        if kind == "fastMRI" and axes is None and variable in (None, "kspace"):
-            if domain != "image":
-                return fastmri.read(path, domain)
-            variable, axes = "kspace", FASTMRI_AXES[len(variables["kspace"].shape)]
-        return read_array(path, variables, variable, axes, domain)
+    with reading(Path(path)):
+        return stream(path, variable=variable, axes=axes, domain=domain).whole()
 
 
 def stream(
     path: str | Path, *, variable: str | None = None, axes: str | None = None, domain: Domain | None = None
 ) -> LazyScan:
-    """What `read` reads, slice by slice where the format allows it: fastMRI. Other formats are read at once."""
+    """What `read` reads, slice by slice where the format allows it."""
     path = Path(path)
+    request = Request(variable, axes, domain)
     with reading(path):
-        fitting = axes is None and variable in (None, "kspace") and domain != "image"
-        if fitting and sniff(path) == "fastMRI":
-            return fastmri.stream(path, domain)
-    return LazyScan.of(read(path, variable=variable, axes=axes, domain=domain))
+        _, found = _sniffed(path)
+        scan = found.stream(path, request)
+        if scan is None:
+            scan = stream_array(path, found.variables(path), variable, axes, domain)
+        if domain is None:
+            scan = centered(scan)
+            check_kspace(scan.slice(scan.n_slices // 2).data)
+        return scan
 
 
 def read_target(path: str | Path) -> Tensor | None:
@@ -140,7 +103,8 @@ def read_target(path: str | Path) -> Tensor | None:
     """
     path = Path(path)
     with reading(path):
-        return fastmri.read_target(path) if sniff(path) in ("fastMRI", "HDF5") else None
+        file = File(path)
+        return fastmri.read_target(path) if bart.pair(path) is None and file.hdf5 is not None else None
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -150,8 +114,6 @@ def describe(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     with reading(path):
-        kind = sniff(path)
-        variables: Variables = ARRAYS[kind](path)
-        arrays = {name: {"shape": list(v.shape), "dtype": v.dtype} for name, v in variables.items()}
-        more = ismrmrd_.summary(path) if kind == "ISMRMRD" else {}
-        return {"path": str(path), "format": kind, "variables": arrays, **more}
+        kind, found = _sniffed(path)
+        arrays = {name: {"shape": list(v.shape), "dtype": v.dtype} for name, v in found.variables(path).items()}
+        return {"path": str(path), "format": kind, "variables": arrays, **found.summary(path)}

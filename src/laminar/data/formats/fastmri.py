@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laminar.data.formats.arrays import scan_name
+from laminar.data.formats.arrays import Variable, scan_name
 from laminar.data.formats.axes import Array, to_complex64
-from laminar.data.formats.domain import Domain, to_kspace
+from laminar.data.formats.format import File, Format, Request
 from laminar.data.formats.guard import reading
-from laminar.data.formats.hdf5 import Hdf5, survey
+from laminar.data.formats.hdf5 import Hdf5, hdf5_variables, in_rows, survey
 from laminar.data.formats.header import MrdHeader, parse_header
+from laminar.data.formats.layout import stream_variable
 from laminar.data.formats.lazy import LazyScan
 from laminar.data.formats.sampling import detect_mask
 from laminar.errors import DataFormatError
@@ -30,58 +31,67 @@ from laminar.scan import Scan, cartesian
 
 TARGETS = ("reconstruction_rss", "reconstruction_esc")
 PHASE = "kspace_encoding_step_1"
-ALL = slice(None)
+FASTMRI_AXES = {4: "slice,coil,kx,ky", 3: "slice,kx,ky"}
 
 
-def is_fastmri(file: Hdf5) -> bool:
+def fits(file: File) -> bool:
     """Complex `kspace` of four axes, or of three beside something else that only this layout has."""
-    kspace = file.datasets.get("kspace")
-    if kspace is None or not kspace.is_complex:
+    kspace = None if file.hdf5 is None else file.hdf5.datasets.get("kspace")
+    if file.hdf5 is None or kspace is None or not kspace.is_complex:
         return False
-    signs = ("ismrmrd_header", *TARGETS)
-    return len(kspace.shape) == 4 or (len(kspace.shape) == 3 and any(sign in file.datasets for sign in signs))
+    signs = any(sign in file.hdf5.datasets for sign in ("ismrmrd_header", *TARGETS))
+    return signs if len(kspace.shape) == 3 else len(kspace.shape) == 4
 
 
-def read(path: Path, domain: Domain | None = None) -> Scan:
-    """The scan of a fastMRI file; a single-coil one gets a coil axis of one.
+def stream(path: Path, request: Request) -> LazyScan | None:
+    """The scan of a fastMRI file, slice by slice; a single-coil one gets a coil axis of one.
 
     The mask is the file's own (test files), zero in the padding beside the measured columns, or else where
-    k-space is not zero. `image_shape` is that of the file's target, or else the header's reconstructed
-    matrix.
+    k-space is not zero in any slice, which a first pass finds. `image_shape` is that of the file's target, or else the
+    header's reconstructed matrix.
     """
-    file = survey(path)
-    kspace = to_kspace(_kspace(file), domain)
-    return _scan(file, kspace, _what_it_says(file, path, kspace))
-
-
-def stream(path: Path, domain: Domain | None = None) -> LazyScan:
-    """The same scan, slice by slice. A first pass over all slices finds their common mask."""
+    if request.axes is not None or request.variable not in (None, "kspace"):
+        return None
     file = survey(path)
     shape = file.datasets["kspace"].shape
-    to_kspace(_kspace(file, slice(shape[0] // 2, shape[0] // 2 + 1)), domain)
-    sampled = torch.cat([(_kspace(file, slice(i, i + 1)) != 0).any(1, keepdim=True) for i in range(shape[0])])
+    if request.domain == "image":
+        axes = FASTMRI_AXES[len(shape)]
+        return stream_variable(path, in_rows(file.datasets["kspace"]), axes, request.domain)
+    check_coil_axis(shape)
+    return stream_slices(path, file, in_rows(file.datasets["kspace"]), shape)
+
+
+def check_coil_axis(shape: tuple[int, ...]) -> None:
+    """Raise DataFormatError for (slice, y, x, coil), which other tools write under the same name."""
+    if len(shape) == 4 and shape[3] < min(shape[1], shape[2]) and 2 * shape[3] <= shape[1]:
+        raise DataFormatError(
+            f"axis 1 of 'kspace' {shape} would be {shape[1]} coils of {shape[2:]} points: are the coils the last axis? "
+            "then --axes slice,ky,kx,coil; else --axes slice,coil,kx,ky"
+        )
+
+
+def stream_slices(path: Path, file: Hdf5, kspace: Variable, shape: tuple[int, ...]) -> LazyScan:
+    """The slices of `kspace` (slice, coil, y, x) or (slice, y, x), with what the file says besides."""
+
+    def samples(index: int) -> Tensor:
+        one = to_complex64(kspace.load((index,)))
+        return one[None] if one.ndim == 3 else one[None, None]
+
+    sampled = torch.cat([(samples(i) != 0).any(1, keepdim=True) for i in range(shape[0])] or [torch.zeros(0, 1, 1, 1)])
     said = _what_it_says(file, path, sampled)
+    maps = in_rows(file.datasets["sensitivities"]) if "sensitivities" in file.datasets else None
 
     def one(index: int) -> Scan:
-        part = slice(index, index + 1)
         with reading(path):
-            return _scan(file, _kspace(file, part), said, part)
+            part = samples(index)
+            part = part * said["mask"] if "mask" in file.datasets else part
+            return cartesian(
+                part, sensitivities=None if maps is None else to_complex64(maps.load((index,)))[None], **said
+            )
 
     grid = Cartesian(said["mask"], said["readout_axis"])
-    return LazyScan(shape[0], shape[1] if len(shape) == 4 else 1, grid, one, name=said["name"])
-
-
-def _kspace(file: Hdf5, part: slice = ALL) -> Tensor:
-    """K-space (slice, coil, y, x) of a file or of a part of its slices."""
-    kspace = to_complex64(file.datasets["kspace"].load(part))
-    return kspace if kspace.ndim == 4 else kspace.unsqueeze(1)
-
-
-def _scan(file: Hdf5, kspace: Tensor, said: dict[str, Any], part: slice = ALL) -> Scan:
-    """The scan of these samples, with the maps that the file may have for them."""
-    maps = to_complex64(file.datasets["sensitivities"].load(part)) if "sensitivities" in file.datasets else None
-    kspace = kspace * said["mask"] if "mask" in file.datasets else kspace
-    return cartesian(kspace, sensitivities=maps, **said)
+    coils = shape[1] if len(shape) == 4 else 1
+    return LazyScan(shape[0], coils, grid, one, name=said["name"], header=said["header"])
 
 
 def _what_it_says(file: Hdf5, path: Path, kspace: Tensor) -> dict[str, Any]:
@@ -243,3 +253,6 @@ def _geometry(
     shape = None if matrix is None else (min(matrix[0], kspace.shape[-2]), min(matrix[1], kspace.shape[-1]))
     x, y = (header.spacing(0), header.spacing(1)) if header else (None, None)
     return shape, None if x is None or y is None else (x, y)
+
+
+FORMAT = Format(fits, hdf5_variables, stream)

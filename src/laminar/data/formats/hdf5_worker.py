@@ -67,7 +67,8 @@ def limited(size: int = 0) -> Iterator[None]:
 
 def is_pair(dtype: np.dtype[Any]) -> bool:
     """Whether a compound type is a complex number as MATLAB, ISMRMRD or h5py write it."""
-    return dtype.names in PAIRS and dtype[0] == dtype[1] and dtype[0].kind == "f" and is_sound(dtype)
+    names = tuple(name.lower() for name in dtype.names or ())
+    return names in PAIRS and dtype[0] == dtype[1] and dtype[0].kind in "iuf" and is_sound(dtype)
 
 
 def is_sound(dtype: np.dtype[Any]) -> bool:
@@ -131,7 +132,7 @@ def survey(path: str) -> Answer:
 
 
 def _unreadable(reason: str, shape: tuple[int, ...] = (), label: str = "unknown") -> dict[str, Any]:
-    return {"shape": shape, "label": label, "type": None, "offset": None, "refusal": reason}
+    return {"shape": shape, "label": label, "type": None, "offset": None, "refusal": reason, "rows": 1}
 
 
 def _described(dataset: h5py.Dataset) -> dict[str, Any]:
@@ -143,7 +144,9 @@ def _described(dataset: h5py.Dataset) -> dict[str, Any]:
     numbers = numeric(dtype)
     reason = refusal(dataset)
     offset = None
-    if numbers is not None and reason is None and numbers.kind in "iufc" and numbers.itemsize == dtype.itemsize:
+    is_float = dtype.names is None or dtype[0].kind == "f"
+    as_stored = numbers is not None and is_float and numbers.itemsize == dtype.itemsize
+    if numbers is not None and as_stored and reason is None and numbers.kind in "iufc":
         as_described = h5py.h5t.py_create(dtype).equal(dataset.id.get_type())
         offset = dataset.id.get_offset() if as_described and dataset.chunks is None else None
     return {
@@ -152,6 +155,7 @@ def _described(dataset: h5py.Dataset) -> dict[str, Any]:
         "type": None if numbers is None else numbers.str,
         "offset": offset,
         "refusal": reason,
+        "rows": dataset.chunks[0] if dataset.chunks and dataset.shape else 1,
     }
 
 
@@ -160,9 +164,15 @@ def refusal(dataset: h5py.Dataset) -> str | None:
     if dataset.external:
         return f"keeps its values in another file, {dataset.external[0][0]!r}, which was not named"
     if dataset.is_virtual:
-        return "is virtual: its values are in other files, which were not named"
+        sources = sorted({(source.file_name, source.dset_name) for source in dataset.virtual_sources()})
+        others = [file for file, _ in sources if file != "."]
+        if others or not sources:
+            return f"is virtual: its values are in other files, {others[:1]}, which were not named"
+        return f"is virtual: a view, which is not followed; its values are in {', '.join(n for _, n in sources[:3])}"
     claimed, stored, size = nbytes(dataset), dataset.id.get_storage_size(), Path(dataset.file.filename).stat().st_size
     there = SMALL + MOST_COMPRESSION * min(stored, size) if dataset.chunks or not stored else size
+    if claimed > there and dataset.chunks and stored < claimed:
+        return f"claims {claimed} bytes, more than the file can hold: it is sparse or a trap, with {stored} stored"
     return f"claims {claimed} bytes, more than the file can hold" if claimed > there else None
 
 

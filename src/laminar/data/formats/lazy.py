@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -16,7 +17,8 @@ from laminar.scan import Scan
 class LazyScan:
     """What a Cartesian `Scan` says of all slices; `slice` reads one of them, as a `Scan` of one slice.
 
-    `load(index)` may raise DataFormatError: a broken slice shows only when it is read.
+    `load(index)` may raise DataFormatError: a broken slice shows only when it is read. `held` is the scan if all of it
+    is in memory.
     """
 
     n_slices: int
@@ -25,11 +27,14 @@ class LazyScan:
     load: Callable[[int], Scan]
     series: Mapping[str, int] = field(default_factory=dict)
     name: str = "scan"
+    header: Mapping[str, Any] = field(default_factory=dict)
+    held: Scan | None = None
 
     @classmethod
     def of(cls, scan: Scan) -> LazyScan:
         """The slices of a scan that is in memory."""
-        return cls(scan.n_slices, scan.n_coils, scan.grid, scan.slice, scan.series, scan.name)
+        series, name, header = scan.series, scan.name, scan.header
+        return cls(scan.n_slices, scan.n_coils, scan.grid, scan.slice, series, name, header, scan)
 
     @property
     def matrix(self) -> tuple[int, int]:
@@ -40,10 +45,35 @@ class LazyScan:
     def measured_acceleration(self) -> float:
         return self.grid.measured_acceleration
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed, mended or left out when the file was read, a line each: `header["notes"]`."""
+        return tuple(self.header.get("notes", ()))
+
+    def noting(self, *lines: str) -> LazyScan:
+        """The same scan with more notes."""
+        header = {**self.header, "notes": (*self.notes, *lines)}
+        held = self.held and replace(self.held, header=header)
+        return replace(self, header=header, held=held, load=lambda index: replace(self.load(index), header=header))
+
     def slice(self, index: int) -> Scan:
         if not 0 <= index < self.n_slices:
             raise DataFormatError(f"{self.name}: slice {index} of {self.n_slices} does not exist")
         return self.load(index)
+
+    def whole(self) -> Scan:
+        """All slices in memory."""
+        if self.held is not None:
+            return self.held
+        first = self.slice(0)
+        data, maps = (_room(one, self.n_slices) for one in (first.data, first.sensitivities))
+        for index in range(self.n_slices):
+            part = first if index == 0 else self.slice(index)
+            for room, values in ((data, part.data), (maps, part.sensitivities)):
+                if room is not None and values is not None:
+                    room[index] = values[0]
+        assert data is not None
+        return replace(first, data=data, sensitivities=maps, geometry=self.grid, series=self.series)
 
     def undersample(self, mask: Tensor) -> LazyScan:
         """The same scan with only the samples that both it and `mask` (y, x) or (image, y, x) have."""
@@ -52,7 +82,12 @@ class LazyScan:
         except DataFormatError as error:
             raise DataFormatError(f"{self.name}: {error}") from None
         of_image = Cartesian(mask).of_image
-        return replace(self, grid=grid, load=lambda index: self.load(index).undersample(of_image(index).mask))
+        load = lambda index: self.load(index).undersample(of_image(index).mask)  # noqa: E731
+        return replace(self, grid=grid, held=None, load=load)
+
+
+def _room(part: Tensor | None, n: int) -> Tensor | None:
+    return None if part is None else part.new_empty(n, *part.shape[1:])
 
 
 AnyScan = Scan | LazyScan

@@ -8,6 +8,7 @@ Format: MathWorks, MAT-File Format (level 5).
 from __future__ import annotations
 
 import math
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import numpy as np
 
 from laminar.data.formats.arrays import Variable, Variables, check_claim, most_bytes
 from laminar.data.formats.axes import Array
+from laminar.data.formats.format import Format
 from laminar.errors import DataFormatError
 
 HEADER_BYTES = 128
@@ -117,15 +119,41 @@ def numeric(stored: list[Array], shape: tuple[int, ...], dtype: str, is_complex:
             array.imag = stored[1].reshape(shape, order="F")
         return array
 
-    return Variable(shape, str(joined), is_complex, load)
+    return Variable.whole(shape, str(joined), load)
 
 
 def mat5_variables(path: Path) -> Variables:
     """The numeric arrays of a level 5 file."""
-    content = memoryview(path.read_bytes())
+    with path.open("rb") as file:
+        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     order = {b"IM": "<", b"MI": ">"}.get(bytes(content[126:HEADER_BYTES]))
     if order is None:
         raise DataFormatError("truncated or corrupt MATLAB file: no byte order mark")
     top = (e for e in elements(content[HEADER_BYTES:], order) if e.kind == MATRIX)
     # Without a name stands only what MATLAB keeps for its own objects.
     return {name: variable for element in top for name, variable in matrix(element) if name}
+
+
+def mat4_variables(path: Path) -> Variables:
+    """Level 4 files hold matrices alone, of two axes. Raises DataFormatError always."""
+    raise DataFormatError("a MATLAB level 4 file, which can hold no more than two axes: save it again with -v7")
+
+
+def is_level4(start: bytes) -> bool:
+    """Whether a header of level 4 begins a file: type MOPT, rows, columns, imaginary or not, length of the name."""
+    if len(start) < 20:
+        return False
+    for order in "<>":
+        kind, rows, columns, imaginary, length = struct.unpack_from(f"{order}5i", start)
+        sound = 0 <= kind < 5000 and kind // 100 % 10 == 0 and kind // 10 % 10 <= 5 and kind % 10 <= 2
+        if sound and min(rows, columns) >= 0 and imaginary in (0, 1) and 1 < length <= 64:
+            name = start[20 : min(20 + length, len(start))]
+            return name[:-1].decode("latin-1").isidentifier() and name.endswith(b"\0")
+    return False
+
+
+FORMAT = Format(
+    lambda file: file.start.startswith(b"MATLAB 5.0") or file.start[124:] in (b"\x00\x01IM", b"\x01\x00MI"),
+    mat5_variables,
+)
+LEVEL4 = Format(lambda file: is_level4(file.start), mat4_variables)

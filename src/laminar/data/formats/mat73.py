@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from laminar.data.formats.arrays import Variable, Variables
+from laminar.data.formats.arrays import Variables
+from laminar.data.formats.format import Format
 from laminar.data.formats.hdf5 import hdf5_variables
 
 
@@ -17,9 +17,11 @@ def mat73_variables(path: Path) -> Variables:
     found = {}
     for name, variable in hdf5_variables(path).items():
         if not name.startswith("#"):  # '#refs#' holds what cells and objects point to
-            found[name.replace("/", ".")] = _transposed(variable)
+            found[name.replace("/", ".")] = variable.reversed
     return found
 
 
-def _transposed(variable: Variable) -> Variable:
-    return replace(variable, shape=variable.shape[::-1], load=lambda: variable.load().transpose())
+FORMAT = Format(
+    lambda file: file.hdf5 is not None and (file.start.startswith(b"MATLAB 7.3") or file.hdf5.is_matlab),
+    mat73_variables,
+)

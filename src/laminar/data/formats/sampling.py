@@ -55,6 +55,24 @@ def detect_mask(kspace: Tensor) -> Tensor:
     return mask
 
 
+def detect_masks(kspace: Tensor, n_frames: int = 1) -> Tensor:
+    """The mask (y, x) of `detect_mask`, or (image, y, x) where the frames of a series were sampled differently.
+
+    `kspace` (image, coil, y, x) holds `n_frames` times as many slices; the slices of a frame share their mask. A frame
+    without any sample has the points that any frame has.
+    """
+    frames = kspace.reshape(n_frames, -1, *kspace.shape[1:])
+    seen = [detect_mask(frame) if bool((frame != 0).any()) else None for frame in frames]
+    found = [mask for mask in seen if mask is not None]
+    if not found:
+        raise DataFormatError("no acquired line: k-space is zero everywhere")
+    if all(torch.equal(mask, found[0]) for mask in found):
+        return found[0]
+    union = torch.stack(found).any(0)
+    masks = torch.stack([union if mask is None else mask for mask in seen])
+    return masks.repeat_interleave(frames.shape[1], 0)
+
+
 def check_slices(sampled: Tensor, union: Tensor) -> None:
     """Raise DataFormatError if a slice with signal lacks whole lines of `union`, or many of its points.
 

@@ -22,6 +22,10 @@ from laminar.errors import DataFormatError
 LONGEST_LINE = 2**26
 
 
+class EndedError(DataFormatError):
+    """The script did not survive a request."""
+
+
 def fill(array: Array, file: RawIOBase | BufferedIOBase) -> None:
     """Read the bytes of an array. Raises EOFError if there are fewer."""
     waiting = array.reshape(-1).view(np.uint8).data
@@ -48,8 +52,8 @@ class Sandbox:
     def ask(self, *request: Any) -> tuple[Any, list[Array]]:
         """The plain value and the arrays of an answer.
 
-        Raises DataFormatError for what the script refuses or fails at, also if it ends: crashed, or stopped because it
-        took too long or too much memory.
+        Raises DataFormatError for what the script refuses or fails at, and EndedError if it ends: crashed, or stopped
+        because it took too long or too much memory.
         """
         with self._lock:
             try:
@@ -58,7 +62,7 @@ class Sandbox:
                     return answer[0], [self._array(*array) for array in answer[1]]
             except (EOFError, BrokenPipeError):
                 self.stop()
-                raise DataFormatError("truncated or corrupt (the library that reads it crashed or hung)") from None
+                raise EndedError("truncated or corrupt (the library that reads it crashed or hung)") from None
             except BaseException:  # the rest of an answer must not be taken for the next
                 self.stop()
                 raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ def simulate_file(
     n_coils: int,
     n_slices: int,
     noise_std: float,
-    seed: Sequence[int],
+    *seed: int,
 ) -> None:
     """Write a fully sampled simulated scan: `kspace` (slice, coil, y, x) with colored noise, and the noiseless
     `reconstruction_rss`.
