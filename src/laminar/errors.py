@@ -32,6 +32,10 @@ class CheckpointError(LaminarError):
     """A model folder is incomplete, tampered with, or of another configuration."""
 
 
+class WireError(LaminarError):
+    """What comes over a connection is no message of its protocol, or more than is taken."""
+
+
 class ConfigError(LaminarError):
     """A setting is unknown or out of range."""
 

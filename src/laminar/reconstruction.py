@@ -20,7 +20,7 @@ from laminar.flow import Trajectory
 from laminar.methods import Method, as_method
 from laminar.operators import Encoding, ifft2c
 from laminar.runtime import seed_of
-from laminar.scan import Scan
+from laminar.scan import Placement, Scan
 from laminar.uncertainty import Spread
 
 Solvable = Method | nn.Module | Callable[[Problem], Any]
@@ -57,7 +57,8 @@ class Reconstruction:
 class SliceReconstruction:
     """One slice, without the first axis of a Reconstruction: `image` (y, x), `trajectory` (state, y, x), and so on.
 
-    `is_empty` if it holds no signal: the image is zero, and so is the one state.
+    `is_empty` if it holds no signal: the image is zero, and so is the one state. `placement` and `spacing_mm` are
+    those of the scan, if it has any.
     """
 
     image: Tensor
@@ -67,6 +68,8 @@ class SliceReconstruction:
     log: tuple[str, ...] = ()
     is_empty: bool = False
     spread: Spread | None = None
+    placement: Placement | None = None
+    spacing_mm: tuple[float, float] | None = None
 
     @property
     def magnitude(self) -> Tensor:
@@ -144,7 +147,7 @@ def reconstruct_slices(
     problems = map(problem, range(scan.n_slices)) if on_cpu else _made_ahead(problem, scan.n_slices)
     for index, (part, ready) in enumerate(problems):
         if ready is None:
-            yield _empty(part, index, samples, keep_trajectory)
+            yield _placed(_empty(part, index, samples, keep_trajectory), part)
             continue
         trajectory, images, nfe = solver(ready.to(device), (seed, index))
         image = _in_units(images.mean(0), ready, part)
@@ -153,7 +156,8 @@ def reconstruct_slices(
         states = _in_units(torch.cat(trajectory.states), ready, part) if keep_trajectory else None
         spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
         log = () if bool(image.any()) else (_why_empty(index, ready),)
-        yield SliceReconstruction(image, states, trajectory.times, nfe, log, spread=spread)
+        done = SliceReconstruction(image, states, trajectory.times, nfe, log, spread=spread)
+        yield _placed(done, part)
 
 
 Seeds = tuple[int, int]
@@ -207,6 +211,11 @@ def _empty(part: Scan, index: int, samples: int, keep_trajectory: bool) -> Slice
     spread = Spread(zero[0].abs(), zero[0].abs(), samples) if samples else None
     log = (f"slice {index} holds no signal: its image is zero",)
     return SliceReconstruction(zero[0], zero if keep_trajectory else None, None, 0, log, is_empty=True, spread=spread)
+
+
+def _placed(done: SliceReconstruction, part: Scan) -> SliceReconstruction:
+    placement = None if part.placements is None else part.placements[0]
+    return replace(done, placement=placement, spacing_mm=part.spacing_mm)
 
 
 def _why_empty(index: int, problem: Problem) -> str:

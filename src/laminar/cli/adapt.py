@@ -184,5 +184,6 @@ def _reconstruct(checkpoint: Path, options: Options) -> int:
             drawn=SampleOptions(0, None, None, None),
             undersampling=options.undersampling,
             where=ExecutorOptions(None, 1, None, None, 240),
+            format=("h5",),
         )
     )

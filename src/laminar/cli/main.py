@@ -22,7 +22,10 @@ from laminar.cli import (
     info,
     reconstruct,
     runs,
+    send,
+    serve,
     simulate,
+    stream,
     study,
     train,
     view,
@@ -30,7 +33,10 @@ from laminar.cli import (
 from laminar.cli.options import frozen
 from laminar.errors import ALL_FAILED, SOME_FAILED, LaminarError, explaining
 
-VERBS = (demo, reconstruct, train, adapt, evaluate, calibrate, audit, study, runs, view, simulate, info, dataset)
+VERBS = (
+    *(demo, reconstruct, train, adapt, evaluate, calibrate, audit, study, runs, view),
+    *(simulate, info, dataset, serve, stream, send),
+)
 
 
 class Terminated(BaseException):

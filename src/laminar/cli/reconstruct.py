@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from laminar.data.formats import LazyScan
     from laminar.methods import Method
+    from laminar.reconstruction import SliceReconstruction
     from laminar.uncertainty import Spread
 
 _EPILOG = """examples:
@@ -59,11 +60,16 @@ class Options:
     drawn: SampleOptions
     undersampling: Undersampling
     where: ExecutorOptions
+    format: tuple[str, ...]
 
     def outputs(self, name: str) -> list[Path]:
         """The files that a scan becomes."""
-        kinds = (".h5", ".png", *(("-uncertainty.png",) * bool(self.drawn.samples)))
+        kinds = (".h5", ".png", *(("-uncertainty.png",) * bool(self.drawn.samples)), *((".nii",) * self.nifti))
         return [self.out / f"{name}{kind}" for kind in kinds]
+
+    @property
+    def nifti(self) -> bool:
+        return "nifti" in self.format
 
 
 @dataclass(frozen=True)
@@ -108,10 +114,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_domain(parser)
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--format", nargs="+", choices=("h5", "nifti"), default=["h5"], help=_FORMAT)
     add_samples(parser)
     add_undersampling(parser)
     add_executor_options(parser, default=None)
     parser.set_defaults(run=run, options=Options)
+
+
+_FORMAT = "what else to write beside <name>.h5: nifti, <name>.nii in its place in the patient (extra nifti)"
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,10 @@ def run(options: Options) -> int:
     outputs = Counter(path for name in names for path in options.outputs(name))
     if twice := [path for path, count in outputs.items() if count > 1]:
         raise ConfigError(f"two inputs would both be written to {twice[0]}: reconstruct them apart")
+    if options.nifti:
+        from laminar.nifti import nibabel
+
+        nibabel()  # a missing extra is told before any work is done
     if options.drawn.samples and options.trajectory:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     check_device(options.device)
@@ -225,11 +239,14 @@ def _one(path: Path, name: str, work: Work) -> _Done:
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
         file, picture, *others = (written.enter_context(replacing(path)) for path in options.outputs(name))
+        volume = others.pop() if options.nifti else None
         started = time.perf_counter()
-        magnitude, spread = _write_slices(file, name, scan, work)
+        magnitude, spread, places = _write_slices(file, name, scan, work)
         seconds = time.perf_counter() - started
         reference = reference_of(full) if options.undersampling.wanted else None
         metrics = draw(picture, method.name, magnitude, reference, title)
+        if volume is not None:
+            _write_volume(volume, magnitude, places, scan)
         for uncertainty in others:
             assert spread is not None  # it is drawn where there are samples
             kind = "not calibrated" if intervals.calibration is None else f"{intervals.calibration.kind} factor"
@@ -240,7 +257,20 @@ def _one(path: Path, name: str, work: Work) -> _Done:
     return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
 
 
-def _write_slices(file: Path, name: str, scan: LazyScan, work: Work) -> tuple[Tensor, Spread | None]:
+def _write_volume(path: Path, magnitude: Tensor, done: list[SliceReconstruction], scan: LazyScan) -> None:
+    """The images as NIfTI."""
+    from laminar.nifti import write_nifti
+
+    found = [one.placement for one in done if one.placement is not None]
+    placements = found if len(found) == len(done) else None
+    if placements is None:
+        print(printable(f"{scan.name}: the file does not say where its slices lie: the affine is marked as unknown"))
+    write_nifti(path, magnitude, placements, done[0].spacing_mm, scan.series.get("slice", len(done)))
+
+
+def _write_slices(
+    file: Path, name: str, scan: LazyScan, work: Work
+) -> tuple[Tensor, Spread | None, list[SliceReconstruction]]:
     """Write slice by slice; what the pictures show (slice, y, x) stays in memory."""
     import torch
 
@@ -260,7 +290,7 @@ def _write_slices(file: Path, name: str, scan: LazyScan, work: Work) -> tuple[Te
     )
     attributes = _attributes(scan, work)
     log = [*scan.notes, *filter(None, [padding_note(scan.grid.union)])]
-    magnitudes, spreads = [], []
+    magnitudes, spreads, places = [], [], []
     with (
         writing_reconstruction(
             file, scan.n_slices, attributes, level=intervals.level, calibration=intervals.calibration
@@ -270,12 +300,13 @@ def _write_slices(file: Path, name: str, scan: LazyScan, work: Work) -> tuple[Te
         for done, result in enumerate(slices, start=1):
             write(result)
             magnitudes.append(result.magnitude)
+            places.append(replace(result, trajectory=None))
             spreads += [] if result.spread is None else [result.spread]
             log += result.log
             report(done)
     for line in log:
         print(printable(f"{name}: {line}"))
-    return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None
+    return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None, places
 
 
 def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _lengths(node: ElementTree.Element, place: str) -> Length | None:
 
 def _limits(encoding: ElementTree.Element) -> dict[str, Limits]:
     found = {}
-    for name in ("kspace_encoding_step_1", "kspace_encoding_step_2"):
+    for name in ("kspace_encoding_step_1", "kspace_encoding_step_2", "average"):
         place = f"encodingLimits/{name}"
         if _find(encoding, place) is not None:
             values = (int(_text(encoding, f"{place}/{part}") or 0) for part in ("minimum", "maximum", "center"))

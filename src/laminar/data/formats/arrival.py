@@ -1,0 +1,123 @@
+"""Readouts of ISMRMRD as they arrive: every image is handed out as soon as its last readout is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from laminar.data.formats.assembly import SERIES, assemble
+from laminar.data.formats.header import MrdHeader
+from laminar.data.formats.readouts import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    LAST_IN_SLICE,
+    NOISE,
+    NOT_IMAGING,
+    Readout,
+    flag_word,
+    flagged,
+    records_of,
+)
+from laminar.scan import Scan
+
+Key = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """All readouts of one image, after the noise scan and the calibration lines beside it; its counters by name."""
+
+    counters: dict[str, int]
+    readouts: list[Readout]
+    header: MrdHeader
+
+    def scan(self, name: str = "scan") -> Scan:
+        """`assemble` of this image alone. Raises DataFormatError."""
+        heads, floats = zip(*self.readouts, strict=True)
+        return assemble(records_of(np.array(heads), floats), self.header, name)
+
+    @property
+    def head(self) -> Any:
+        """That of the last readout."""
+        return self.readouts[-1][0]
+
+    def __str__(self) -> str:
+        told = {"slice": self.counters["slice"], **{name: at for name, at in self.counters.items() if at}}
+        return ", ".join(f"{name} {at}" for name, at in told.items())
+
+
+@dataclass(eq=False)
+class Arrival:
+    """Sorts readouts one after the other. Each is a head, a structured scalar, and its floats.
+
+    The last readout of an image has the flag LAST_IN_SLICE, in the last average that the header announces, or fills the
+    last line of all that it announces. What comes for an image that is complete is counted as `late` and left out.
+    """
+
+    header: MrdHeader
+    late: int = 0
+    _noise: list[Readout] = field(default_factory=list)
+    _calibration: dict[int, list[tuple[Key | None, Readout]]] = field(default_factory=dict)
+    _open: dict[Key, list[Readout]] = field(default_factory=dict)
+    _lines: dict[Key, set[Key]] = field(default_factory=dict)
+    _pictured: set[Key] = field(default_factory=set)
+    _done: set[Key] = field(default_factory=set)
+
+    def add(self, readout: Readout) -> Part | None:
+        """Take a readout: the image that it completes, if it does."""
+        head, _ = readout
+        if flagged(head, NOISE):
+            self._noise.append(readout)
+        if flagged(head, *NOT_IMAGING) or int(head["encoding_space_ref"]) != 0:
+            return None
+        key = tuple(int(head["idx"][counter]) for counter in (*SERIES, "slice"))
+        if key in self._done:
+            self.late += 1
+            return None
+        apart = bool(flagged(head, CALIBRATION)) and not bool(flagged(head, CALIBRATION_AND_IMAGING))
+        joins = not apart or self.header.calibration_mode == "embedded"
+        if flagged(head, CALIBRATION, CALIBRATION_AND_IMAGING):
+            self._calibration.setdefault(key[-1], []).append((key if joins else None, _for_calibration(readout)))
+        if not joins:
+            return None
+        self._open.setdefault(key, []).append(readout)
+        if not apart:
+            self._pictured.add(key)
+        return self._complete(key) if self._is_complete(key, head) and key in self._pictured else None
+
+    def rest(self) -> Iterator[Part]:
+        """The images that are not complete, in the order in which they began; calibration alone only if it is all."""
+        for key in [key for key in self._open if key in self._pictured]:
+            yield self._complete(key)
+        if not self._done:
+            yield from map(self._complete, list(self._open))
+
+    def _is_complete(self, key: Key, head: Any) -> bool:
+        limits = self.header.limits
+        average, line = limits.get("average"), limits.get("kspace_encoding_step_1")
+        if flagged(head, LAST_IN_SLICE):
+            return int(head["idx"]["average"]) >= (average.maximum if average else 0)
+        if line is None or average is None:
+            return False
+        lines = self._lines.setdefault(key, set())
+        lines.add(tuple(int(head["idx"][name]) for name in ("kspace_encode_step_1", "kspace_encode_step_2", "average")))
+        partition = limits.get("kspace_encoding_step_2")
+        planes = partition.maximum - partition.minimum + 1 if partition else self.header.encoded_matrix[2]
+        return len(lines) >= (line.maximum - line.minimum + 1) * planes * (average.maximum + 1)
+
+    def _complete(self, key: Key) -> Part:
+        self._lines.pop(key, None)
+        self._done.add(key)
+        beside = [readout for own, readout in self._calibration.get(key[-1], []) if own != key]
+        counters = dict(zip((*SERIES, "slice"), key, strict=True))
+        return Part(counters, [*self._noise, *beside, *self._open.pop(key)], self.header)
+
+
+def _for_calibration(readout: Readout) -> Readout:
+    """A line of one image as a calibration line for the others."""
+    head = readout[0].copy()
+    head["flags"] = (head["flags"] | flag_word(CALIBRATION)) & ~flag_word(CALIBRATION_AND_IMAGING)
+    return head, readout[1]

@@ -1,0 +1,88 @@
+"""Writing a reconstruction as NIfTI, in its place in the patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from laminar.errors import DataFormatError, MissingExtraError
+from laminar.scan import Placement
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+_TOLERANCE_MM, _TOLERANCE = 0.05, 1e-3
+_MILLIMETERS, _SCANNER, _UNKNOWN = 2, 1, 0
+
+
+def nibabel() -> Any:
+    """The package. Raises MissingExtraError."""
+    try:
+        import nibabel as package
+    except ImportError as error:
+        raise MissingExtraError("nibabel", "nifti") from error
+    return package
+
+
+def write_nifti(
+    path: Path,
+    magnitude: Tensor,
+    placements: Sequence[Placement] | None,
+    spacing_mm: tuple[float, float] | None,
+    n_slices: int,
+) -> None:
+    """Images float32 (image, y, x), a series of `n_slices` each, as a volume (x, y, slice) or (x, y, slice, series).
+
+    `spacing_mm` is the pixel size (y, x); the affine is `affine_of` the first slices, or without placements, marked
+    as unknown, that of axes through the middle. Raises DataFormatError for slices that no affine places.
+    """
+    images = magnitude.numpy().reshape(-1, n_slices, *magnitude.shape[-2:])
+    shape = (images.shape[3], images.shape[2], n_slices)
+    known = placements is not None and spacing_mm is not None
+    if placements is not None and spacing_mm is not None:
+        affine = affine_of(placements[:n_slices], spacing_mm, shape[:2])
+    else:
+        y, x = spacing_mm or (1.0, 1.0)
+        affine = np.diag([x, y, 1.0, 1.0])
+        affine[:3, 3] = -affine[:3, :3] @ (np.array(shape) // 2)
+    volume = images.transpose(3, 2, 1, 0)
+    package = nibabel()
+    made = package.Nifti1Image(volume[..., 0] if len(images) == 1 else volume, affine)
+    made.header.set_xyzt_units(_MILLIMETERS)
+    made.header["descrip"] = f'"laminar": "{version("laminar")}"'.encode()
+    for set_form in (made.set_sform, made.set_qform):
+        set_form(affine, _SCANNER if known else _UNKNOWN)
+    package.save(made, path)
+
+
+def affine_of(
+    placements: Sequence[Placement], spacing_mm: tuple[float, float], shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    """The matrix (4, 4) from the indices (x, y, slice) to mm along R, A, S, for slices of the `shape` (x, y).
+
+        r = c_0 + (i - n_x // 2) d_x e_x + (j - n_y // 2) d_y e_y + k (c_1 - c_0)
+
+    with the centers c and axes e of the placements, turned from L, P, S. A single slice goes on along its normal, by
+    its thickness. Raises DataFormatError if the slices are not parallel and evenly spaced.
+    """
+    first, count = placements[0], len(placements)
+    centers = np.array([one.center for one in placements])
+    axes = np.array([(one.x_axis, one.y_axis) for one in placements])
+    x_axis, y_axis = axes[0]
+    step = np.cross(x_axis, y_axis) * (first.thickness or 1.0)
+    if count > 1:
+        step = (centers[-1] - centers[0]) / (count - 1)
+    even = centers[0] + np.arange(count)[:, None] * step
+    if not np.allclose(axes, axes[0], atol=_TOLERANCE) or not np.allclose(centers, even, atol=_TOLERANCE_MM):
+        raise DataFormatError("the slices are not parallel and evenly spaced: NIfTI has one affine for all")
+    if count > 1 and abs(np.dot(step, np.cross(x_axis, y_axis))) < _TOLERANCE_MM:
+        raise DataFormatError("the slices lie in each other: NIfTI has one affine for all")
+    columns = np.stack([x_axis * spacing_mm[1], y_axis * spacing_mm[0], step], axis=1)
+    origin = centers[0] - columns[:, :2] @ (np.array(shape[:2]) // 2)
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = _LPS_TO_RAS @ columns, _LPS_TO_RAS @ origin
+    return affine

@@ -1,0 +1,104 @@
+"""The other end of the protocol: send the readouts of a file, and take the images that come back."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from laminar.data.formats.guard import reading
+from laminar.data.formats.ismrmrd_ import load_text
+from laminar.errors import ConfigError, LaminarError, explaining
+from laminar.server import wire
+from laminar.server.limits import Limits
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """HOST:PORT. Raises ConfigError."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"an address is HOST:PORT, such as 127.0.0.1:9002; got {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def exchange(
+    path: Path,
+    address: tuple[str, int],
+    *,
+    parameters: str = "",
+    timeout: float = 300.0,
+    told: Callable[[str], None] = lambda line: None,
+) -> list[Any]:
+    """Send an ISMRMRD file to a server: the images (`ismrmrd.Image`) that it answers, in the order in which they come.
+
+    `parameters` is a text, such as JSON, that is sent after the header; `told` gets each line that the server says.
+    Raises LaminarError if it cannot be reached, or breaks off.
+    """
+    wire.mrd()
+    with reading(path):
+        xml, records = load_text(path)
+        heads = _packed(records["head"])
+    where = f"{address[0]}:{address[1]}"
+    with explaining(where, OSError), socket.create_connection(address, timeout) as connection:
+        failed: list[OSError] = []
+
+        def send() -> None:
+            try:
+                with connection.makefile("wb") as sink:
+                    _send(wire.Writer(sink), xml.decode("utf-8", "replace"), parameters, heads, records["data"])
+            except OSError as error:  # the server says why, if it can
+                failed.append(error)
+
+        thread = threading.Thread(target=send, daemon=True, name="send")
+        thread.start()
+        images = _received(connection, where, told)
+        thread.join(timeout)
+        if failed:
+            told(f"the server took no more: {failed[0]}")
+        return images
+
+
+def _send(writer: wire.Writer, xml: str, parameters: str, heads: Any, data: Any) -> None:
+    writer.config("laminar")
+    writer.text(xml, wire.HEADER)
+    if parameters:
+        writer.text(parameters)
+    for head, floats in zip(heads, data, strict=True):
+        writer.readout(head, floats)
+    writer.close()
+
+
+def _received(connection: socket.socket, where: str, told: Callable[[str], None]) -> list[Any]:
+    images = []
+    with connection.makefile("rb") as source:
+        reader = wire.Reader(source, Limits(bytes=2**40))
+        try:
+            while (message := reader.read()) is not None and message.kind != wire.CLOSE:
+                if message.kind == wire.IMAGE:
+                    images.append(message.value)
+                elif message.kind == wire.TEXT_MESSAGE:
+                    told(message.value)
+        except EOFError as error:
+            raise LaminarError(f"{where}: {error}") from error
+    if message is None:
+        raise LaminarError(f"{where}: the server broke off after {len(images)} images")
+    return images
+
+
+def _packed(heads: Any) -> Any:
+    """Heads as they go over the wire, whatever the order and padding of their fields in the file."""
+    packed = np.zeros(len(heads), wire.head_type())
+    _copy(heads, packed)
+    return packed
+
+
+def _copy(source: Any, target: Any) -> None:
+    for name in target.dtype.names:
+        if target.dtype[name].names:
+            _copy(source[name], target[name])
+        else:
+            target[name] = source[name]

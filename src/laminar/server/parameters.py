@@ -1,0 +1,69 @@
+"""What the other end may ask for, as JSON in a TEXT or CONFIG_TEXT message. No name of it is imported or opened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from laminar.errors import ConfigError
+from laminar.registry import CLASSICAL, nearest
+
+METHODS = ("network", *CLASSICAL)
+MOST_SAMPLES = 64
+_PASSED_OVER = frozenset({"config", "version"})  # names that scanners send always; nothing is looked up by them
+
+
+@dataclass(frozen=True)
+class Request:
+    """How images are made: `method`, a `model` among those that were loaded, and `samples` for an uncertainty image."""
+
+    model: str
+    method: str = "network"
+    samples: int = 0
+
+    def told(self, text: str, models: Collection[str]) -> tuple[Request, list[str]]:
+        """The request that a message of JSON makes of this one, and a line for each thing that is not understood.
+
+        Values may be numbers or text, at the top or under `parameters`; text that is no JSON object asks for nothing.
+        """
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError):
+            return self, []
+        if not isinstance(content, dict):
+            return self, []
+        asked = content.get("parameters", content)
+        if not isinstance(asked, dict):
+            return self, ["parameters must be a JSON object"]
+        request, lines = self, []
+        for name, value in asked.items():
+            try:
+                request = request._with(str(name), value, models)
+            except ConfigError as error:
+                lines.append(str(error))
+        return request, lines
+
+    def _with(self, name: str, value: Any, models: Collection[str]) -> Request:
+        if name in _PASSED_OVER:
+            return self
+        if name == "samples":
+            return replace(self, samples=_count(value))
+        known = {"method": METHODS, "model": tuple(models)}
+        if name not in known:
+            raise ConfigError(f"unknown parameter {name[:100]!r}{nearest(name[:100], ('samples', *known))}")
+        if value not in known[name]:
+            said = str(value)[:100]
+            raise ConfigError(f"{name} {said!r} is not offered{nearest(said, known[name])}")
+        return replace(self, **{name: value})
+
+
+def _count(value: Any) -> int:
+    try:
+        count = int(value)
+    except (TypeError, ValueError, OverflowError):
+        count = -1
+    if count == 1 or not 0 <= count <= MOST_SAMPLES:
+        raise ConfigError(f"samples must be 0 or from 2 to {MOST_SAMPLES}; got {str(value)[:100]!r}")
+    return count

@@ -1,0 +1,221 @@
+"""One connection: messages in, images out, on any pair of byte streams."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from queue import Queue
+from typing import Any, BinaryIO
+
+import torch
+
+from laminar.data.formats.arrival import Arrival, Part
+from laminar.data.formats.guard import UNREADABLE
+from laminar.data.formats.header import MrdHeader, parse_header
+from laminar.data.preparation import noise_std_of
+from laminar.errors import DataFormatError, LaminarError, WireError, failure
+from laminar.methods import Method, classical_method
+from laminar.scan import Scan
+from laminar.server import wire
+from laminar.server.images import meta_of, mrd_image
+from laminar.server.limits import Limits
+from laminar.server.parameters import Request
+from laminar.server.solving import Device, Solved, solved
+
+LOG = logging.getLogger("laminar.server")
+
+
+@dataclass(frozen=True, eq=False)
+class Service:
+    """What all connections share: the models that were loaded, by name, the first being the default, and the device."""
+
+    models: Mapping[str, Method]
+    limits: Limits = field(default_factory=Limits)
+    where: str = "cpu"
+    device: Device = field(default_factory=Device)
+
+    def method(self, request: Request) -> Method:
+        return self.models[request.model] if request.method == "network" else classical_method(request.method)
+
+    @property
+    def request(self) -> Request:
+        """What is done for whoever asks for nothing."""
+        return Request(next(iter(self.models)))
+
+
+class Session:
+    """A connection: one thread reads and sorts, another one reconstructs what is complete and sends it.
+
+    `run` returns when the other end closed, broke off, or sent what cannot be understood; all that was complete before
+    is reconstructed and sent, and what was not is named. It raises nothing that the other end can cause.
+    """
+
+    def __init__(self, service: Service, source: BinaryIO, sink: BinaryIO, name: str = "stream") -> None:
+        self.service, self.name = service, name
+        self.images = 0
+        self._reader, self._writer = wire.Reader(source, service.limits), wire.Writer(sink)
+        self._request = service.request
+        self._header: MrdHeader | None = None
+        self._arrival: Arrival | None = None
+        self._readouts = 0
+        self._complete: Queue[tuple[Part, Request] | None] = Queue(service.limits.waiting)
+        self._gone = threading.Event()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Finish the image in hand, and no other. The stream must end as well, for `run` to return."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        worker = threading.Thread(target=self._work, daemon=True, name=f"solve {self.name}")
+        worker.start()
+        try:
+            self._read()
+        except (LaminarError, EOFError) as error:
+            self._say("ERROR", str(error))
+        except OSError as error:  # the other end is gone, or silent
+            self._say("ERROR", f"the connection broke: {error.strerror or error}")
+        finally:
+            self._complete.put(None)
+            worker.join()
+        self._ended()
+
+    def _read(self) -> None:
+        while not self._gone.is_set():
+            message = self._reader.read()
+            if message is None:
+                if self._stopping.is_set():
+                    return
+                raise EOFError("the stream ended without CLOSE")
+            if message.kind == wire.CLOSE:
+                for part in self._arrival.rest() if self._arrival else ():
+                    self._complete.put((part, self._request))
+                return
+            self._take(message)
+
+    def _take(self, message: wire.Message) -> None:
+        if message.kind in (wire.TEXT_MESSAGE, wire.CONFIG_TEXT):
+            self._request, lines = self._request.told(message.value, self.service.models)
+            for line in lines:
+                self._say("WARNING", line)
+        elif message.kind == wire.HEADER:
+            self._begin(message.value)
+        elif message.kind == wire.ACQUISITION:
+            self._sort(message.value)
+        elif message.kind == wire.IMAGE:
+            raise WireError("images are not taken: expected readouts")
+
+    def _begin(self, xml: str) -> None:
+        if self._header is not None:
+            raise WireError("a second header")
+        if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
+            raise WireError("the header declares a document type or entities: neither is taken")
+        try:
+            self._header = parse_header(xml)
+        except DataFormatError:
+            raise
+        except UNREADABLE as error:
+            raise WireError(f"the header cannot be understood: {error}") from error
+        self.service.limits.check_matrix(self._header.encoded_matrix, 1)
+        self._arrival = Arrival(self._header)
+
+    def _sort(self, readout: Any) -> None:
+        if self._arrival is None or self._header is None:
+            raise WireError("a readout before the header")
+        limits = self.service.limits
+        self._readouts += 1
+        limits.check("readouts of a connection", self._readouts, limits.readouts)
+        limits.check_matrix(self._header.encoded_matrix, int(readout[0]["active_channels"]))
+        part = self._arrival.add(readout)
+        if part is not None:
+            self._complete.put((part, self._request))
+
+    def _work(self) -> None:
+        """Reconstruct and send, until None comes; where nobody listens any more, only empty the queue."""
+        index = itertools.count(1)
+        while (waiting := self._complete.get()) is not None:
+            part, request = waiting
+            if self._gone.is_set():
+                continue
+            if self._stopping.is_set():
+                self._say("ERROR", f"{part}: not reconstructed, the server stops")
+                continue
+            try:
+                self._reconstruct(part, request, index)
+            except OSError as error:
+                self._gone.set()
+                LOG.warning("%s: the other end is gone: %s", self.name, error)
+            except Exception as error:  # one image must not cost the others
+                said = str(error) if isinstance(error, LaminarError) else failure(error) or type(error).__name__
+                LOG.warning("%s: %s", self.name, said, exc_info=not isinstance(error, LaminarError))
+                self._say("ERROR", f"{part}: no image: {said}")
+
+    def _reconstruct(self, part: Part, request: Request, index: itertools.count[int]) -> None:
+        scan = part.scan()
+        if scan.noise_covariance is None and scan.noise_std is None:
+            scan = replace(scan, noise_std=noise_std_of(scan))
+        method = self.service.method(request)
+        if request.samples and not method.draws:
+            self._say("WARNING", str(method.no_samples()))
+        for plane in range(scan.n_slices):
+            one = scan.slice(plane)
+            found = solved(
+                one,
+                method,
+                self.service.device,
+                self.service.limits.deadline,
+                samples=request.samples,
+                where=self.service.where,
+            )
+            named = str(part) if scan.n_slices == 1 else f"{part}, plane {plane}"
+            self._send(found, one, part, method, index)
+            self._report(named, found)
+
+    def _send(self, found: Solved, scan: Scan, part: Part, method: Method, index: itertools.count[int]) -> None:
+        series = f"Laminar {method.name}"
+        weights = method.fingerprint if found.method == method.name else None
+        meta, at = meta_of(found, series, weights), next(index)
+        self._writer.image(mrd_image(found.done.magnitude, scan, part.head, meta, index=at, series=1))
+        if found.done.spread is not None:
+            meta = meta_of(found, series, weights, "uncertainty")
+            std = found.done.spread.std.to(torch.float32)
+            self._writer.image(mrd_image(std, scan, part.head, meta, index=at, series=2))
+        self.images += 1
+
+    def _report(self, named: str, found: Solved) -> None:
+        told = f"{named}: {found.method}, {found.seconds:.2f} s"
+        if found.departure is not None:
+            told += f", data residual {found.departure:.2f}"
+        self._say("INFO", told)
+        if found.reason is not None:
+            self._say("WARNING", f"{named}: {found.reason}; made by {found.method}")
+        if found.departs:
+            self._say("WARNING", f"{named}: the image departs from the measured data")
+        for line in found.done.log:
+            self._say("INFO", f"{named}: {line}")
+
+    def _say(self, level: str, text: str) -> None:
+        """A line to the log and to the other end, if it still listens."""
+        LOG.log(getattr(logging, level), "%s: %s", self.name, text)
+        if not self._gone.is_set():
+            try:
+                self._writer.text(f"{level} {text}")
+            except OSError:
+                self._gone.set()
+
+    def _ended(self) -> None:
+        if self._arrival is not None and self._arrival.late:
+            self._say("WARNING", f"{self._arrival.late} readouts came after their image was complete and were left out")
+        if self._arrival is not None and (left := len(list(self._arrival.rest()))):
+            self._say("ERROR", f"{left} images were not complete")
+        if self.images == 0:
+            self._say("INFO", "no image")
+        if not self._gone.is_set():
+            try:
+                self._writer.close()
+            except OSError:
+                self._gone.set()
+        LOG.info("%s: closed, %d images of %d readouts", self.name, self.images, self._readouts)
