@@ -6,9 +6,11 @@ from laminar.classical.methods import (
     cg_sense_method,
     grappa_method,
     l1_wavelet_method,
+    pocs_method,
     total_variation_method,
     zero_filled_method,
 )
+from laminar.classical.partial_fourier import pocs
 from laminar.classical.sparsity import l1_wavelet, total_variation
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "grappa_method",
     "l1_wavelet",
     "l1_wavelet_method",
+    "pocs",
+    "pocs_method",
     "total_variation",
     "total_variation_method",
     "zero_filled",

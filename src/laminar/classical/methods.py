@@ -11,6 +11,7 @@ from torch import Tensor
 
 from laminar.classical.grappa import grappa
 from laminar.classical.linear import cg_sense, zero_filled
+from laminar.classical.partial_fourier import pocs
 from laminar.classical.proximal import Solution
 from laminar.classical.sparsity import l1_wavelet, total_variation
 from laminar.data.preparation import Problem
@@ -53,6 +54,11 @@ def grappa_method(problem: Problem) -> Trajectory:
     filled = torch.cat([grappa(kspace, mask, noise) for kspace, mask, noise in parts])
     everywhere = Encoding(torch.ones_like(problem.encoding.mask), problem.encoding.sensitivities)
     return _trajectory(problem, [everywhere.adjoint(filled)])
+
+
+def pocs_method(problem: Problem, iterations: int = 20) -> Trajectory:
+    """`pocs`, for partial Fourier, as a method of `laminar.reconstruct`."""
+    return _trajectory(problem, [pocs(problem.y, problem.encoding, iterations)])
 
 
 def _scale(problem: Problem) -> Tensor:

@@ -12,11 +12,24 @@ from contextlib import contextmanager
 from typing import Any
 
 from laminar import __version__
-from laminar.cli import adapt, audit, calibrate, dataset, demo, evaluate, info, reconstruct, simulate, study, train
+from laminar.cli import (
+    adapt,
+    audit,
+    calibrate,
+    convert,
+    dataset,
+    demo,
+    evaluate,
+    info,
+    reconstruct,
+    simulate,
+    study,
+    train,
+)
 from laminar.cli.options import frozen
 from laminar.errors import LaminarError, explaining
 
-VERBS = (demo, reconstruct, train, adapt, evaluate, calibrate, audit, study, simulate, info, dataset)
+VERBS = (demo, reconstruct, train, adapt, evaluate, calibrate, audit, study, simulate, info, convert, dataset)
 
 
 class Terminated(BaseException):
