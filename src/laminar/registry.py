@@ -15,6 +15,7 @@ CLASSICAL = {
     "l1-wavelet": "laminar.classical:l1_wavelet_method",
     "total-variation": "laminar.classical:total_variation_method",
     "grappa": "laminar.classical:grappa_method",
+    "pocs": "laminar.classical:pocs_method",
 }
 """Functions from a Problem to a Trajectory; their keywords that are numbers are settings."""
 

@@ -89,3 +89,15 @@ def test_measured_scan_against_its_corners(kind: str, acceleration: float, lines
     air = float(image[..., :14, :14].abs().square().mean().sqrt())
     mask = make_mask(kind, matrix, acceleration, lines, seed=0, axis=axis)
     assert estimate_noise_std(kspace * mask, mask) == pytest.approx(air, rel=0.15)
+
+
+@pytest.mark.parametrize("snr", [10, 100])
+def test_one_coil_eight_times_louder(snr: float) -> None:
+    """Its noise is no signal of low rank. Left alone, the estimate is three times too low."""
+    kspace, _, inside = head(8, (160, 144))
+    sigma = float(kspace.norm() / inside.sum().sqrt()) / snr
+    gain = torch.ones(8, 1, 1)
+    gain[3] = 8
+    mask = make_mask("equispaced-fraction", (160, 144), 4, 14, seed=1)
+    estimate = estimate_noise_std(gain * add_noise(kspace, sigma) * mask, mask)
+    assert estimate == pytest.approx(sigma * float(gain.square().mean().sqrt()), rel=0.2)

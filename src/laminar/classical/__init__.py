@@ -8,9 +8,11 @@ from laminar.classical.methods import (
     filtered_back_projection_method,
     grappa_method,
     l1_wavelet_method,
+    pocs_method,
     total_variation_method,
     zero_filled_method,
 )
+from laminar.classical.partial_fourier import pocs
 from laminar.classical.sparsity import l1_wavelet, total_variation
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "grappa_method",
     "l1_wavelet",
     "l1_wavelet_method",
+    "pocs",
+    "pocs_method",
     "total_variation",
     "total_variation_method",
     "zero_filled",

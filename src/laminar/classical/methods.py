@@ -12,6 +12,7 @@ from torch import Tensor
 from laminar.classical.backprojection import filtered_back_projection
 from laminar.classical.grappa import grappa
 from laminar.classical.linear import cg_sense, zero_filled
+from laminar.classical.partial_fourier import pocs
 from laminar.classical.proximal import Solution
 from laminar.classical.sparsity import l1_wavelet, total_variation
 from laminar.data.preparation import Problem
@@ -69,6 +70,11 @@ def filtered_back_projection_method(problem: Problem) -> Trajectory:
     if not isinstance(operator, Projector):
         raise ConfigError(f"filtered back-projection needs a scan of tomography; got a {type(operator).__name__}")
     return _trajectory(problem, [filtered_back_projection(y, operator.beam, operator.matrix)])
+
+
+def pocs_method(problem: Problem, iterations: int = 20) -> Trajectory:
+    """`pocs`, for partial Fourier, as a method of `laminar.reconstruct`."""
+    return _trajectory(problem, [pocs(problem.y, problem.encoding, iterations)])
 
 
 def _scale(problem: Problem) -> Tensor:

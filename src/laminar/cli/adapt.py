@@ -177,6 +177,7 @@ def _reconstruct(checkpoint: Path, options: Options) -> int:
             variable=options.variable,
             axes=options.axes,
             domain=options.domain,
+            coils=None,
             trajectory=False,
             device=options.device,
             verbose=options.verbose,

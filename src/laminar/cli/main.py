@@ -16,6 +16,7 @@ from laminar.cli import (
     adapt,
     audit,
     calibrate,
+    convert,
     dataset,
     demo,
     evaluate,
@@ -35,7 +36,7 @@ from laminar.errors import ALL_FAILED, SOME_FAILED, LaminarError, explaining
 
 VERBS = (
     *(demo, reconstruct, train, adapt, evaluate, calibrate, audit, study, runs, view),
-    *(simulate, info, dataset, serve, stream, send),
+    *(simulate, info, convert, dataset, serve, stream, send),
 )
 
 

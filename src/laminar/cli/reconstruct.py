@@ -53,6 +53,7 @@ class Options:
     variable: str | None
     axes: str | None
     domain: Domain | None
+    coils: int | None
     trajectory: bool
     device: str
     verbose: bool
@@ -88,6 +89,7 @@ class Work:
             options.variable,
             options.axes,
             options.domain,
+            options.coils,
             options.trajectory,
             options.drawn,
             options.undersampling,
@@ -112,6 +114,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
     add_domain(parser)
+    parser.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils first, for large arrays")
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--format", nargs="+", choices=("h5", "nifti"), default=["h5"], help=_FORMAT)
@@ -228,6 +231,7 @@ def check_device(name: str) -> str:
 
 def _one(path: Path, name: str, work: Work) -> _Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
+    from laminar.data.compression import compressed
     from laminar.data.formats import stream
     from laminar.figures import uncertainty_figure
     from laminar.files import replacing
@@ -236,6 +240,7 @@ def _one(path: Path, name: str, work: Work) -> _Done:
     check_outputs(options, *options.outputs(name))
     full = stream(path, variable=options.variable, axes=options.axes, domain=options.domain)
     scan = options.undersampling.apply(full, path.name)
+    scan = scan if options.coils is None else compressed(scan, options.coils)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
         file, picture, *others = (written.enter_context(replacing(path)) for path in options.outputs(name))
@@ -274,6 +279,7 @@ def _write_slices(
     """Write slice by slice; what the pictures show (slice, y, x) stays in memory."""
     import torch
 
+    from laminar.data.check import padding
     from laminar.data.formats import padding_note
     from laminar.reconstruction import reconstruct_slices
     from laminar.store import writing_reconstruction
@@ -289,7 +295,9 @@ def _write_slices(
         device=work.options.device,
     )
     attributes = _attributes(scan, work)
-    log = [*scan.notes, *filter(None, [padding_note(scan.grid.union)])]
+    missing = padding(scan.grid.union)["partial"]
+    partial = f"{missing}; the other side is zero, unless --method pocs" if missing else None
+    log = [*scan.notes, *filter(None, [padding_note(scan.grid.union), partial])]
     magnitudes, spreads, places = [], [], []
     with (
         writing_reconstruction(
@@ -316,6 +324,8 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
         "model" if options.choice.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
     }
+    if options.coils is not None:
+        attributes["coils"] = scan.n_coils
     if scan.series:
         attributes["series"] = json.dumps(dict(scan.series))
     if scan.notes:

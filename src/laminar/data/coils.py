@@ -11,7 +11,16 @@ from laminar.data.espirit import espirit
 from laminar.errors import ConfigError, DataFormatError
 from laminar.scan import Scan
 
-__all__ = ["calibration_region", "compress", "espirit", "estimate_sensitivities", "whitened", "whole_lines"]
+__all__ = [
+    "calibration_region",
+    "combine",
+    "compress",
+    "compression",
+    "espirit",
+    "estimate_sensitivities",
+    "whitened",
+    "whole_lines",
+]
 
 _FEWEST_LINES = 4
 
@@ -124,15 +133,20 @@ def whiten(kspace: Tensor, noise_covariance: Tensor) -> Tensor:
         raise DataFormatError("the noise covariance is not positive definite: is a coil dead or repeated?")
     identity = torch.eye(coils, dtype=factor.dtype, device=factor.device)
     whitening = torch.linalg.solve_triangular(factor, identity, upper=False)
-    return _combine(whitening.to(kspace), kspace)
+    return combine(whitening.to(kspace), kspace)
 
 
 def compress(kspace: Tensor, n: int) -> Tensor:
-    """The n orthonormal combinations of the coils that hold the most signal, strongest first.
+    """The n virtual coils of `compression`: (slice, coil, y, x) to (slice, min(n, coil), y, x)."""
+    return combine(compression(kspace, n), kspace)
+
+
+def compression(kspace: Tensor, n: int) -> Tensor:
+    """The weights (min(n, coil), coil) of the n orthonormal combinations of coils with the most signal, in its order.
 
         y_n = U_n^H y,   U_n: leading eigenvectors of sum y y^H over slices and samples
 
-    Shapes: (slice, coil, y, x) to (slice, min(n, coil), y, x). White noise stays white. Raises ConfigError
+    Shape: `kspace` (slice, coil, y, x). White noise stays white. Raises ConfigError
     if n < 1. Source: Buehrer et al. 2007, doi:10.1002/mrm.21237.
     """
     if n < 1:
@@ -141,9 +155,10 @@ def compress(kspace: Tensor, n: int) -> Tensor:
     scale = samples.abs().amax().clamp_min(torch.finfo(samples.real.dtype).tiny)
     samples = samples / scale
     vectors = torch.linalg.eigh(samples @ samples.mH).eigenvectors
-    return _combine(vectors[:, -n:].flip(1).mH, kspace)
+    weights: Tensor = vectors[:, -n:].flip(1).mH
+    return weights
 
 
-def _combine(weights: Tensor, kspace: Tensor) -> Tensor:
+def combine(weights: Tensor, kspace: Tensor) -> Tensor:
     """Linear combinations of the coils: (new, coil) applied to (..., coil, y, x)."""
     return torch.einsum("nc,...cyx->...nyx", weights, kspace)

@@ -14,6 +14,7 @@ from laminar.errors import DataFormatError
 _SLICES = 4  # noise does not depend on the slice: a few of them tell it
 _BANDS = 16
 _PROCESSED = 0.02  # of the variance at the center, which holds what no low rank explains of the signal as well
+_UNEQUAL = 4.0  # times the level of the median coil
 _QUANTILE = 0.25  # what is left of the signal is sparse, and hardly shifts a low quantile
 
 
@@ -29,7 +30,7 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
     the noise where the signal is, is taken.
 
     Shapes: `kspace` (slice, coil, y, x), `mask` bool (y, x), true = acquired. Units: those of k-space.
-    Coils need not be prewhitened, but if their levels differ by more than about two the estimate is too low.
+    Coils need not be prewhitened: where one is far louder than the others, all are brought to one level for the third.
     Raises DataFormatError if the mask does not fit k-space or acquires nothing.
     """
     if kspace.ndim != 4 or mask.shape != kspace.shape[-2:] or not bool(mask.any()):
@@ -41,7 +42,9 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
     scale = kspace.abs().amax().clamp_min(1e-300)
     kspace = kspace / scale
     least = min([_edge_of_kspace(kspace, mask), *_air(kspace, mask)])
-    central = min(_unexplained(kspace, mask), default=least)
+    levels = _coil_levels(kspace, mask)
+    weights = 1 / levels[:, None, None]
+    central = min((v * float(levels.square().mean()) for v in _unexplained(kspace * weights, mask)), default=least)
     is_white = least > _PROCESSED * central
     return float(scale) * math.sqrt(min(least, central) if is_white else central)
 
@@ -62,13 +65,26 @@ def _quietest_band(power: Tensor) -> float:
     return float(variance.mean(0).min())
 
 
+def _coil_levels(kspace: Tensor, mask: Tensor) -> Tensor:
+    """The noise level of every coil (coil,) over that of the median one; one where they do not differ much."""
+    power = _outermost_bands(kspace, mask)[:, :, 0].flatten(1)  # coil, sample
+    rank = int(_QUANTILE * power.shape[-1]) + 1
+    levels = power.kthvalue(rank, dim=-1).values.sqrt()
+    levels = levels / levels.median().clamp_min(1e-300)
+    return levels.clamp_min(1) if float(levels.max()) > _UNEQUAL else torch.ones_like(levels)
+
+
 def _edge_of_kspace(kspace: Tensor, mask: Tensor) -> float:
+    return _quietest_band(_outermost_bands(kspace, mask).transpose(1, 2).flatten(2))
+
+
+def _outermost_bands(kspace: Tensor, mask: Tensor) -> Tensor:
+    """|samples|^2 (coil, slice, band, sample), the outermost band first."""
     y, x = (2 * (torch.arange(n) - n // 2) / n for n in mask.shape)
     outwards = torch.hypot(y[:, None], x[None, :]).to(mask.device)[mask].argsort()
     power = kspace[..., mask][..., outwards].abs().square().movedim(1, 0)  # coil, slice, sample
     length = max(min(64, power.shape[-1]), power.shape[-1] // _BANDS)
-    bands = power.flip(-1).unfold(-1, length, length)  # coil, slice, band, sample
-    return _quietest_band(bands.transpose(1, 2).flatten(2))
+    return power.flip(-1).unfold(-1, length, length)
 
 
 def _air(kspace: Tensor, mask: Tensor) -> list[float]:

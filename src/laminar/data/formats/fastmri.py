@@ -224,14 +224,14 @@ def header_xml(scan: Scan) -> str:
     spacing = scan.spacing_mm or (0.0, 0.0)  # a field of view of zero: not known
     height, width = scan.matrix
     return HEADER.format(
-        encoded=_space((height, width), spacing),
-        recon=_space(scan.image_shape or (height, width), spacing),
+        encoded=space((height, width), spacing),
+        recon=space(scan.image_shape or (height, width), spacing),
         maximum=last - first,
         center=width // 2 - first,
     )
 
 
-def _space(size: tuple[int, int], spacing: tuple[float, float]) -> str:
+def space(size: tuple[int, int], spacing: tuple[float, float]) -> str:
     x, y = size
     fov_x, fov_y = x * spacing[0], y * spacing[1]
     return (
