@@ -45,7 +45,7 @@ def test_python_of_the_readme_runs(block: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_of_the_documents_parse(command: str) -> None:
     """Verbs, options and the values that they may have; of `train`, the settings too. Nothing is run."""
-    args, rest = build_parser().parse_known_args(shlex.split(command.partition(" > ")[0], comments=True))
+    args, rest = build_parser().parse_known_args(shlex.split(re.split(" [<>|] ", command)[0], comments=True))
     assert hasattr(args, "settings") or not rest, f"unknown: {rest}"
     if args.verb == "train" and not args.resume and "--config" not in rest:
         Settings.of_preset(args.preset, rest).parse(rest)
