@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Options:
     folders: tuple[Path, ...]
     json: bool
-    png: Path | None
+    out: Path | None
     overwrite: bool
 
 
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders, or folders of them")
     parser.add_argument("--json", action="store_true", help="print everything as JSON, validation by validation")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="also draw the validation over the steps")
+    parser.add_argument("--png", dest="out", type=Path, metavar="FILE", help="also draw the validation over the steps")
     add_overwrite(parser)
     parser.set_defaults(run=run, options=Options)
 
@@ -46,9 +46,9 @@ def run(options: Options) -> int:
     found = {str(folder.path): folder.validations() for place in options.folders for folder in find_runs(place)}
     if not found:
         raise ConfigError(f"no training run in {', '.join(map(str, options.folders))}: expected metrics.jsonl")
-    if options.png is not None:
-        check_outputs(options, options.png)
-        curves_figure({name: _curve(rows) for name, rows in found.items()}, "validation PSNR (dB)", options.png)
+    if options.out is not None:
+        check_outputs(options, options.out)
+        curves_figure({name: _curve(rows) for name, rows in found.items()}, "validation PSNR (dB)", options.out)
     if options.json:
         print(json.dumps(found, indent=1))
     else:
