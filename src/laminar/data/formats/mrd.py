@@ -15,8 +15,10 @@ def stream(path: Path, request: Request) -> LazyScan | None:
     if request.axes is not None:
         return None
     scan = LazyScan.of(ismrmrd_.read(path, request.variable))
-    chosen = scan.header.get("chosen", {})
-    return scan.noting(*(f"of several {counter}s one is read: {said}" for counter, said in chosen.items()))
+    said = scan.header
+    missing, others = said.get("without_readouts", []), said.get("readouts_of_other_encodings_left_out", 0)
+    notes = [f"no readout of {image}: its image is zero" for image in missing]
+    return scan.noting(*notes, *([f"{others} readouts of other encodings were left out"] * bool(others)))
 
 
 FORMAT = Format(
