@@ -65,7 +65,9 @@ def main() -> None:
     parser.add_argument("name", choices=DESCRIPTIONS)
     parser.add_argument("run", type=Path)
     parser.add_argument("--commands", default="laminar train --out RUN", help="what was run, for the card")
-    parser.add_argument("--least-prior-std", type=float, help="bound the learned prior widths of the cascades from below")
+    parser.add_argument(
+        "--least-prior-std", type=float, help="bound the learned prior widths of the cascades from below"
+    )
     args = parser.parse_args()
     card = _without_places(read_settings(args.run / "best")["card"])
     method, use = DESCRIPTIONS[args.name]
