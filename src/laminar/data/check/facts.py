@@ -68,7 +68,7 @@ def facts_of(path: Path, root: Path) -> Facts | None:
     try:
         with reading(path):
             kind = sniff(path)
-            seen = _peek_fastmri(path) if kind == "fastMRI" else _peek(path)
+            seen = _peek_fastmri(path) if kind in ("fastMRI", "M4Raw") else _peek(path)
             return _facts(place, kind, seen, relative)
     except LaminarError as error:
         return Facts(*place, error=str(error).removeprefix(f"{path}: ")) if path.suffix in SUFFIXES else None
