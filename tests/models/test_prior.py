@@ -115,7 +115,7 @@ def test_half_precision_gives_complex_float() -> None:
 def test_wrong_input_and_settings_are_named() -> None:
     prior, z = Prior(SMALL), torch.zeros(2, 8, 8, dtype=torch.complex64)
     for image, level in [(z[0], 1.0), (z, torch.ones(3)), (z, torch.ones(2, 1, 1))]:
-        with pytest.raises(ConfigError, match="complex images"):
+        with pytest.raises(ConfigError, match="takes images"):
             prior(image, level)
     for name, value in {"sigma_data": math.nan, "channels": [], "fold": 0, "embedding": 0.5}.items():
         with pytest.raises(ConfigError, match=name):
