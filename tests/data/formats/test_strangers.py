@@ -72,7 +72,8 @@ def test_a_forked_child_has_a_sandbox_of_its_own(tmp_path: Path) -> None:
     child = os.fork()
     if not child:
         write_h5(tmp_path / "b.h5", TRUTH)
-        sound = len(read(tmp_path / "b.h5", axes=AXES).kspace) == 1 and SANDBOX.process_id != before
+        # Not `read`: in a fork, torch may wait for the threads that it had before.
+        sound = survey(tmp_path / "b.h5").groups == ["scans"] and SANDBOX.process_id != before
         SANDBOX.stop()
         os._exit(0 if sound else 1)
     assert os.waitpid(child, 0)[1] == 0
