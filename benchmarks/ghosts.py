@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.persons import Condition, Subject, persons, phantoms, scan_of, seed_of, undersampled
+from benchmarks.persons import Condition, Subject, persons, phantoms, scan_of, seed_of_text, undersampled
 from benchmarks.record import write_record
 from benchmarks.rivals import OURS, Scores, Solve, best_names, family, options, over_grids, scored, solved
 from laminar.data.cases import image_of
@@ -117,7 +117,7 @@ def cases(
     for subject in subjects:
         for index, thing in enumerate(subject.objects):
             for acceleration in accelerations:
-                seed = seed_of(f"{subject.name} {index} {acceleration}")
+                seed = seed_of_text(f"{subject.name} {index} {acceleration}")
                 for place in places(thing, count, seed):
                     case = one_case(thing, place, acceleration, seed, methods)
                     yield replace(case, where={"subject": subject.name, "slice": index, **case.where})

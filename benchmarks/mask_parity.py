@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.record import write_record
-from laminar.data.masks import make_mask, seed_of
+from laminar.data.masks import make_mask, seed_of_file
 
 FASTMRI = {
     "random": "RandomMaskFunc",
@@ -52,7 +52,11 @@ def cases(kind: str) -> Iterator[Case]:
         )
         rate = int(rate) if random.random() < 0.5 else rate
         lines = float(random.choice([0.04, 0.08, 0.16, float(random.uniform(0, 0.3))]))
-        seed = int(random.integers(2**32)) if random.random() < 0.5 else seed_of(f"file{random.integers(10**7):07}.h5")
+        seed = (
+            int(random.integers(2**32))
+            if random.random() < 0.5
+            else seed_of_file(f"file{random.integers(10**7):07}.h5")
+        )
         offset = int(random.integers(2)) if kind != "random" and random.random() < 0.2 else None
         if rate == 1 or (kind in ("random", "equispaced-fraction") and round(n * lines) > n / rate):
             continue  # cannot be done, and is refused

@@ -80,12 +80,12 @@ def _kinds() -> Iterator[str]:
         yield from ("brain", "knee", "cardiac", "abstract")
 
 
-def seed_of(name: str) -> int:
+def seed_of_text(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
 def _with_phase(image: Tensor, name: str) -> Tensor:
-    canvas = Canvas((image.shape[0], image.shape[1]), torch.Generator().manual_seed(seed_of(name)))
+    canvas = Canvas((image.shape[0], image.shape[1]), torch.Generator().manual_seed(seed_of_text(name)))
     return torch.polar(image, random_phase(canvas, image))
 
 
@@ -108,7 +108,7 @@ def score(subject: Subject, condition: Condition, methods: Mapping[str, Solve]) 
     """The metrics of all methods on each object of a subject."""
     found = []
     for index, thing in enumerate(subject.objects):
-        seed = seed_of(f"{subject.name} {index} {condition.coils}")
+        seed = seed_of_text(f"{subject.name} {index} {condition.coils}")
         scan = scan_of(thing, condition, seed)
         found.append(scored(images(undersampled(scan, condition, seed), methods), scan.target))
     return found

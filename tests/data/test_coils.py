@@ -11,7 +11,15 @@ import torch
 from analytic_head import add_noise, head
 from torch import Tensor
 
-from laminar.data.coils import calibration_region, compress, espirit, estimate_sensitivities, whiten, whole_lines
+from laminar.data import coils
+from laminar.data.coils import (
+    calibration_region,
+    compression,
+    espirit,
+    estimate_sensitivities,
+    whiten,
+    whole_lines,
+)
 from laminar.data.espirit import patches
 from laminar.data.masks import make_mask
 from laminar.errors import ConfigError, DataFormatError
@@ -258,6 +266,10 @@ def test_calibrate_uses_the_calibration_lines_alone_and_keeps_given_maps() -> No
     assert torch.equal(maps, everything)
     given = torch.zeros_like(kspace)
     assert estimate_sensitivities(replace(scan, sensitivities=given)) is given
+
+
+def compress(kspace: Tensor, n: int) -> Tensor:
+    return coils.combine(compression(kspace, n), kspace)
 
 
 def test_compression_keeps_all_energy_of_the_signal_space() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from laminar.data.cases import Case, FullScans, case_of
-from laminar.data.formats import find_scans, scan_name
+from laminar.data.formats import find_scans, scan_name, scan_sha256
 from laminar.data.masks import MASK_KINDS, make_mask
 from laminar.data.simulation import simulate_slice
 from laminar.errors import ConfigError
@@ -78,7 +77,7 @@ def make_cases(
     return cases, describe(cases) | {
         "simulated": flags.pop() if len(flags) == 1 else None,
         "source": "; ".join(sources) if paths else _SIMULATED,
-        "files": [{"name": path.name, "sha256": _sha256(path)} for path in paths],
+        "files": [{"name": path.name, "sha256": scan_sha256(path)} for path in paths],
         "noise_std": None if paths else config.noise_std,
         "mask": config.mask.replace("_", "-"),
         "acceleration": config.acceleration,
@@ -144,8 +143,3 @@ def _case(name: str, scan: Scan, clean: Tensor | None, config: ScenarioConfig, i
         config.mask, scan.matrix, config.acceleration, config.calibration_lines, seed, scan.grid.phase_axis
     )
     return case_of(scan, mask, clean, name)
-
-
-def _sha256(path: Path) -> str:
-    with (path if path.is_file() else path.with_name(f"{path.name}.cfl")).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from laminar.cli.methods import MethodOptions, SolverOptions
 from laminar.cli.outputs import add_overwrite, check_outputs, is_part
 from laminar.cli.progress import progress
 from laminar.cli.samples import SampleOptions
-from laminar.cli.undersampling import Domain, Undersampling, add_domain, add_undersampling
+from laminar.cli.scans import ScanOptions, add_device, add_scan_options, check_device
+from laminar.cli.undersampling import Undersampling, add_undersampling
 from laminar.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ class Options:
     model: str
     out: Path
     overwrite: bool
-    variable: str | None
-    axes: str | None
-    domain: Domain | None
+    source: ScanOptions
     device: str
     quiet: bool
     verbose: bool
@@ -59,10 +57,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--out", type=Path, required=True, metavar="DIR", help="folder for the checkpoint and the image"
     )
     add_overwrite(parser)
-    parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
-    parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
-    add_domain(parser)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add_scan_options(parser)
+    add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     group = parser.add_argument_group("how it is trained")
     group.add_argument("--minutes", type=float, default=5.0, metavar="M", help="time limit (default: 5)")
@@ -78,7 +74,7 @@ _PARTS = "what is trained: all, or the coefficients of the cascades with or with
 
 
 def run(options: Options) -> int:
-    from laminar.data.formats import scan_name, stream
+    from laminar.data.formats import scan_name
     from laminar.figures import check_drawable
     from laminar.models import load, save
     from laminar.runtime import keep_freed_memory
@@ -93,8 +89,8 @@ def run(options: Options) -> int:
     checkpoint = options.out / f"{name}-adapted"
     check_outputs(options, options.out / f"{name}.h5", options.out / f"{name}.png")
     _check_checkpoint(checkpoint, options)
-    network = load(options.model).to(reconstruct.check_device(options.device))
-    scan = stream(options.input, variable=options.variable, axes=options.axes, domain=options.domain)
+    network = load(options.model).to(check_device(options.device))
+    scan = options.source.stream(options.input)
     scan = options.undersampling.apply(scan, options.input.name)
     with _progress(config, quiet=options.quiet) as report:
         found = adapt(network, *slices_of(scan), config, report)
@@ -121,6 +117,7 @@ def _check_checkpoint(path: Path, options: Options) -> None:
 
 def _card(found: Adaptation, config: AdaptationConfig, scan: LazyScan, options: Options) -> dict[str, Any]:
     """For which scan, by the checksum of its file, from which network, and what the samples held out said."""
+    from laminar.data.formats import scan_sha256
     from laminar.models.checkpoint import find, read_settings
 
     card = {
@@ -140,15 +137,6 @@ def _card(found: Adaptation, config: AdaptationConfig, scan: LazyScan, options: 
     }
     asked = options.undersampling
     return card | {"mask": asked.describe(scan)} if asked.wanted else card
-
-
-def scan_sha256(path: Path) -> str:
-    """SHA-256 of a scan's file; of a BART pair, of the data."""
-    from laminar.data.formats.bart import pair
-
-    files = pair(path) or (path,)
-    with files[0].open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -174,9 +162,7 @@ def _reconstruct(checkpoint: Path, options: Options) -> int:
             inputs=(options.input,),
             out=options.out,
             overwrite=options.overwrite,
-            variable=options.variable,
-            axes=options.axes,
-            domain=options.domain,
+            source=options.source,
             coils=None,
             trajectory=False,
             device=options.device,

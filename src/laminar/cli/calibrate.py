@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.progress import progress
+from laminar.cli.scans import add_device, check_device
 from laminar.cli.scenario import Scenario, add_scenario
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--samples", type=int, default=16, metavar="N", help="samples a slice (default: 16)")
     parser.add_argument("--level", type=float, default=0.9, metavar="P", help="coverage to reach (default: 0.9)")
     parser.add_argument("--kind", choices=("conformal", "scale"), default="conformal", help=_KIND)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add_device(parser)
     group = add_scenario(parser, 40, "samples")
     group.add_argument("--acceleration", nargs="+", type=float, default=[4.0, 8.0], metavar="R", help=_ACCELERATION)
     parser.set_defaults(run=run, options=Options)
@@ -72,7 +73,6 @@ def run(options: Options) -> int:
     from rich.console import Console
 
     from laminar.calibration import calibrate, check_enough
-    from laminar.cli.reconstruct import check_device
     from laminar.reconstruction import check_samples_of
     from laminar.runtime import keep_freed_memory
     from laminar.uncertainty import check_samples

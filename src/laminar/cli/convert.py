@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.cli.undersampling import Domain, add_domain
+from laminar.cli.scans import ScanOptions, add_scan_options
 from laminar.errors import printable
 
 
@@ -17,9 +17,7 @@ class Options:
     to: str
     out: Path
     overwrite: bool
-    variable: str | None
-    axes: str | None
-    domain: Domain | None
+    source: ScanOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,21 +32,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "out", type=Path, metavar="OUT", help="the file; its suffix is that of the format if it has none"
     )
     add_overwrite(parser)
-    parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
-    parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
-    add_domain(parser)
+    add_scan_options(parser)
     parser.set_defaults(run=run, options=Options)
 
 
 def run(options: Options) -> int:
-    from laminar.data.formats import stream
     from laminar.data.formats.write import WRITERS, named
 
     suffix, write = WRITERS[options.to]
     path = options.out if options.out.suffix else options.out.with_suffix(suffix)
     outputs = [path.with_suffix(kind) for kind in (".cfl", ".hdr")] if options.to == "bart" else [path]
     check_outputs(options, *outputs)
-    scan = stream(options.input, variable=options.variable, axes=options.axes, domain=options.domain).whole()
+    scan = options.source.stream(options.input).whole()
     write(path, scan)
     for note in scan.header.get("notes", ()):
         print(printable(f"{scan.name}: {note}"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laminar.cli.progress import progress
 from laminar.errors import SOME_FAILED
 
 if TYPE_CHECKING:
@@ -43,20 +44,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(options: Options) -> int:
     """Print the report; 1 if there is any finding, else 0."""
-    from rich.console import Console
-    from rich.progress import track
-
     from laminar.data.check import check_folder
 
-    def progress(reads: Iterable[Read], total: int) -> Iterable[Read]:
-        return track(reads, total=total, description="checking", transient=True, console=Console(stderr=True))
-
-    report = check_folder(options.folder, options.index, progress)
+    report = check_folder(options.folder, options.index, _tracked)
     if options.json:
         print(json.dumps(report.as_dict(), indent=1))
     else:
         _show(report)
     return SOME_FAILED if report.findings else 0
+
+
+def _tracked(reads: Iterable[Read], total: int) -> Iterator[Read]:
+    with progress("checking", total) as report:
+        for done, read in enumerate(reads, 1):
+            yield read
+            report(done)
 
 
 def _show(report: Report) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.cli.undersampling import Domain, add_domain
+from laminar.cli.scans import ScanOptions, add_scan_options
 from laminar.errors import CheckpointError, ConfigError, DataFormatError, printable
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     target: str
-    variable: str | None
-    axes: str | None
-    domain: Domain | None
+    source: ScanOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,9 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "of a model (a checkpoint folder, or one that ships: default).",
     )
     parser.add_argument("target", metavar="FILE|MODEL")
-    parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
-    parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
-    add_domain(parser)
+    add_scan_options(parser)
     parser.set_defaults(run=run, options=Options)
 
 
@@ -67,13 +63,13 @@ def _model(folder: Path) -> int:
 
 
 def _file(path: Path, options: Options) -> int:
-    from laminar.data.formats import describe, stream
+    from laminar.data.formats import describe
 
     _print_tree(describe(path))
     try:
-        scan = stream(path, variable=options.variable, axes=options.axes, domain=options.domain)
+        scan = options.source.stream(path)
     except DataFormatError as error:
-        if options.variable or options.axes or options.domain:
+        if not options.source.idle:
             raise
         print(f"not read as a scan: {error}")
         return 0

@@ -23,7 +23,8 @@ from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.pictures import draw, reference_of
 from laminar.cli.progress import progress
 from laminar.cli.samples import Intervals, SampleOptions, add_samples
-from laminar.cli.undersampling import Domain, Undersampling, add_domain, add_undersampling
+from laminar.cli.scans import ScanOptions, add_device, add_scan_options, check_device
+from laminar.cli.undersampling import Undersampling, add_undersampling
 from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, explaining, printable
 from laminar.registry import SAMPLERS
 
@@ -50,9 +51,7 @@ class Options:
     inputs: tuple[Path, ...]
     out: Path
     overwrite: bool
-    variable: str | None
-    axes: str | None
-    domain: Domain | None
+    source: ScanOptions
     coils: int | None
     trajectory: bool
     device: str
@@ -86,9 +85,9 @@ class Work:
         """A hash of all that decides what becomes of a scan; its result carries it."""
         options, method = self.options, self.method
         told = (
-            options.variable,
-            options.axes,
-            options.domain,
+            options.source.variable,
+            options.source.axes,
+            options.source.domain,
             options.coils,
             options.trajectory,
             options.drawn,
@@ -111,12 +110,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_method_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
     add_overwrite(parser)
-    parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
-    parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
-    add_domain(parser)
+    add_scan_options(parser)
     parser.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils first, for large arrays")
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add_device(parser)
     parser.add_argument("--format", nargs="+", choices=("h5", "nifti"), default=["h5"], help=_FORMAT)
     add_samples(parser)
     add_undersampling(parser)
@@ -218,27 +215,15 @@ def work_of(options: Options) -> Work:
     return Work(options, method, options.drawn.intervals(method))
 
 
-def check_device(name: str) -> str:
-    """`name` if torch can use it; else ConfigError."""
-    import torch
-
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used on this machine: expected cpu or cuda") from error
-    return name
-
-
 def _one(path: Path, name: str, work: Work) -> _Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
     from laminar.data.compression import compressed
-    from laminar.data.formats import stream
     from laminar.figures import uncertainty_figure
     from laminar.files import replacing
 
     options, method, intervals = work.options, work.method, work.intervals
     check_outputs(options, *options.outputs(name))
-    full = stream(path, variable=options.variable, axes=options.axes, domain=options.domain)
+    full = options.source.stream(path)
     scan = options.undersampling.apply(full, path.name)
     scan = scan if options.coils is None else compressed(scan, options.coils)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"

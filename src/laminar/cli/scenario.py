@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laminar.cli.scans import add_array_options
 from laminar.cli.undersampling import MASKS
 from laminar.errors import ConfigError
 
@@ -21,8 +22,7 @@ def add_scenario(parser: argparse.ArgumentParser, slices: int, seeded: str) -> a
     """All but the acceleration; `seeded` is what the seed decides besides scans and masks."""
     group = parser.add_argument_group("on what")
     group.add_argument("--data", nargs="+", type=Path, default=[], metavar="PATH", help=_DATA)
-    group.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
-    group.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    add_array_options(group)
     group.add_argument("--slices", type=int, default=slices, metavar="N", help=f"number of slices (default: {slices})")
     group.add_argument("--calibration-lines", type=int, default=14, metavar="N", help="default: 14")
     group.add_argument("--mask", choices=MASKS, default="equispaced-fraction", help="default: equispaced-fraction")

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from laminar.cli.scans import add_device, check_device
 from laminar.server.limits import Limits
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ class ServiceOptions:
 
     def service(self) -> Service:
         """The service, its models loaded and warm. Raises LaminarError."""
-        from laminar.cli.reconstruct import check_device
         from laminar.methods import open_model
         from laminar.runtime import keep_freed_memory
         from laminar.server.session import Service
@@ -58,7 +58,7 @@ class ServiceOptions:
 def add_service(parser: argparse.ArgumentParser) -> None:
     """The options of `ServiceOptions`."""
     parser.add_argument("--model", action="append", dest="models", default=[], metavar="DIR", help=_MODEL)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add_device(parser)
     parser.add_argument("--deadline", type=float, default=_DEFAULT.deadline, metavar="S", help=_DEADLINE)
     group = parser.add_argument_group("what is taken of one connection")
     group.add_argument("--idle", type=float, default=_DEFAULT.idle, metavar="S", help=_IDLE)

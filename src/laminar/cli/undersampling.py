@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from laminar.errors import ConfigError
 
@@ -36,16 +36,6 @@ def add_undersampling(parser: argparse.ArgumentParser) -> None:
 
 def _lines(text: str) -> int | float:
     return int(text) if text.isdecimal() else float(text)
-
-
-Domain = Literal["kspace", "image"]
-
-
-def add_domain(parser: argparse.ArgumentParser) -> None:
-    said = (
-        "what the file holds: k-space, or the images of its coils; default: k-space, and what looks like images fails"
-    )
-    parser.add_argument("--domain", choices=("kspace", "image"), help=said)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from laminar.scan import Scan
 __all__ = [
     "calibration_region",
     "combine",
-    "compress",
     "compression",
     "espirit",
     "estimate_sensitivities",
@@ -134,11 +133,6 @@ def whiten(kspace: Tensor, noise_covariance: Tensor) -> Tensor:
     identity = torch.eye(coils, dtype=factor.dtype, device=factor.device)
     whitening = torch.linalg.solve_triangular(factor, identity, upper=False)
     return combine(whitening.to(kspace), kspace)
-
-
-def compress(kspace: Tensor, n: int) -> Tensor:
-    """The n virtual coils of `compression`: (slice, coil, y, x) to (slice, min(n, coil), y, x)."""
-    return combine(compression(kspace, n), kspace)
 
 
 def compression(kspace: Tensor, n: int) -> Tensor:

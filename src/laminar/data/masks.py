@@ -55,7 +55,7 @@ def make_mask(
         acceleration: R >= 1. R = 1 acquires everything. Of several, with as many `calibration_lines`, the seed draws
             one pair.
         calibration_lines: n, or as a float below 1 the fraction n / N.
-        seed: an integer 0 <= seed < 2^32 or, as fastMRI makes of a file name, a tuple of them: see `seed_of`.
+        seed: an integer 0 <= seed < 2^32 or, as fastMRI makes of a file name, a tuple of them: see `seed_of_file`.
         axis: the undersampled axis, -1 (x) or -2 (y).
         offset: first line of an equispaced or magic mask, instead of one that the seed draws.
 
@@ -88,7 +88,7 @@ def make_kt_mask(
     return torch.stack(masks)
 
 
-def seed_of(name: str) -> tuple[int, ...]:
+def seed_of_file(name: str) -> tuple[int, ...]:
     """The seed that fastMRI makes of the name of a file, suffix included: the codes of its letters."""
     return tuple(map(ord, name))
 

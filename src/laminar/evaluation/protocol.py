@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laminar.data.masks import make_mask, seed_of
+from laminar.data.masks import make_mask, seed_of_file
 from laminar.errors import ConfigError, DataFormatError
 from laminar.evaluation.conventions import CONVENTIONS, Convention
 
@@ -55,7 +55,7 @@ class MaskRule:
         """
         if self.kind != "stored":
             rates = self.acceleration, self.calibration_lines
-            return make_mask(self.kind, matrix, *rates, seed_of(name), self.axis, self.offset)
+            return make_mask(self.kind, matrix, *rates, seed_of_file(name), self.axis, self.offset)
         key = "x".join(map(str, matrix))
         if key not in self.stored or folder is None:
             raise ConfigError(f"stored masks are for {', '.join(self.stored)}, in a folder; got {key} and {folder}")
@@ -71,7 +71,7 @@ class MaskRule:
 
     def index(self, name: str, count: int) -> int:
         """Which of `count` stored masks the volume in a file of this name has, as DIRECT draws it."""
-        return int(np.random.RandomState(seed_of(name)).randint(0, count))
+        return int(np.random.RandomState(seed_of_file(name)).randint(0, count))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from laminar.figures.pixels import check_drawable
+from laminar.figures.pixels import PLAIN, check_drawable
 from laminar.figures.sheet import BACKGROUND, INK, QUIET
 from laminar.files import replacing
 
@@ -30,4 +30,4 @@ def curves_figure(curves: Mapping[str, Sequence[tuple[int, float]]], label: str,
     for spine in axes.spines.values():
         spine.set_color(QUIET)
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": "Laminar"})
+        figure.savefig(temporary, format="png", metadata=PLAIN)

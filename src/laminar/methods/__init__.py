@@ -5,15 +5,15 @@ from laminar.methods.method import Coefficients, Method, fingerprint
 from laminar.methods.mirrored import MirroredMethod
 from laminar.methods.named import ClassicalMethod, SamplerMethod, classical_method, sampler_method
 from laminar.methods.networks import NetworkMethod, PosteriorMean
-from laminar.methods.sampled import MeanOfSamples
+from laminar.methods.sampled import OneSample
 
 __all__ = [
     "ClassicalMethod",
     "Coefficients",
-    "MeanOfSamples",
     "Method",
     "MirroredMethod",
     "NetworkMethod",
+    "OneSample",
     "PosteriorMean",
     "SamplerMethod",
     "as_method",

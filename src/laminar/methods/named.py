@@ -22,13 +22,8 @@ from laminar.samplers import Number, Setting
 DEFAULT_NFE, SMALLEST_LEVEL = 50, 0.002
 
 
-@dataclass(frozen=True, eq=False)
-class ClassicalMethod(Method):
-    """A function from a Problem to a Trajectory with its settings."""
-
-    name: str
-    function: Callable[..., Trajectory]
-    settings: Mapping[str, Number] = field(default_factory=dict)
+class NamedMethod(Method):
+    """A method whose name is its kind."""
 
     @property
     def kind(self) -> str:  # type: ignore[override]
@@ -38,12 +33,21 @@ class ClassicalMethod(Method):
     def description(self) -> str:  # type: ignore[override]
         return f"method {self.name} of Laminar"
 
+
+@dataclass(frozen=True, eq=False)
+class ClassicalMethod(NamedMethod):
+    """A function from a Problem to a Trajectory with its settings."""
+
+    name: str
+    function: Callable[..., Trajectory]
+    settings: Mapping[str, Number] = field(default_factory=dict)
+
     def estimate(self, problem: Problem, generator: torch.Generator, **offered: Any) -> Trajectory:
         return self.function(problem, **self.settings)
 
 
 @dataclass(frozen=True, eq=False)
-class SamplerMethod(Method):
+class SamplerMethod(NamedMethod):
     """A posterior sampler with a trained prior; its estimate is a single draw.
 
     All walk along the levels of `samplers.edm`, from `start_level` down, `nfe` evaluations in all. Raises ConfigError.
@@ -61,14 +65,6 @@ class SamplerMethod(Method):
             raise ConfigError(f"nfe must be at least 1; got {self.nfe}")
         if not self.start_level > SMALLEST_LEVEL:
             raise ConfigError(f"start_level must be above {SMALLEST_LEVEL}; got {self.start_level}")
-
-    @property
-    def kind(self) -> str:  # type: ignore[override]
-        return self.name
-
-    @property
-    def description(self) -> str:  # type: ignore[override]
-        return f"method {self.name} of Laminar"
 
     @property
     def module(self) -> Prior:  # type: ignore[override]

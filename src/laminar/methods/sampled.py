@@ -1,4 +1,4 @@
-"""Samples of a method as its estimate."""
+"""A sample of a method as its estimate."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from laminar.methods.method import Method
 
 
 @dataclass(frozen=True, eq=False)
-class MeanOfSamples(Method):
-    """The mean of so many samples of another method; of one sample, that sample with its states."""
+class OneSample(Method):
+    """Another method that draws: its estimate is a sample, with the states that lead to it."""
 
     of: Method
-    samples: int = 1
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -29,8 +28,4 @@ class MeanOfSamples(Method):
         return self.of.module
 
     def estimate(self, problem: Problem, generator: torch.Generator, **offered: Any) -> Trajectory:
-        draws = [self.of.draw(problem, generator) for _ in range(self.samples)]
-        if self.samples == 1:
-            return draws[0]
-        mean = torch.stack([draw.image for draw in draws]).mean(0)
-        return Trajectory([draws[0].source, mean], [mean], None, sum(draw.nfe for draw in draws))
+        return self.of.draw(problem, generator)

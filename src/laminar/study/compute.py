@@ -24,7 +24,7 @@ from laminar.errors import ConfigError, LaminarError, explaining
 from laminar.files import holding, replacing, write_json
 from laminar.flow import Trajectory
 from laminar.flow.straightness import line_deviation
-from laminar.methods import MeanOfSamples, Method, NetworkMethod, PosteriorMean
+from laminar.methods import Method, NetworkMethod, OneSample, PosteriorMean
 from laminar.metrics import nmse, object_psnr, psnr, ssim
 from laminar.models import UnrolledNetwork, load, started
 from laminar.runtime import seed_of
@@ -127,7 +127,7 @@ def _read_as(method: Method, network: Any, estimate: str | None) -> Method:
         return PosteriorMean(network)
     if estimate != "sample" or not method.draws:
         raise ConfigError(f"estimate must be mean or sample, of a network that samples; got {estimate!r}")
-    return MeanOfSamples(method)
+    return OneSample(method)
 
 
 def _last(run: RunFolder) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ def _sniffed(path: Path) -> tuple[str, Format]:
         if found.fits(file):
             return name, found
     raise DataFormatError(f"{path}: not a format that can be read: {', '.join(FORMATS)}")
+
+
+def scan_sha256(path: Path) -> str:
+    """SHA-256 of the file of a scan; of a BART pair, of the data."""
+    with (bart.pair(path) or (path,))[0].open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_scans(places: Sequence[Path]) -> list[Path]:
