@@ -21,6 +21,8 @@ _SMALLEST = 16  # points of an axis: fewer do not tell
 _NEAR = 32  # the peak may lie off by n over this: lines left out, the phase of an image
 _PEAK, _OUTSHINES = 0.1, 3.0
 _PLAIN, _WEAK = 0.25, 0.05  # resultants of energy around the ends of an axis
+_JOINED = 0.35  # by which an image coheres better around its ends than around its middle
+_LINES = 24  # of the calibration region
 
 
 def centered(scan: LazyScan) -> LazyScan:
@@ -83,23 +85,45 @@ def corner_axes(part: Scan) -> list[int]:
     """The axes, -2 and -1, along which the image of the calibration region lies around the ends, not the middle.
 
     `r = sum_n p_n exp(2 pi i (n - n // 2) / N) / sum_n p_n` of the energy p along an axis: its angle is where the image
-    lies, its length how compact it is. One axis must show it plainly; then the other need show it weakly.
+    lies, its length how compact it is. That of an object that fills its field of view may lie there too, where it is
+    fat or near a coil: so the ends must also join, the coil images be one image across them and not across the middle,
+    by _JOINED along all these axes together. One axis must lie there plainly; then the other need do so weakly.
     """
     try:
-        region = calibration_region(part.grid.common_mask, limit=24)
+        rows, columns = calibration_region(part.grid.common_mask, limit=_LINES)
     except DataFormatError:
         return []
-    image = _power(ifft2c(part.data[..., region[0], region[1]]))
-    resultants = {axis: _resultant(image.sum(-3 - axis)) for axis in (-2, -1) if image.shape[axis] >= 8}
-    if min((r.real for r in resultants.values()), default=0.0) > -_PLAIN:
-        return []
-    return [axis for axis, r in resultants.items() if r.real < -_WEAK and abs(r.imag) < -r.real]
+    block = part.data[..., rows, columns]
+    power, coils = _power(ifft2c(block)), torch.zeros_like(part.data[0])
+    coils[..., rows, columns] = block[0]
+    coils = ifft2c(coils)
+    signs = {
+        axis: (_resultant(power.sum(-3 - axis)), _joined(coils, axis)) for axis in (-2, -1) if power.shape[axis] >= 8
+    }
+    found = {axis: sign for axis, sign in signs.items() if sign[0].real < -_WEAK and abs(sign[0].imag) < -sign[0].real}
+    plain = any(r.real <= -_PLAIN for r, _ in found.values())
+    return list(found) if plain and sum(joined for _, joined in found.values()) > _JOINED else []
 
 
 def _resultant(profile: Tensor) -> complex:
     n = len(profile)
     angle = 2 * torch.pi * (torch.arange(n) - n // 2) / n
     return complex((torch.polar(profile, angle.to(profile)).sum() / profile.sum()).item())
+
+
+def _joined(coils: Tensor, axis: int) -> float:
+    """How much better the coil images (coil, y, x) cohere around the ends of an axis than around its middle."""
+    return _coherence(coils, axis, 0) - _coherence(coils, axis, coils.shape[axis] // 2)
+
+
+def _coherence(coils: Tensor, axis: int, place: int) -> float:
+    """`sum |<a, b>| / sum ||a|| ||b||` of lines a and b two cells of resolution apart, over pairs around a place."""
+    n = coils.shape[axis]
+    apart = max(1, round(n / _LINES))
+    around = torch.arange(place - apart, place + apart + 1)
+    before, after = (coils.index_select(axis, (around + d) % n).movedim(axis, 0).flatten(1) for d in (-apart, apart))
+    joint = (before.conj() * after).sum(1).abs().sum()
+    return float(joint / (before.norm(dim=1) * after.norm(dim=1)).sum().clamp_min(torch.finfo(torch.float32).tiny))
 
 
 def _rolled(scan: LazyScan, shift: tuple[int, int]) -> LazyScan:
