@@ -90,11 +90,11 @@ def failure(error: BaseException) -> str | None:
 def explaining(what: str, kind: type[Exception] = Exception) -> Iterator[None]:
     """Raise what `failure` explains, and any OSError, as a LaminarError of one line that begins with `what`.
 
-    Only exceptions of this `kind` are looked at.
+    Only exceptions of this `kind` are looked at, and no broken pipe: whoever reads has seen enough.
     """
     try:
         yield
-    except LaminarError:
+    except (LaminarError, BrokenPipeError):
         raise
     except kind as error:
         line = failure(error)
