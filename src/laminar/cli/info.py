@@ -114,7 +114,7 @@ def _facts(scan: LazyScan) -> dict[str, Any]:
 
 
 def _undersampled(scan: LazyScan) -> str:
-    mask = scan.grid.common_mask
+    mask = scan.grid.of_image(0).mask
     if bool(mask.all()):
         return "none, fully sampled"
     gaps = {"y": mask.any(1), "x": mask.any(0)}

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from laminar.cli.bulk import Scan, in_bulk, is_finished, kept_method
 from laminar.cli.executors import ExecutorOptions, add_executor_options
@@ -53,6 +53,7 @@ class Options:
     overwrite: bool
     source: ScanOptions
     coils: int | None
+    maps: Literal["auto", "1", "2"]
     trajectory: bool
     device: str
     verbose: bool
@@ -66,6 +67,10 @@ class Options:
         """The files that a scan becomes."""
         kinds = (".h5", ".png", *(("-uncertainty.png",) * bool(self.drawn.samples)), *((".nii",) * self.nifti))
         return [self.out / f"{name}{kind}" for kind in kinds]
+
+    @property
+    def n_maps(self) -> int | None:
+        return None if self.maps == "auto" else int(self.maps)
 
     @property
     def nifti(self) -> bool:
@@ -89,6 +94,7 @@ class Work:
             options.source.axes,
             options.source.domain,
             options.coils,
+            options.n_maps,
             options.trajectory,
             options.drawn,
             options.undersampling,
@@ -112,6 +118,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_overwrite(parser)
     add_scan_options(parser)
     parser.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils first, for large arrays")
+    parser.add_argument("--maps", choices=("auto", "1", "2"), default="auto", help=_MAPS)
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     add_device(parser)
     parser.add_argument("--format", nargs="+", choices=("h5", "nifti"), default=["h5"], help=_FORMAT)
@@ -121,6 +128,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run, options=Options)
 
 
+_MAPS = "sets of coil sensitivities; auto: 2 where the object is larger than its field of view (default: auto)"
 _FORMAT = "what else to write beside <name>.h5: nifti, <name>.nii in its place in the patient (extra nifti)"
 
 
@@ -277,6 +285,7 @@ def _write_slices(
         keep_trajectory=work.options.trajectory,
         samples=drawn.samples,
         seed=drawn.sample_seed or 0,
+        n_maps=work.options.n_maps,
         device=work.options.device,
     )
     attributes = _attributes(scan, work)
