@@ -92,8 +92,8 @@ def reconstruct(
     Readout oversampling is removed first, and the image is center-cropped to `scan.image_shape`. A slice
     without any signal is returned as zeros, and the log says so. `n_maps` sets of sensitivities, 1 or 2, are estimated;
     None takes two where the object reaches over the edge of its field of view and the method can: the image is then
-    the root of the sum of squares of both, with the phase of the first (`laminar.operators.combined`). `device` is where
-    the work is done; None is where the network is.
+    the root of the sum of squares of both, with the phase of the first (`laminar.operators.combined`). `device` is
+    where the work is done; None is where the network is.
 
     With `samples` of two or more, that many posterior samples are drawn; the image is their mean, `spread` says how
     far they differ, and the trajectory is that of the first, which ends in the first and not in the mean. All

@@ -228,7 +228,8 @@ def _calibrated(
 
     Where these have none either they are taken together with those of all images of a series, as of calibration lines
     between others, or a real-time scan whose lines take turns. They are estimated of whitened lines and brought back,
-    for `prepare` whitens sensitivities with the scan. None where every image has a region, or a slice has no calibration lines.
+    for `prepare` whitens sensitivities with the scan. None where every image has a region, or a slice has no
+    calibration lines.
     """
     if _has_region(mask if mask.ndim == 2 else mask.all(0)):
         return None
