@@ -38,9 +38,9 @@ class Scan:
 
     `sensitivities` complex64 (image, coil, y, x), or (image, map, coil, y, x) of several sets, if they are known.
     `noise_std` is the standard deviation per complex sample, E|n|^2 = noise_std^2, of white noise; `noise_covariance`
-    (coil, coil) that of colored noise, which `prepare` whitens. `image_shape` is the matrix (y, x) that the scanner would show: the image is center-cropped to
-    it. `spacing_mm` is the pixel size (y, x) of that image, `placements` say where each image lies. `header` holds what
-    the file said besides, as plain values.
+    (coil, coil) that of colored noise, which `prepare` whitens. `image_shape` is the matrix (y, x) that the scanner
+    would show: the image is center-cropped to it. `spacing_mm` is the pixel size (y, x) of that image, `placements` say
+    where each image lies. `header` holds what the file said besides, as plain values.
 
     Raises DataFormatError if the parts do not fit each other or hold NaN or Inf.
     """

@@ -13,6 +13,7 @@ from laminar.cli.main import main
 from laminar.data.formats import read, scan_name
 from laminar.data.masks import make_mask
 from laminar.data.simulation import simulate_slice
+from laminar.operators import ifft2c
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +59,17 @@ def test_coils_are_compressed_and_the_file_says_so(
     said = capsys.readouterr().out
     assert "36 of 48 along x: partial Fourier" in said
     assert np.linalg.norm(images[4] - images[None]) < 0.1 * np.linalg.norm(images[None])
+
+
+def test_a_full_scan_becomes_images(tmp_path: Path, kspace: torch.Tensor, capsys: pytest.CaptureFixture[str]) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    np.save(tmp_path / "a.npy", kspace.numpy())
+    line = ["convert", str(tmp_path / "a.npy"), "--axes", "slice,coil,kx,ky", "--to", "nifti"]
+    assert main([*line, str(tmp_path / "b")]) == 0
+    images = np.asarray(nibabel.load(tmp_path / "b.nii").dataobj)
+    expected = ifft2c(kspace).abs().square().sum(1).sqrt()
+    np.testing.assert_allclose(images, expected.permute(2, 1, 0), rtol=1e-5, atol=1e-5)
+    np.save(tmp_path / "a.npy", (kspace * make_mask("equispaced", (64, 48), 3, 12, 0)).numpy())
+    assert main([*line, str(tmp_path / "c")]) == 2
+    assert "laminar reconstruct --format nifti" in capsys.readouterr().err
+    assert not (tmp_path / "c.nii").exists()

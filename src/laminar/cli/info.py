@@ -82,7 +82,7 @@ _LIMIT = 64
 
 def _facts(scan: LazyScan) -> dict[str, Any]:
     from laminar.data.coils import calibration_region
-    from laminar.data.formats import padding_note
+    from laminar.data.formats import padding_note, partial_note
     from laminar.data.preparation import noise_std_of
 
     first = scan.slice(0)
@@ -100,6 +100,8 @@ def _facts(scan: LazyScan) -> dict[str, Any]:
         facts["notes"] = {str(i): note for i, note in enumerate(scan.notes, 1)}
     if (note := padding_note(scan.grid.union)) is not None:
         facts["padding"] = note
+    if (note := partial_note(scan.grid.union)) is not None:
+        facts["partial"] = note
     try:
         rows, columns = calibration_region(scan.grid.common_mask, limit=_LIMIT)
         facts[f"calibration region (y, x), up to {_LIMIT}"] = [rows.stop - rows.start, columns.stop - columns.start]

@@ -272,8 +272,7 @@ def _write_slices(
     """Write slice by slice; what the pictures show (slice, y, x) stays in memory."""
     import torch
 
-    from laminar.data.check import padding
-    from laminar.data.formats import padding_note
+    from laminar.data.formats import padding_note, partial_note
     from laminar.reconstruction import reconstruct_slices
     from laminar.store import writing_reconstruction
     from laminar.uncertainty import Spread
@@ -289,7 +288,7 @@ def _write_slices(
         device=work.options.device,
     )
     attributes = _attributes(scan, work)
-    missing = padding(scan.grid.union)["partial"]
+    missing = partial_note(scan.grid.union)
     partial = f"{missing}; the other side is zero, unless --method pocs" if missing else None
     log = [*scan.notes, *filter(None, [padding_note(scan.grid.union), partial])]
     magnitudes, spreads, places = [], [], []

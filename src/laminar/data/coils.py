@@ -37,9 +37,9 @@ def estimate_sensitivities(
     """Sensitivities of a scan: those it brings, else ESPIRiT maps of its calibration region, slice by slice.
 
     Shape: complex (slice, coil, y, x), of two maps (slice, map, coil, y, x). None makes two where the object reaches
-    over the edge of its field of view: where a second one is in more than a hundredth of the first. `limit` bounds the calibration region
-    along each axis, the other parameters are those of `espirit`. Raises DataFormatError if the mask has no calibration
-    region.
+    over the edge of its field of view: where a second one is in more than a hundredth of the first. `limit` bounds the
+    calibration region along each axis, the other parameters are those of `espirit`. Raises DataFormatError if the mask
+    has no calibration region.
     """
     if scan.sensitivities is not None:
         return scan.sensitivities

@@ -9,7 +9,6 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from laminar.data.formats.arrays import Variables, scan_name
 from laminar.data.formats.assembly import assemble
 from laminar.data.formats.format import File, Format, Request
 from laminar.data.formats.header import Length, Limits, MrdHeader, Size
+from laminar.data.formats.ismrmrd_ import summarized
 from laminar.data.formats.lazy import LazyScan
 from laminar.data.formats.readouts import Records, records_of, split_floats
 from laminar.data.formats.sandbox import Sandbox
@@ -114,7 +114,7 @@ def _format(fits: Any, load: Any) -> Format:
 
     def summary(path: Path) -> Mapping[str, Any]:
         header, records = load(path, Request())
-        return {"header": asdict(header), "readouts": len(records)}
+        return summarized(header, records)
 
     return Format(fits, _no_variables, stream, summary)
 
