@@ -41,6 +41,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run, options=Options)
 
 
+def _write_with_target(path: Path, scan: Scan) -> None:
+    """The fastMRI layout, with the root-sum-of-squares images as `reconstruction_rss` of a fully sampled scan."""
+    from laminar.data.cases import MOST_ACCELERATED
+    from laminar.data.formats import write_fastmri
+    from laminar.reconstruction import reference_image
+
+    write_fastmri(path, scan, reference_image(scan) if scan.measured_acceleration <= MOST_ACCELERATED else None)
+
+
 def _write_images(path: Path, scan: Scan) -> None:
     """The root-sum-of-squares images of a fully sampled scan as NIfTI. Raises ConfigError for another one."""
     from laminar.data.cases import MOST_ACCELERATED
@@ -61,7 +70,8 @@ def _write_images(path: Path, scan: Scan) -> None:
 def run(options: Options) -> int:
     from laminar.data.formats.write import WRITERS, named
 
-    suffix, write = WRITERS.get(options.to, (".nii", _write_images))
+    own = {"nifti": (".nii", _write_images), "fastmri": (".h5", _write_with_target)}
+    suffix, write = own.get(options.to) or WRITERS[options.to]
     path = options.out if options.out.suffix else options.out.with_suffix(suffix)
     outputs = [path.with_suffix(kind) for kind in (".cfl", ".hdr")] if options.to == "bart" else [path]
     check_outputs(options, *outputs)
