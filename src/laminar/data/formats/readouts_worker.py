@@ -39,13 +39,13 @@ HEAD = np.dtype(
     ]
 )
 AXES = "xyz"
-Readouts = Iterable[tuple[np.void, Array]]
+Readouts = Iterable[tuple[Any, Array]]
 MOST_READOUTS = 20_000_000
 
 
 def answer(header: dict[str, Any], readouts: Readouts, size: int) -> Answer:
     """What is told of readouts (head, samples (coil, n)) that lie in `size` bytes."""
-    heads, floats, total = [], [], 0
+    heads, floats, total = list[Any](), list[Array](), 0
     for head, samples in readouts:
         heads.append(head)
         floats.append(np.ascontiguousarray(samples, np.complex64).view(np.float32).reshape(-1))
@@ -53,9 +53,9 @@ def answer(header: dict[str, Any], readouts: Readouts, size: int) -> Answer:
         if 4 * total > 2 * size or len(heads) > MOST_READOUTS:
             raise Refusal(f"the readouts claim more than the {size} bytes of the file")
     counts = np.array([len(one) for one in floats], np.int64)
-    head = np.array(heads, HEAD) if heads else np.empty(0, HEAD)
-    arrays = [(HEAD, head.shape), (counts.dtype, counts.shape), (np.dtype(np.float32), (total,))]
-    return Answer(header, arrays, iter([head, counts, *floats]))
+    table: Array = np.array(heads, HEAD) if heads else np.empty(0, HEAD)
+    arrays = [(HEAD, table.shape), (counts.dtype, counts.shape), (np.dtype(np.float32), (total,))]
+    return Answer(header, arrays, iter([table, counts, *floats]))
 
 
 def mrd2(path: str) -> Answer:
@@ -73,7 +73,7 @@ def mrd2(path: str) -> Answer:
         return answer(_mrd2_header(header), readouts, size)
 
 
-def _mrd2_readout(readout: Any) -> tuple[np.void, Array]:
+def _mrd2_readout(readout: Any) -> tuple[Any, Array]:
     said, (coils, n) = readout.head, readout.data.shape
     head = np.zeros((), HEAD)
     head["flags"] = int(said.flags)
@@ -165,7 +165,7 @@ def _complete(blocks: list[Any]) -> list[Any]:
     return [block for block in blocks if not block.is_flag_set("ACQEND")]
 
 
-def _siemens_readout(block: Any, header: dict[str, Any]) -> tuple[np.void, Array]:
+def _siemens_readout(block: Any, header: dict[str, Any]) -> tuple[Any, Array]:
     said, data = block.mdh, np.atleast_2d(block.data)
     head = np.zeros((), HEAD)
     head["flags"] = sum(1 << (bit - 1) for name, bit in FLAGS.items() if block.is_flag_set(name))
