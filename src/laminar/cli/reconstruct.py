@@ -93,6 +93,7 @@ class Work:
             options.source.variable,
             options.source.axes,
             options.source.domain,
+            options.source.select,
             options.coils,
             options.n_maps,
             options.trajectory,

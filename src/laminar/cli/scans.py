@@ -20,23 +20,31 @@ class ScanOptions:
     variable: str | None
     axes: str | None
     domain: Literal["kspace", "image"] | None
+    select: tuple[str, ...]
 
     def stream(self, path: Path) -> LazyScan:
         """The scan in a file. Raises DataFormatError."""
         from laminar.data.formats import stream
 
-        return stream(path, variable=self.variable, axes=self.axes, domain=self.domain)
+        scan = stream(path, variable=self.variable, axes=self.axes, domain=self.domain)
+        for choice in self.select:
+            name, _, index = choice.partition("=")
+            if not index.isdecimal():
+                raise ConfigError(f"--select takes NAME=INDEX, such as repetition=2; got {choice!r}")
+            scan = scan.select(name, int(index))
+        return scan
 
     @property
     def idle(self) -> bool:
         """Whether nothing is told."""
-        return not (self.variable or self.axes or self.domain)
+        return not (self.variable or self.axes or self.domain or self.select)
 
 
 def add_scan_options(parser: argparse._ActionsContainer) -> None:
     """The options of `ScanOptions`."""
     add_array_options(parser)
     parser.add_argument("--domain", choices=("kspace", "image"), help=_DOMAIN)
+    parser.add_argument("--select", action="append", default=[], metavar="NAME=INDEX", help=_SELECT)
 
 
 def add_array_options(parser: argparse._ActionsContainer) -> None:
@@ -45,6 +53,7 @@ def add_array_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
 
 
+_SELECT = "one place of a series alone, such as repetition=2 or slice=0, from 0; may be given several times"
 _DOMAIN = "what the file holds: k-space, or the images of its coils; default: k-space, and what looks like images fails"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from laminar.errors import DataFormatError
@@ -67,13 +68,36 @@ class LazyScan:
             return self.held
         first = self.slice(0)
         data, maps = (_room(one, self.n_slices) for one in (first.data, first.sensitivities))
+        placements = []
         for index in range(self.n_slices):
             part = first if index == 0 else self.slice(index)
+            placements += part.placements or ()
             for room, values in ((data, part.data), (maps, part.sensitivities)):
                 if room is not None and values is not None:
                     room[index] = values[0]
         assert data is not None
-        return replace(first, data=data, sensitivities=maps, geometry=self.grid, series=self.series)
+        return replace(
+            first,
+            data=data,
+            sensitivities=maps,
+            geometry=self.grid,
+            series=self.series,
+            placements=tuple(placements) or None,
+        )
+
+    def select(self, name: str, index: int) -> LazyScan:
+        """The images at one place of an axis of the series, or one slice. Raises DataFormatError if there is none."""
+        axes = dict(self.series) or {"slice": self.n_slices}
+        if name not in axes or not 0 <= index < axes[name]:
+            there = ", ".join(f"{each} 0 to {count - 1}" for each, count in axes.items())
+            raise DataFormatError(f"{self.name}: no {name} {index}; the scan has {there}")
+        kept = torch.arange(self.n_slices).reshape(*axes.values()).select(list(axes).index(name), index).flatten()
+        grid = self.grid if self.grid.mask.ndim == 2 else replace(self.grid, mask=self.grid.mask[kept])
+        left = {each: count for each, count in axes.items() if each != name}
+        series = left if left.keys() - {"slice"} else {}
+        load = lambda image: self.load(int(kept[image]))  # noqa: E731
+        chosen = replace(self, n_slices=len(kept), grid=grid, load=load, series=series, held=None)
+        return chosen.noting(f"{name} {index} of {axes[name]}, by choice")
 
     def undersample(self, mask: Tensor) -> LazyScan:
         """The same scan with only the samples that both it and `mask` (y, x) or (image, y, x) have."""
