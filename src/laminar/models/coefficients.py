@@ -64,7 +64,8 @@ class FlowCoefficients(nn.Module):
     source is the image plus an error of that size); with `learn_prior_std` each nu_k is a parameter that starts
     there, with `learn_schedule` the times are softmax increments: still a discretization, by construction.
     `least` bounds them, `nu_k^2 = least^2 + exp(2 theta_k)`: what a network learns of its own error where it is right
-    must hold on images that it has never seen. `floor` stands for the error of the model itself (sensitivities, Gibbs ringing), in units of the image.
+    must hold on images that it has never seen. `floor` stands for the error of the model itself (sensitivities, Gibbs
+    ringing), in units of the image.
     """
 
     def __init__(
