@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Literal
 
 from laminar.data.config import MaskKind, SamplingConfig, SimulationConfig
 from laminar.errors import ConfigError
 from laminar.models import ModelConfig, PriorConfig, UnrolledConfig, VarNetConfig
+from laminar.models.effects import without_effect
 from laminar.runtime import MOST_WORKERS
 from laminar.training.denoising import DenoisingConfig
 from laminar.training.objectives import ObjectiveConfig
@@ -157,6 +159,10 @@ class TrainConfig:
             )
 
     def _check_unrolled(self, model: UnrolledConfig) -> None:
+        for name, reason in without_effect(model).items():
+            value, usual = (attrgetter(name)(config) for config in (model, UnrolledConfig()))
+            if value != usual:
+                raise ConfigError(f"model.{name} means nothing {reason}: leave it at {usual!r}; got {value!r}")
         if self.objective.flow_matching and not model.continuous:
             raise ConfigError(
                 f"objective.flow_matching trains a velocity at every time: {model.needs_continuous()} (model)"
