@@ -1,4 +1,5 @@
 // What is shown: one column a file, the reference first; rows of images, errors and uncertainty.
+// `alone` is the number of the one column that is shown, null for all of them.
 const told = JSON.parse(document.getElementById("told").textContent);
 const [HEIGHT, WIDTH] = told.shape, SIZE = HEIGHT * WIDTH;
 const KINDS = ["image", "phase", "states", "std", "lower", "upper"];
@@ -9,7 +10,7 @@ const STATES = Math.max(...files.map((file) => file.n));
 const has = { spread: files.some((file) => file.std), error: !!reference, phase: files.some((file) => file.phase) };
 const shown = { phase: false, error: has.error, spread: has.spread };
 const ROWS = ["image", "error", "spread"].filter((row) => row === "image" || has[row]);
-const view = { slice: told.slices >> 1, state: STATES - 1, zoom: 1, x: 0.5, y: 0.5, cursor: null };
+const view = { slice: told.slices >> 1, state: STATES - 1, zoom: 1, x: 0.5, y: 0.5, cursor: null, alone: null };
 const windows = {};
 
 function withImages(file) {
@@ -19,10 +20,18 @@ function withImages(file) {
 
 function resetView() {
   Object.assign(view, { zoom: 1, x: 0.5, y: 0.5 });
-  windows.image = { low: 0, high: told.white };
-  windows.error = { low: 0, high: told.white / 10 };
-  windows.spread = { low: 0, high: told.white / 10 };
+  const white = told.white[view.slice];
+  windows.image = { low: 0, high: white };
+  for (const row of ["error", "spread"]) windows[row] = { low: 0, high: middlePeak(row) || white / 10 };
 }
+
+// The end of a scale on which the middle one of the files still fits: the worst would leave the good ones black.
+function middlePeak(row) {
+  const peaks = has[row] ? files.map((file) => numbers(row, file)).filter((values) => values).map(peak) : [];
+  return peaks.sort((a, b) => a - b)[peaks.length >> 1];
+}
+
+const peak = (values) => values.slice().sort()[Math.floor(0.995 * (values.length - 1))];
 
 // A file with fewer states than another stays at its last.
 const stateOf = (file) => Math.min(view.state, file.n - 1);
@@ -34,6 +43,10 @@ function magnitude(file) {
   if (file.states && state < file.n - 1) return file.states.image(state * told.slices + view.slice);
   return file.image.image(view.slice);
 }
+
+const visible = () => (view.alone === null ? columns : [columns[view.alone]]);
+const holds = (row, file) => row === "image" || (row === "error" ? file !== reference : !!file.std);
+const rows = () => ROWS.filter((row) => (row === "image" || shown[row]) && visible().some((file) => holds(row, file)));
 
 // The numbers of a pane (y, x), or null where the file has none.
 function numbers(row, file) {
@@ -75,8 +88,9 @@ function element(tag, parent, properties = {}) {
 }
 
 function makePane(row, file, parent) {
-  const figure = element("figure", parent), head = element("figcaption", figure);
-  const pane = { row, file, figure, name: element("b", head, { textContent: file.name, title: file.name }) };
+  const figure = element("figure", parent, { className: row }), head = element("figcaption", figure);
+  const pane = { row, file, figure, name: element("button", head, { type: "button", textContent: file.name }) };
+  pane.name.title = `${file.name}: alone, or beside the others (${columns.indexOf(file) + 1})`;
   pane.note = element("span", head);
   pane.canvas = element("canvas", figure);
   pane.canvas.style.aspectRatio = `${WIDTH} / ${HEIGHT}`;
@@ -92,7 +106,7 @@ function makeBar(row, parent) {
 }
 
 function drawBar({ row, box, high, canvas, low }) {
-  box.hidden = row !== "image" && !shown[row];
+  box.hidden = !rows().includes(row);
   const ends = windowOf(row);
   [high.textContent, low.textContent] = [format(ends.high), format(ends.low)];
   Object.assign(canvas, { width: 1, height: 256 });
@@ -109,16 +123,16 @@ function placed(width, height) {
 
 function drawPane(pane) {
   const { row, file, figure, canvas } = pane;
-  figure.hidden = row !== "image" && !shown[row];
+  figure.hidden = !rows().includes(row) || !visible().includes(file);
   if (figure.hidden) return;
   const values = numbers(row, file), ratio = window.devicePixelRatio || 1;
-  pane.note.textContent = values || file === reference ? caption(row, file) : "not in the file";
-  if (file === reference && row !== "image") pane.note.textContent = "";
+  pane.note.textContent = values ? caption(row, file) : `no ${row === "image" ? "phase" : "samples"} in the file`;
   canvas.setAttribute("aria-label", `${file.name}, ${row}, slice ${told.first + view.slice}`);
   canvas.width = Math.round(canvas.clientWidth * ratio);
   canvas.height = Math.round((canvas.width * HEIGHT) / WIDTH);
   pane.value.textContent = reading(row, file, values);
-  figure.style.visibility = !values && file === reference ? "hidden" : "visible";
+  figure.style.visibility = row !== "image" && file === reference ? "hidden" : "visible";
+  canvas.style.visibility = values ? "inherit" : "hidden";
   if (!values) return;
   const context = canvas.getContext("2d"), own = pane.source.getContext("2d");
   const data = own.createImageData(WIDTH, HEIGHT), { left, top, scale } = placed(canvas.width, canvas.height);
