@@ -45,5 +45,5 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 def on_page_content(content: str, **_: Any) -> str:
     """Formulas are set by the browser itself, without a script."""
     return FORMULA.sub(
-        lambda found: convert(html.unescape(found[2]), "block" if found[1] == "div" else "inline"), content
+        lambda found: convert(html.unescape(found[2]), display="block" if found[1] == "div" else "inline"), content
     )
