@@ -30,7 +30,7 @@ const SMALLEST = 180, BAR = 84, GAP = 8, TEXT = 48;
 function fit() {
   const count = visible().length, tiers = Math.min(2, rows().length);
   const room = innerHeight - at("head").offsetHeight - at("cursor").offsetHeight - 3 * GAP - tiers * TEXT;
-  const tall = (Math.max(room / tiers, SMALLEST) * WIDTH) / HEIGHT;
+  const tall = (Math.max(room / tiers, SMALLEST) * WIDTH) / TALL;
   const wide = (innerWidth - BAR - (count + 3) * GAP) / count;
   root.style.gridTemplateColumns = `repeat(${count}, ${Math.max(SMALLEST, Math.floor(Math.min(tall, wide)))}px) ${BAR}px`;
 }
@@ -105,9 +105,9 @@ function drag(pane, event) {
 }
 
 function point(pane, event) {
-  const box = pane.canvas.getBoundingClientRect(), { left, top, scale } = placed(box.width, box.height);
-  const row = Math.floor((event.clientY - box.top - top) / scale);
-  const column = Math.floor((event.clientX - box.left - left) / scale);
+  const box = pane.canvas.getBoundingClientRect(), { left, top, across, down } = placed(box.width, box.height);
+  const row = Math.floor((event.clientY - box.top - top) / down);
+  const column = Math.floor((event.clientX - box.left - left) / across);
   view.cursor = row >= 0 && row < HEIGHT && column >= 0 && column < WIDTH ? { row, column } : null;
 }
 

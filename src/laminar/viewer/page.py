@@ -43,6 +43,7 @@ def page(
     told = {
         "slices": len(shown[0].image),
         "shape": list(shown[0].image.shape[1:]),
+        "pixel": shown[0].pixel,
         "first": first_slice,
         "scan": scan,
         "scans": list(scans),

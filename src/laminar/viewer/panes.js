@@ -1,7 +1,7 @@
 // What is shown: one column a file, the reference first; rows of images, errors and uncertainty.
 // `alone` is the number of the one column that is shown, null for all of them.
 const told = JSON.parse(document.getElementById("told").textContent);
-const [HEIGHT, WIDTH] = told.shape, SIZE = HEIGHT * WIDTH;
+const [HEIGHT, WIDTH] = told.shape, SIZE = HEIGHT * WIDTH, TALL = HEIGHT * told.pixel; // TALL: in widths of a pixel
 const KINDS = ["image", "phase", "states", "std", "lower", "upper"];
 const files = told.files.map((file) => withImages(file));
 const reference = told.reference && withImages({ ...told.reference, name: "reference", n: 1 });
@@ -93,7 +93,7 @@ function makePane(row, file, parent) {
   pane.name.title = `${file.name}: alone, or beside the others (${columns.indexOf(file) + 1})`;
   pane.note = element("span", head);
   pane.canvas = element("canvas", figure);
-  pane.canvas.style.aspectRatio = `${WIDTH} / ${HEIGHT}`;
+  pane.canvas.style.aspectRatio = `${WIDTH} / ${TALL}`;
   pane.canvas.setAttribute("role", "img");
   pane.value = element("div", figure, { className: "value" });
   pane.source = Object.assign(document.createElement("canvas"), { width: WIDTH, height: HEIGHT });
@@ -115,10 +115,10 @@ function drawBar({ row, box, high, canvas, low }) {
   context.putImageData(data, 0, 0);
 }
 
-// Where the image lies in a canvas of this width: the left and upper end, and pixels of the canvas for one of the image.
+// Where the image lies in a canvas of this size: the left and upper end, and the sides of one of its pixels there.
 function placed(width, height) {
-  const scale = (width / WIDTH) * view.zoom;
-  return { left: width / 2 - view.x * WIDTH * scale, top: height / 2 - view.y * HEIGHT * scale, scale };
+  const across = (width / WIDTH) * view.zoom, down = across * told.pixel;
+  return { left: width / 2 - view.x * WIDTH * across, top: height / 2 - view.y * HEIGHT * down, across, down };
 }
 
 function drawPane(pane) {
@@ -129,26 +129,26 @@ function drawPane(pane) {
   pane.note.textContent = values ? caption(row, file) : `no ${row === "image" ? "phase" : "samples"} in the file`;
   canvas.setAttribute("aria-label", `${file.name}, ${row}, slice ${told.first + view.slice}`);
   canvas.width = Math.round(canvas.clientWidth * ratio);
-  canvas.height = Math.round((canvas.width * HEIGHT) / WIDTH);
+  canvas.height = Math.round((canvas.width * TALL) / WIDTH);
   pane.value.textContent = reading(row, file, values);
   figure.style.visibility = row !== "image" && file === reference ? "hidden" : "visible";
   canvas.style.visibility = values ? "inherit" : "hidden";
   if (!values) return;
   const context = canvas.getContext("2d"), own = pane.source.getContext("2d");
-  const data = own.createImageData(WIDTH, HEIGHT), { left, top, scale } = placed(canvas.width, canvas.height);
+  const data = own.createImageData(WIDTH, HEIGHT), place = placed(canvas.width, canvas.height);
   paint(values, windowOf(row), colorsOf(row), new Uint32Array(data.data.buffer));
   own.putImageData(data, 0, 0);
   context.imageSmoothingEnabled = false;
-  context.drawImage(pane.source, left, top, WIDTH * scale, HEIGHT * scale);
-  if (view.cursor) drawCursor(context, canvas, left, top, scale);
+  context.drawImage(pane.source, place.left, place.top, WIDTH * place.across, HEIGHT * place.down);
+  if (view.cursor) drawCursor(context, canvas, place);
 }
 
-function drawCursor(context, canvas, left, top, scale) {
-  const x = left + (view.cursor.column + 0.5) * scale, y = top + (view.cursor.row + 0.5) * scale;
+function drawCursor(context, canvas, { left, top, across, down }) {
+  const x = left + (view.cursor.column + 0.5) * across, y = top + (view.cursor.row + 0.5) * down;
   context.strokeStyle = "#6cb2ffaa";
   context.beginPath();
   for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) { // a cross that leaves its pixel free
-    context.moveTo(x + dx * (scale / 2 + 4), y + dy * (scale / 2 + 4));
+    context.moveTo(x + dx * (across / 2 + 4), y + dy * (down / 2 + 4));
     context.lineTo(x + dx * canvas.width, y + dy * canvas.height);
   }
   context.stroke();
