@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -65,9 +64,6 @@ def main() -> None:
     parser.add_argument("name", choices=DESCRIPTIONS)
     parser.add_argument("run", type=Path)
     parser.add_argument("--commands", default="laminar train --out RUN", help="what was run, for the card")
-    parser.add_argument(
-        "--least-prior-std", type=float, help="bound the learned prior widths of the cascades from below"
-    )
     args = parser.parse_args()
     card = _without_places(read_settings(args.run / "best")["card"])
     method, use = DESCRIPTIONS[args.name]
@@ -87,10 +83,6 @@ def main() -> None:
     if isinstance(model, UnrolledNetwork):
         # More exact data steps than in training, where they cost most: see docs/model-card.md.
         model.config = model.config.changed(cg_iterations=12, source_iterations=30)
-    if args.least_prior_std is not None:
-        # What a network learns of its own error on simulation does not hold on scans: see docs/model-card.md.
-        model.get_parameter("coefficients.log_prior_std").data.clamp_(min=math.log(args.least_prior_std))
-        described["changed after training"] = f"prior widths of the cascades at least {args.least_prior_std:g}"
     folder = SHIPPED / args.name
     save(model, folder, described, torch.float16)
     print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")

@@ -1,5 +1,6 @@
 """The Python of the README runs as it stands; its commands, and those of all documents, exist with their options."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -11,7 +12,7 @@ import torch
 
 import laminar
 from benchmarks import tables
-from laminar.cli.main import build_parser
+from laminar.cli.main import build_parser, main
 from laminar.data.formats import write_fastmri
 from laminar.data.masks import make_mask
 from laminar.data.simulation import simulate_slice
@@ -23,6 +24,7 @@ DOCUMENTS = {
 }
 README = DOCUMENTS["README.md"]
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+RECIPES = re.findall(r"```python\n(.*?)```", DOCUMENTS["cookbook.md"], re.DOTALL)
 COMMANDS = [
     pytest.param(line, id=f"{name}: {line[:60]}")
     for name, text in DOCUMENTS.items()
@@ -42,6 +44,25 @@ def test_python_of_the_readme_runs(block: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("block", RECIPES)
+def test_recipes_of_the_cookbook_run(block: str, tmp_path: Path) -> None:
+    small = ("--volumes", "2", "--slices", "1", "--matrix", "64,64", "--coils", "4", "--anatomy", "brain")
+    assert main(["simulate", "--out", str(tmp_path / "scans"), *small]) == 0
+    (tmp_path / "block.py").write_text(block)
+    (tmp_path / "laminar").write_text(f'#!/bin/sh\nexec {sys.executable} -m laminar "$@"\n')
+    (tmp_path / "laminar").chmod(0o755)
+    warnings = "default" if "import lightning" in block else "error"  # Lightning warns of itself
+    done = subprocess.run(
+        [sys.executable, "-W", warnings, "block.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_of_the_documents_parse(command: str) -> None:
     """Verbs, options and the values that they may have; of `train`, the settings too. Nothing is run."""
@@ -53,7 +74,7 @@ def test_commands_of_the_documents_parse(command: str) -> None:
 
 def test_the_documents_are_there() -> None:
     """All have a place in the site, and its reference has all that is public."""
-    assert len(BLOCKS) == 3
+    assert (len(BLOCKS), len(RECIPES)) == (3, 5)
     assert len(COMMANDS) >= 60
     named = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert [name for name in DOCUMENTS if name not in (*named.split(), "README.md")] == []

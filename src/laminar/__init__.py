@@ -5,19 +5,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from laminar.version import __version__
 
 if TYPE_CHECKING:
+    from laminar.data.cases import Case
     from laminar.data.formats import read
     from laminar.data.preparation import Problem, prepare
     from laminar.models import UnrolledNetwork, build, load, preset, save
     from laminar.operators import Encoding, LinearOperator, wrap
     from laminar.reconstruction import Reconstruction, reconstruct
     from laminar.scan import Scan
+    from laminar.training.loader import loader
     from laminar.training.objectives import ObjectiveConfig, alignment, objective
 
 # Names are loaded when they are first used, so that `import laminar` costs nothing.
 _HOMES = {
+    "Case": "laminar.data.cases",
     "Scan": "laminar.scan",
     "Encoding": "laminar.operators",
     "build": "laminar.models",
@@ -28,6 +31,7 @@ _HOMES = {
     "UnrolledNetwork": "laminar.models",
     "alignment": "laminar.training.objectives",
     "load": "laminar.models",
+    "loader": "laminar.training.loader",
     "objective": "laminar.training.objectives",
     "prepare": "laminar.data.preparation",
     "preset": "laminar.models",
@@ -38,6 +42,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Case",
     "Encoding",
     "LinearOperator",
     "ObjectiveConfig",
@@ -49,6 +54,7 @@ __all__ = [
     "alignment",
     "build",
     "load",
+    "loader",
     "objective",
     "prepare",
     "preset",

@@ -48,7 +48,7 @@ class MissingExtraError(LaminarError):
     """A feature needs a package that is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"this needs the package '{package}': pip install 'laminar[{extra}]'")
+        super().__init__(f"this needs the package '{package}': pip install 'laminar-mri[{extra}]'")
 
 
 # Only of these does an OSError blame the machine or the user, and not the content of a file.

@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 from laminar.errors import LaminarError, explaining
+from laminar.version import __version__
 
 try:
     import fcntl
@@ -64,7 +64,7 @@ def writing_hdf5(path: Path) -> Iterator[h5py.File]:
     """
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
-        file.attrs["laminar"] = version("laminar")
+        file.attrs["laminar"] = __version__
         yield file
     with replacing(path) as temporary:
         temporary.write_bytes(content.getbuffer())

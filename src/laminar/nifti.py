@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from laminar.errors import DataFormatError, MissingExtraError
 from laminar.scan import Placement
+from laminar.version import __version__
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _TOLERANCE_MM, _TOLERANCE = 0.05, 1e-3
@@ -53,7 +53,7 @@ def write_nifti(
     package = nibabel()
     made = package.Nifti1Image(volume[..., 0] if len(images) == 1 else volume, affine)
     made.header.set_xyzt_units(_MILLIMETERS)
-    made.header["descrip"] = f'"laminar": "{version("laminar")}"'.encode()
+    made.header["descrip"] = f'"laminar": "{__version__}"'.encode()
     for set_form in (made.set_sform, made.set_qform):
         set_form(affine, _SCANNER if known else _UNKNOWN)
     package.save(made, path)

@@ -36,6 +36,7 @@ METHODS = ("network", *CLASSICAL, *SAMPLERS)
 
 PRESETS = {
     "flat": "laminar.models.presets:FLAT",
+    "default": "laminar.models.presets:DEFAULT",
     "sampler": "laminar.models.presets:SAMPLER",
     "varnet": "laminar.models.presets:VARNET",
     "e2e-varnet": "laminar.models.presets:E2E_VARNET",
@@ -46,7 +47,7 @@ PRESETS = {
     "unet": "laminar.models.presets:UNET",
     "prior": "laminar.models.presets:PRIOR",
 }
-"""The published networks as settings of ours."""
+"""The published networks, and those that ship, as settings of ours."""
 
 FORMATS = {
     "BART": "laminar.data.formats.bart:FORMAT",

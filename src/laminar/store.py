@@ -12,6 +12,7 @@ import numpy as np
 
 from laminar.files import writing_hdf5
 from laminar.reconstruction import SliceReconstruction
+from laminar.scan import Placement
 from laminar.uncertainty import Calibration, Spread
 
 
@@ -27,7 +28,10 @@ def writing_reconstruction(
     """A function that writes the next slice of a reconstruction into HDF5, which becomes `path` after the last.
 
     `reconstruction` (magnitude float32 (slice, y, x), as fastMRI's evaluation reads it), `reconstruction_complex`,
-    and where it was kept the `trajectory` (state, slice, y, x) with its `times`. The file grows in memory.
+    and where it was kept the `trajectory` (state, slice, y, x) with its `times`. Each says its `axes` and `units`. Of a
+    scan that knows them, the file has `spacing_mm` (y, x) and the `placement` of each slice (slice, 3, 3): the center
+    of pixel (n // 2, n // 2) in mm and the directions of x and y, along L, P, S of DICOM. Nothing else of its header is
+    copied: that may name a patient. The file grows in memory.
 
     Slices that bring a spread add, float32 (slice, y, x) in the units of the scan, `uncertainty_std` and the ends
     `interval_lower` and `interval_upper` of the intervals of `level`, widened by a `calibration` if there is one; their
@@ -52,13 +56,35 @@ def writing_reconstruction(
 
 def _write(file: h5py.File, index: int, n_slices: int, done: SliceReconstruction) -> None:
     shape = (n_slices, *done.image.shape)
-    file.require_dataset("reconstruction", shape, np.float32, exact=True)[index] = done.magnitude.numpy()
-    file.require_dataset("reconstruction_complex", shape, np.complex64, exact=True)[index] = done.image.numpy()
+    _images(file, "reconstruction", shape, np.float32)[index] = done.magnitude.numpy()
+    _images(file, "reconstruction_complex", shape, np.complex64)[index] = done.image.numpy()
+    if done.spacing_mm is not None:
+        file.require_dataset("spacing_mm", (2,), np.float64, exact=True)[:] = done.spacing_mm
+    if done.placement is not None:
+        _write_placement(file, index, n_slices, done.placement)
     if done.trajectory is not None and not done.is_empty:  # HDF5 leaves the states of an empty slice at zero
         states = (len(done.trajectory), *shape)
-        file.require_dataset("trajectory", states, np.complex64, exact=True)[:, index] = done.trajectory.numpy()
+        _images(file, "trajectory", states, np.complex64)[:, index] = done.trajectory.numpy()
         if done.times is not None and "times" not in file:
             file["times"] = done.times.cpu().numpy()
+
+
+def _images(file: h5py.File, name: str, shape: tuple[int, ...], kind: Any) -> h5py.Dataset:
+    """The dataset of a name, which is made if it is not there."""
+    dataset = file.require_dataset(name, shape, kind, exact=True)
+    dataset.attrs.update({"axes": ("state,slice,y,x", "slice,y,x")[len(shape) == 3], "units": _UNITS})
+    return dataset
+
+
+_UNITS = "those of the k-space of the scan, by unitary Fourier transforms"
+
+
+def _write_placement(file: h5py.File, index: int, n_slices: int, placement: Placement) -> None:
+    dataset = file.require_dataset("placement", (n_slices, 3, 3), np.float64, exact=True)
+    dataset[index] = [placement.center, placement.x_axis, placement.y_axis]
+    dataset.attrs["rows"] = "center (mm), direction of x, direction of y, along L, P, S"
+    if placement.thickness is not None:
+        dataset.attrs["thickness_mm"] = placement.thickness
 
 
 def _write_spread(
@@ -74,6 +100,6 @@ def _write_spread(
     # No magnitude is negative, so an interval may end at zero and lose nothing.
     images = {"uncertainty_std": spread.std, "interval_lower": lower.clamp_min(0), "interval_upper": upper}
     for name, image in images.items():
-        dataset = file.require_dataset(name, (n_slices, *image.shape), np.float32, exact=True)
+        dataset = _images(file, name, (n_slices, *image.shape), np.float32)
         dataset[index] = image.numpy()
         dataset.attrs.update(attributes)

@@ -21,7 +21,7 @@ def test_a_checkpoint_that_names_its_scan_and_the_image_by_it(tmp_path: Path, ti
     full = simulate_slice("brain", (48, 40), 4, 0.01, torch.Generator().manual_seed(0)).scan
     scan, out = tmp_path / "scan.h5", tmp_path / "out"
     write_fastmri(scan, full.undersample(make_mask("equispaced-fraction", (48, 40), 2, 8, 0)))
-    options = ("--model", tiny_model, "--out", out, "--quiet", "--learning-rate", 1e-3)
+    options = ("--model", tiny_model, "--out", out, "--learning-rate", 1e-3)
     code, text, error = laminar("adapt", scan, *options, "--steps", 2)
     assert (code, error) == (0, "")
     assert "samples held out" in text or "stays as it is" in text
@@ -47,7 +47,7 @@ def test_a_checkpoint_that_names_its_scan_and_the_image_by_it(tmp_path: Path, ti
 def test_training_without_ground_truth_says_the_loss_on_samples_held_out(tmp_path: Path, laminar: Run) -> None:
     small = ("--data.simulation.matrices", "[[40,48]]", "--data.simulation.readout", 32, "--data.workers", 0)
     small += ("--data.validation_batches", 1, "--data.batch_size", 1, "--model.n_cascades", 1, "--steps", 1)
-    code, text, _ = laminar("train", "--out", tmp_path, "--quiet", "--objective.self_supervised", "true", *small)
+    code, text, _ = laminar("train", "--out", tmp_path, "--objective.self_supervised", "true", *small)
     assert code == 0
     assert "validation: loss on samples held out" in text
 
@@ -55,7 +55,7 @@ def test_training_without_ground_truth_says_the_loss_on_samples_held_out(tmp_pat
 def test_a_full_scan_can_be_undersampled_first_and_scored(tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
     full = simulate_slice("brain", (48, 40), 4, 0.01, torch.Generator().manual_seed(0)).scan
     write_fastmri(tmp_path / "scan.h5", full)
-    out = ("--model", tiny_model, "--out", tmp_path / "out", "--quiet", "--steps", 1)
+    out = ("--model", tiny_model, "--out", tmp_path / "out", "--steps", 1)
     code, text, _ = laminar(
         "adapt", tmp_path / "scan.h5", *out, "--acceleration", 2, "--calibration-lines", 8, "--seed", 3
     )

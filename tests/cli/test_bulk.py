@@ -75,7 +75,7 @@ def test_a_process_that_dies_takes_no_other_along() -> None:
     assert ended[2].error == "its process was killed: out of memory, or by hand"
 
 
-def die_unless_alone(scans: tuple[bulk.Scan, ...]) -> list[tuple[str, str | None]]:
+def die_unless_alone(scans: tuple[bulk.Scan, ...]) -> list[bulk.Told]:
     if len(scans) > 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return [(name, None) for _, name in scans]
@@ -83,8 +83,8 @@ def die_unless_alone(scans: tuple[bulk.Scan, ...]) -> list[tuple[str, str | None
 
 def test_scans_beside_one_that_kills_the_process_are_tried_alone() -> None:
     scans = [(Path(name), name) for name in "ab"]
-    found = bulk.in_bulk(Place(), die_unless_alone, scans, lambda scan: False, Path("out"))
-    assert (found.done, found.failed) == (2, {})
+    found = bulk.in_bulk(Place(), die_unless_alone, scans, lambda scan: False)
+    assert (found.skipped, found.failed) == (["a", "b"], {})
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_scans_beside_one_that_kills_the_process_are_tried_alone() -> None:
     [
         (["--executor", "local", "--address", "here:1"], "address"),
         (["--executor", "dask", "--workers", "0"], "workers"),
-        (["--executor", "submitit"], "pip install 'laminar[submitit]'"),
-        (["--executor", "dask"], "pip install 'laminar[dask]'"),
+        (["--executor", "submitit"], "pip install 'laminar-mri[submitit]'"),
+        (["--executor", "dask"], "pip install 'laminar-mri[dask]'"),
     ],
 )
 def test_what_an_executor_cannot_is_one_line(

@@ -342,7 +342,8 @@ def test_without_matplotlib_a_verb_that_draws_stops_before_it_works(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, _, error = laminar(*verb.split())
-    assert (code, error) == (2, "laminar: error: this needs the package 'matplotlib': pip install 'laminar[figures]'\n")
+    needs = "laminar: error: this needs the package 'matplotlib': pip install 'laminar-mri[figures]'"
+    assert (code, error) == (2, f"{needs}{', or --no-figures' * verb.startswith('reconstruct')}\n")
     assert not list(tmp_path.iterdir())
 
 

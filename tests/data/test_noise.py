@@ -10,8 +10,10 @@ import pytest
 import torch
 from analytic_head import add_noise, head
 
+from laminar.data.config import SamplingConfig, SimulationConfig
 from laminar.data.masks import make_mask
 from laminar.data.noise import estimate_noise_std
+from laminar.data.simulated import Phantoms, SimulationStream
 from laminar.errors import DataFormatError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "raw"
@@ -89,6 +91,18 @@ def test_measured_scan_against_its_corners(kind: str, acceleration: float, lines
     air = float(image[..., :14, :14].abs().square().mean().sqrt())
     mask = make_mask(kind, matrix, acceleration, lines, seed=0, axis=axis)
     assert estimate_noise_std(kspace * mask, mask) == pytest.approx(air, rel=0.15)
+
+
+@pytest.mark.parametrize("coils", [1, 2, 4])
+def test_a_signal_that_is_not_of_low_rank_is_no_noise(coils: int) -> None:
+    """Few coils do not make patches depend on each other: what no rank explains was once taken for noise, up to 400
+    times what there is. Objects that fill the field of view, of much detail, leave no place without signal either."""
+    simulation = SimulationConfig(coils=(coils, coils), noise_std=(0.01, 0.01), matrices=[(96, 96), (128, 96)])
+    stream = SimulationStream(Phantoms("mixed", simulation.matrices), simulation, SamplingConfig(), 2, seed=0)
+    for index in range(6):
+        record = stream.record(index)
+        for scan, mask in zip(record.scans, record.masks, strict=True):
+            assert 0.008 < estimate_noise_std((scan.kspace * mask)[None], mask) < 0.15
 
 
 @pytest.mark.parametrize("snr", [10, 100])

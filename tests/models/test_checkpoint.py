@@ -109,7 +109,7 @@ def test_a_module_of_the_user(tmp_path: Path) -> None:
     save(net, tmp_path / "mine")
     again = load(tmp_path / "mine", regularizer=Mine())
     assert all(torch.equal(a.gain, b.gain) for a, b in zip(again.regularizers, net.regularizers, strict=True))
-    with pytest.raises(CheckpointError, match="needs the module"):
+    with pytest.raises(CheckpointError, match="--regularizer MODULE:CLASS"):
         load(tmp_path / "mine")
 
 

@@ -6,7 +6,7 @@ const html = fs.readFileSync(page, "utf8"), listeners = {}, known = {};
 function make(tag) {
   const own = {}, attributes = {};
   return {
-    tagName: tag.toUpperCase(), style: {}, textContent: "", clientWidth: 80, clientHeight: 96, children: [], own, attributes,
+    tagName: tag.toUpperCase(), style: {}, textContent: "", clientWidth: 80, clientHeight: 96, offsetHeight: 0, children: [], own, attributes,
     appendChild(child) { this.children.push(child); return child; },
     addEventListener(name, listener) { own[name] = listener; },
     setAttribute(name, value) { attributes[name] = value; },
@@ -26,7 +26,7 @@ function make(tag) {
 for (const [, tag, id] of html.matchAll(/<(\w+)[^>]* id="([\w-]+)"/g)) known[id] = make(tag);
 for (const [, id, text] of html.matchAll(/<script type="[^"]*" id="([\w-]+)">([^<]*)</g)) known[id].textContent = text;
 const context = {
-  document: { getElementById: (id) => known[id], createElement: make }, window: {}, atob, setInterval, clearInterval,
+  document: { getElementById: (id) => known[id], createElement: make }, window: {}, innerWidth: 800, innerHeight: 600, atob, setInterval, clearInterval,
   addEventListener: (name, listener) => { listeners[name] = listener; }, requestAnimationFrame: (draw) => draw(),
 };
 vm.createContext(context);

@@ -20,9 +20,11 @@ import torch
 
 from laminar.data.formats import write_fastmri
 from laminar.data.simulation import simulate_slice
+from laminar.errors import DataFormatError
 from laminar.metrics import psnr
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, save
-from laminar.viewer import Server
+from laminar.viewer import Server, gather
+from tests.viewer.browser import CHROMIUM, browser
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -132,15 +134,85 @@ def test_the_script_answers_to_hand_and_key(folder: Path, page: Path) -> None:
     assert widths[2] == widths[0]
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, to look at the page")
+@pytest.mark.parametrize("size", [(1600, 900), (390, 800)])
+def test_a_browser_shows_the_page_and_obeys(folder: Path, page: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    with h5py.File(folder / "flow.h5") as file:
+        states = np.abs(file["trajectory"][:, 0])
+    canvas = "document.querySelectorAll('figure.image canvas')[1]"
+    box = f"(({canvas}.scrollIntoView(), {canvas}.getBoundingClientRect()))"
+    value = "parseFloat(document.querySelectorAll('figure.image .value')[1].textContent)"
+    window = "parseFloat(document.getElementById('cursor').textContent.slice(7))"
+    names = (
+        "[...document.querySelectorAll('figure.image:not([hidden])')].map((f) => f.querySelector('button').textContent)"
+    )
+    near = {"rel": 1e-3, "abs": 1e-3 * float(states.max())}
+    with browser(tmp_path / "profile") as seen:
+        seen.open(page.as_uri(), *size)
+        assert seen.run(names) == ["reference", "flow", "drawn"]
+        assert seen.run("document.documentElement.scrollWidth <= innerWidth")
+        x, y, width, height = seen.run(f"[{box}.x, {box}.y, {box}.width, {box}.height]")
+        assert width >= 180
+        assert height == pytest.approx(width * 48 / 40, abs=1)
+        place = x + 20.5 / 40 * width, y + 24.5 / 48 * height  # row 24, column 20
+        seen.mouse("Moved", *place)
+        assert seen.run(value) == pytest.approx(states[2][24, 20], **near)
+        seen.key("ArrowLeft")
+        assert seen.run(value) == pytest.approx(states[1][24, 20], **near)
+        before = seen.run(window)
+        seen.drag(place, (place[0] + 20, place[1]))
+        assert seen.run(window) > before
+        pixels = f"[...{canvas}.getContext('2d').getImageData(0, 0, {canvas}.width, {canvas}.height).data]"
+        assert len(set(seen.run(pixels))) > 20  # gray values, not one color
+        seen.key("r")
+        assert seen.run(window) == before
+        seen.key("2")
+        assert seen.run(names) == ["flow"]
+        seen.key("0")
+        assert len(seen.run(names)) == 3
+        assert not seen.complaints
+
+
+def test_folders_are_shown_scan_by_scan(folder: Path, tmp_path: Path, laminar: Run) -> None:
+    for name, files in {"ours": ("flow", "drawn"), "theirs": ("flow",)}.items():
+        (tmp_path / name).mkdir()
+        for file in files:
+            shutil.copy(folder / f"{file}.h5", tmp_path / name)
+    scans = gather([tmp_path / "ours", tmp_path / "theirs"], folder)
+    assert list(scans) == ["drawn", "flow"]
+    assert list(scans["flow"].files) == ["ours", "theirs"]
+    assert list(scans["drawn"].files) == ["ours"]
+    assert scans["flow"].reference == folder / "flow.h5"
+    page = told(scans["flow"].page(slice(None), "flow", list(scans)))
+    assert (page["scan"], page["scans"]) == ("flow", ["drawn", "flow"])
+    (tmp_path / "empty").mkdir()
+    for arguments, why in {
+        (tmp_path / "ours", "--export", tmp_path / "p.html"): "one page holds one scan; got 2",
+        (tmp_path / "ours", folder / "flow.h5"): "files or folders",
+        (tmp_path / "empty",): "no .h5 or .hdf5 file",
+    }.items():
+        code, _, error = laminar("view", *arguments)
+        assert (code, error.count("\n")) == (2, 1)
+        assert why in error
+
+
 def test_the_server_gives_the_page_to_who_knows_its_path_alone() -> None:
-    with Server("<p>here</p>") as server:
+    def page_of(scan: str) -> str:
+        if scan != "a scan":
+            raise DataFormatError("b.h5: <no> reconstruction")
+        return "<p>here</p>"
+
+    with Server(page_of, ["a scan", "b"]) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             with urllib.request.urlopen(server.url, timeout=10) as answer:
                 assert answer.read() == b"<p>here</p>"
                 assert answer.headers["Cache-Control"] == "no-store"
             assert server.server_address[0] == "127.0.0.1"
-            root = server.url.removesuffix(server.path.removeprefix("/"))
+            beside = server.url.replace("a%20scan", "b")
+            with urllib.request.urlopen(beside, timeout=10) as answer:
+                assert b"b.h5: &lt;no&gt; reconstruction" in answer.read()
+            root = server.url.removesuffix("a%20scan").removesuffix(server.path.removeprefix("/"))
             elsewhere = urllib.request.Request(server.url, headers={"Host": "example.org"})
             for request in (root, server.url + "../", server.url + "x", elsewhere):
                 with pytest.raises(urllib.error.HTTPError, match="404") as refusal:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from laminar.audit.measure import NOISE_CONDITIONS, PERTURBATION, Measured
 from laminar.audit.recovered import recovered
 from laminar.methods import Method
 from laminar.statistics import DRAWS, mean_interval
+from laminar.version import __version__
 
 AUDIT_FORMAT, AUDIT_VERSION = "laminar-audit", 1
 TOLERANCE_DB = 0.01
@@ -33,7 +33,7 @@ def make_record(
     record = {
         "format": AUDIT_FORMAT,
         "version": AUDIT_VERSION,
-        "laminar": version("laminar"),
+        "laminar": __version__,
         "subject": _subject(method, slices[0]),
         "data": data,
         "method": how,

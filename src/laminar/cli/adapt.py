@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from laminar.cli import reconstruct
 from laminar.cli.executors import ExecutorOptions
-from laminar.cli.methods import MethodOptions, SolverOptions
+from laminar.cli.methods import MethodOptions, SolverOptions, add_regularizer
 from laminar.cli.outputs import add_overwrite, check_outputs, is_part
 from laminar.cli.progress import progress
 from laminar.cli.samples import SampleOptions
@@ -33,11 +33,11 @@ training where nothing is gained any more, and where nothing was, the network st
 class Options:
     input: Path
     model: str
+    regularizer: str | None
     out: Path
     overwrite: bool
     source: ScanOptions
     device: str
-    quiet: bool
     verbose: bool
     minutes: float
     steps: int
@@ -53,13 +53,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("input", type=Path, metavar="SCAN", help="a scan file")
     parser.add_argument("--model", default="default", metavar="DIR", help="the network to start from; default: default")
+    add_regularizer(parser)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for the checkpoint and the image"
     )
     add_overwrite(parser)
     add_scan_options(parser)
     add_device(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     group = parser.add_argument_group("how it is trained")
     group.add_argument("--minutes", type=float, default=5.0, metavar="M", help="time limit (default: 5)")
     group.add_argument("--steps", type=int, default=200, metavar="N", help="most steps, a slice each (default: 200)")
@@ -76,7 +76,8 @@ _PARTS = "what is trained: all, or the coefficients of the cascades with or with
 def run(options: Options) -> int:
     from laminar.data.formats import scan_name
     from laminar.figures import check_drawable
-    from laminar.models import load, save
+    from laminar.methods import load_with
+    from laminar.models import save
     from laminar.runtime import keep_freed_memory
     from laminar.training.adaptation import AdaptationConfig, adapt, slices_of
 
@@ -89,10 +90,10 @@ def run(options: Options) -> int:
     checkpoint = options.out / f"{name}-adapted"
     check_outputs(options, options.out / f"{name}.h5", options.out / f"{name}.png")
     _check_checkpoint(checkpoint, options)
-    network = load(options.model).to(check_device(options.device))
+    network = load_with(options.model, options.regularizer).to(check_device(options.device))
     scan = options.source.stream(options.input)
     scan = options.undersampling.apply(scan, options.input.name)
-    with _progress(config, quiet=options.quiet) as report:
+    with _progress(config) as report:
         found = adapt(network, *slices_of(scan), config, report)
     print(_said(found))
     save(found.network, checkpoint, _card(found, config, scan, options))
@@ -140,9 +141,9 @@ def _card(found: Adaptation, config: AdaptationConfig, scan: LazyScan, options: 
 
 
 @contextmanager
-def _progress(config: AdaptationConfig, *, quiet: bool) -> Iterator[Callable[[int, float, float], None]]:
+def _progress(config: AdaptationConfig) -> Iterator[Callable[[int, float, float], None]]:
     """A bar over the steps, with what the samples held out say."""
-    with progress("adapting", config.steps, quiet=quiet) as report:
+    with progress("adapting", config.steps) as report:
         yield lambda step, loss, best: report(step, f"samples held out: {loss:.3f} dB, best {best:.3f}")
 
 
@@ -156,7 +157,7 @@ def _said(found: Adaptation) -> str:
 
 def _reconstruct(checkpoint: Path, options: Options) -> int:
     """`laminar reconstruct` of the scan by the checkpoint, with the options that both verbs have."""
-    choice = MethodOptions("network", str(checkpoint), False, SolverOptions(None, None, ()))
+    choice = MethodOptions("network", str(checkpoint), False, SolverOptions(None, None, ()), options.regularizer)
     return reconstruct.run(
         reconstruct.Options(
             inputs=(options.input,),
@@ -164,6 +165,7 @@ def _reconstruct(checkpoint: Path, options: Options) -> int:
             overwrite=options.overwrite,
             source=options.source,
             coils=None,
+            maps="auto",
             trajectory=False,
             device=options.device,
             verbose=options.verbose,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laminar.cli.methods import SolverOptions, add_settings
+from laminar.cli.methods import SolverOptions, add_regularizer, add_settings
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.progress import progress
 from laminar.cli.scenario import Scenario, add_scenario
@@ -33,6 +33,7 @@ The protocol of a callable, the keys of audit.json and what each number means: d
 @dataclass(frozen=True)
 class Options:
     model: str
+    regularizer: str | None
     out: Path | None
     json_only: bool
     overwrite: bool
@@ -52,6 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL", help=_MODEL)
+    add_regularizer(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: audit-NAME")
     parser.add_argument("--json-only", action="store_true", help="write no page")
     add_overwrite(parser)
@@ -111,7 +113,7 @@ def _subject(options: Options) -> Method:
         raise ConfigError(
             f"--prior, --nfe and --set are for classical methods and samplers, such as dds; {options.model} is neither"
         )
-    return open_model(options.model)
+    return open_model(options.model, options.regularizer)
 
 
 def _summary(record: dict[str, Any]) -> Iterator[Table]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.methods import MethodOptions
 from laminar.cli.progress import progress
+from laminar.cli.summary import Batch, Done
 
 if TYPE_CHECKING:
     from laminar.executors import Ended, Place
@@ -19,44 +18,30 @@ if TYPE_CHECKING:
 
 Scan = tuple[Path, str]
 """A file and the name of what it becomes."""
-Worker = Callable[[tuple[Scan, ...]], list[tuple[str, str | None]]]
-"""Reconstructs scans; for each its name and, if it failed, why."""
+Told = tuple[str, Done | str | None]
+"""The name of a scan and what became of it: if it failed, why; None if its worker died after it was written."""
+Worker = Callable[[tuple[Scan, ...]], list[Told]]
+"""Reconstructs scans."""
 
 
-@dataclass(frozen=True)
-class Bulk:
-    """How many scans were done and skipped, why others failed, and the seconds of all."""
-
-    done: int
-    skipped: int
-    failed: dict[str, str]
-    seconds: float
-
-
-def in_bulk(
-    place: Place, worker: Worker, scans: Sequence[Scan], is_finished: Callable[[Scan], bool], out: Path
-) -> Bulk:
+def in_bulk(place: Place, worker: Worker, scans: Sequence[Scan], is_finished: Callable[[Scan], bool]) -> Batch:
     """Run `worker` over the scans that are not finished. A scan whose process died gets another one to itself."""
-    started = time.perf_counter()
     open_scans = [scan for scan in scans if not is_finished(scan)]
-    failed: dict[str, str] = {}
+    batch = Batch(skipped=[name for path, name in scans if (path, name) not in open_scans])
     with progress("scans", len(open_scans)) as report:
-        for done, (name, error) in enumerate(_ended(place, worker, open_scans, is_finished), 1):
-            if error is not None:
-                failed[name] = error
-                print(f"laminar: error: {error}", file=sys.stderr)
-            report(done)
-    done = len(open_scans) - len(failed)
-    found = Bulk(done, len(scans) - len(open_scans), failed, time.perf_counter() - started)
-    print(
-        f"{found.done} scans reconstructed in {found.seconds:.1f} s, {found.skipped} were finished, written to {out}/"
-    )
-    return found
+        for count, (name, became) in enumerate(_ended(place, worker, open_scans, is_finished), 1):
+            if isinstance(became, str):
+                batch.failed[name] = became
+                print(f"laminar: error: {became}", file=sys.stderr)
+            elif became is None:
+                batch.skipped.append(name)
+            else:
+                batch.done.append(became)
+            report(count)
+    return batch
 
 
-def _ended(
-    place: Place, worker: Worker, scans: Sequence[Scan], is_finished: Callable[[Scan], bool]
-) -> Iterator[tuple[str, str | None]]:
+def _ended(place: Place, worker: Worker, scans: Sequence[Scan], is_finished: Callable[[Scan], bool]) -> Iterator[Told]:
     from laminar.executors import run_all
 
     size = 1 if place.kind == "dask" else -(-len(scans) // place.workers)  # a worker of dask keeps its model
@@ -73,7 +58,7 @@ def _ended(
         yield from _told(ended)
 
 
-def _told(ended: Ended[tuple[Scan, ...], list[tuple[str, str | None]]]) -> list[tuple[str, str | None]]:
+def _told(ended: Ended[tuple[Scan, ...], list[Told]]) -> list[Told]:
     if ended.value is not None:
         return ended.value
     return [(name, f"{path}: {ended.error}") for path, name in ended.task]

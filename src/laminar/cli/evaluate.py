@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class Options:
     predictions: Path | None
     references: Path | None
     out: Path | None
+    json: bool
     reference: str | None
     center_crop: bool
     protocol: str | None
@@ -50,6 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--protocol", metavar="NAME", help="volumes, slices, crop and metrics of a protocol; list shows them"
     )
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write all values, slice by slice")
+    parser.add_argument("--json", action="store_true", help="print all values as JSON instead of the table")
     parser.add_argument(
         "--reference",
         metavar="NAME",
@@ -85,7 +88,9 @@ def run(options: Options) -> int:
         center_crop=options.center_crop,
         protocol=protocol,
     )
-    if evaluation.scores:
+    if options.json:
+        print(json.dumps(evaluation.as_dict(), indent=1, allow_nan=False))
+    elif evaluation.scores:
         Console().print(_table(evaluation))
     if options.out is not None:
         write_json(options.out, evaluation.as_dict())

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laminar.cli.scans import ScanOptions, add_scan_options
-from laminar.errors import CheckpointError, ConfigError, DataFormatError, printable
+from laminar.errors import (
+    ALL_FAILED,
+    SOME_FAILED,
+    CheckpointError,
+    ConfigError,
+    DataFormatError,
+    LaminarError,
+    explaining,
+    printable,
+)
 
 if TYPE_CHECKING:
     from laminar.data.formats import LazyScan
@@ -16,65 +28,103 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    target: str
+    targets: tuple[str, ...]
+    json: bool
     source: ScanOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "info",
-        help="what is in a scan file, or a model's card",
-        description="Show what is in a scan file (axes, coils, mask, measured acceleration, noise level) or the card "
-        "of a model (a checkpoint folder, or one that ships: default).",
+        help="what is in scan files, or a model's card",
+        description="Show what is in scan files (axes, coils, mask, measured acceleration, noise level), of a folder "
+        "in each of them, or the card of a model (a checkpoint folder, or one that ships: default).",
     )
-    parser.add_argument("target", metavar="FILE|MODEL")
+    parser.add_argument("targets", nargs="+", metavar="FILE|DIR|MODEL")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, by target")
     add_scan_options(parser)
     parser.set_defaults(run=run, options=Options)
 
 
 def run(options: Options) -> int:
+    told: dict[str, Any] = {}
+    failed = []
+    for target in _targets(options.targets):
+        try:
+            with explaining(target):
+                told[target] = _about(target, options)
+        except LaminarError as error:
+            failed.append(target)
+            print(f"laminar: error: {error}", file=sys.stderr)
+            continue
+        if not options.json:
+            print("\n" * (len(told) > 1), end="")
+            _print_tree(told[target])
+    if options.json:
+        print(json.dumps(told, indent=1, default=str))
+    return 0 if not failed else SOME_FAILED if told else ALL_FAILED
+
+
+def _targets(given: Sequence[str]) -> Iterator[str]:
+    """The targets, and instead of a folder of scans what lies in it."""
+    from laminar.data.formats import find_scans
+
+    for target in given:
+        yield from map(str, find_scans([Path(target)])) if _holds_scans(target) else [target]
+
+
+def _holds_scans(target: str) -> bool:
+    """Whether this is a folder that stands for no model."""
+    from laminar.models.checkpoint import SETTINGS, find
+
+    try:
+        return Path(target).is_dir() and not (find(target) / SETTINGS).exists()
+    except CheckpointError:  # a training run, say: opening it as a model tells what to name instead
+        return False
+
+
+def _about(target: str, options: Options) -> dict[str, Any]:
     from laminar.models.checkpoint import find
 
-    path = Path(options.target)
+    path = Path(target)
     if path.is_dir() or (not path.exists() and not path.suffix):
         try:
-            return _model(find(options.target))
+            return _model(find(target))
         except CheckpointError:
             if not Path(f"{path}.hdr").exists():  # a BART scan by its base name
                 raise
     return _file(path, options)
 
 
-def _model(folder: Path) -> int:
+def _model(folder: Path) -> dict[str, Any]:
     from laminar.methods import fingerprint
     from laminar.models import load_any
     from laminar.models.checkpoint import read_settings, read_weights
 
     settings = read_settings(folder)
-    count = sum(tensor.numel() for tensor in read_weights(folder, settings).values())
-    kind = settings["format"].removeprefix("laminar-").replace("-", " ")
-    print(f"model {folder.name}: {kind}, {count:,} parameters, sha256 {settings['sha256'][:16]}")
+    facts: dict[str, Any] = {
+        "model": folder.name,
+        "kind": settings["format"].removeprefix("laminar-").replace("-", " "),
+        "parameters": sum(tensor.numel() for tensor in read_weights(folder, settings).values()),
+        "sha256": settings["sha256"],
+    }
     regularizer = settings["config"].get("regularizer")
     if not isinstance(regularizer, dict) or regularizer.get("kind") != "custom":
-        model = load_any(folder)
-        print(f"fingerprint, as in what it makes: {fingerprint(model)}")
-    _print_tree({"configuration": settings["config"], "card": settings["card"]})
-    return 0
+        facts["fingerprint"] = fingerprint(load_any(folder))
+    return facts | {"configuration": settings["config"], "card": settings["card"]}
 
 
-def _file(path: Path, options: Options) -> int:
+def _file(path: Path, options: Options) -> dict[str, Any]:
     from laminar.data.formats import describe
 
-    _print_tree(describe(path))
+    found = describe(path)
     try:
         scan = options.source.stream(path)
     except DataFormatError as error:
         if not options.source.idle:
             raise
-        print(f"not read as a scan: {error}")
-        return 0
-    _print_tree({"read as": _facts(scan)})
-    return 0
+        return found | {"not read as a scan": str(error)}
+    return found | {"read as": _facts(scan)}
 
 
 _LIMIT = 64

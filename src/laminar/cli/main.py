@@ -7,15 +7,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from laminar import __version__
 from laminar.cli import (
     adapt,
     audit,
     calibrate,
+    completion,
     convert,
     dataset,
     demo,
@@ -32,11 +34,13 @@ from laminar.cli import (
     view,
 )
 from laminar.cli.options import frozen
+from laminar.cli.speech import speaking
 from laminar.errors import ALL_FAILED, SOME_FAILED, LaminarError, explaining
+from laminar.version import __version__
 
 VERBS = (
     *(demo, reconstruct, train, adapt, evaluate, calibrate, audit, study, runs, view),
-    *(simulate, info, convert, dataset, serve, stream, send),
+    *(simulate, info, convert, dataset, serve, stream, send, completion),
 )
 
 
@@ -74,8 +78,11 @@ def build_parser() -> argparse.ArgumentParser:
     for verb in VERBS:
         verb.add_parser(subparsers)
     for subparser in set(subparsers.choices.values()):
-        subparser.add_argument("--verbose", action="store_true", help="show the trace of an error")
-        subparser.set_defaults(parser=subparser)
+        group = subparser.add_argument_group("what is said")
+        group.add_argument("--quiet", action="store_true", help="errors alone")
+        group.add_argument("--verbose", action="store_true", help="show the trace of an error")
+        group.add_argument("--log", type=Path, metavar="FILE", help="keep there what is said, with the time; it grows")
+        subparser.set_defaults(parser=subparser, root=parser)
     return parser
 
 
@@ -89,17 +96,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.settings = rest
     elif rest:
         args.parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    command, data = list(sys.argv[1:] if argv is None else argv), bool(getattr(args, "json", False))
+    try:
+        with speaking(command, args.log, quiet=args.quiet, data=data) as tell:
+            code = _answer(args, tell)
+            tell(f"exit code {code}")
+            return code
+    except LaminarError as error:
+        return _failed(error, args)
+
+
+def _answer(args: argparse.Namespace, tell: Callable[[str], None]) -> int:
+    """The exit code of the verb, whatever becomes of it."""
     try:
         with _terminated():
             return _run(args)
     except LaminarError as error:
-        from laminar.runtime import leads
-
-        if args.verbose:
-            raise
-        if leads():  # of several processes, one speaks
-            print(f"laminar: error: {error}", file=sys.stderr)
-        return ALL_FAILED
+        for line in traceback.format_exc().splitlines():
+            tell(line)
+        return _failed(error, args)
     except BrokenPipeError:  # the reader of a pipe, `| head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -109,6 +124,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Terminated:
         print("laminar: terminated", file=sys.stderr)
         return 143
+
+
+def _failed(error: LaminarError, args: argparse.Namespace) -> int:
+    """Say what is wrong; of several processes, one speaks."""
+    from laminar.runtime import leads
+
+    if args.verbose:
+        traceback.print_exception(error)
+    elif leads():
+        print(f"laminar: error: {error}", file=sys.stderr)
+    return ALL_FAILED
 
 
 def _run(args: argparse.Namespace) -> int:

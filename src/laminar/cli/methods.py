@@ -22,11 +22,14 @@ class SolverOptions:
     nfe: int | None
     set: tuple[str, ...]
 
-    def open(self, name: str, model: str | None = None) -> Method:
+    def open(self, name: str, model: str | None = None, regularizer: str | None = None) -> Method:
         """The method of a name with these settings. Raises LaminarError."""
         from laminar.methods import open_method
 
-        return open_method(name, model=model, prior=self.prior, nfe=self.nfe, settings=dict(map(_setting, self.set)))
+        settings = dict(map(_setting, self.set))
+        return open_method(
+            name, model=model, regularizer=regularizer, prior=self.prior, nfe=self.nfe, settings=settings
+        )
 
     @property
     def idle(self) -> bool:
@@ -42,11 +45,12 @@ class MethodOptions:
     model: str | None
     mirrored: bool
     told: SolverOptions
+    regularizer: str | None = None
 
     def open(self) -> Method:
         from laminar.methods import MirroredMethod
 
-        method = self.told.open(self.method, self.model)
+        method = self.told.open(self.method, self.model, self.regularizer)
         return MirroredMethod(method) if self.mirrored else method
 
     @property
@@ -59,8 +63,14 @@ def add_method_options(parser: argparse._ActionsContainer) -> None:
     """The options of `MethodOptions`."""
     parser.add_argument("--method", default="network", metavar="NAME", help=_METHOD)
     parser.add_argument("--model", metavar="DIR", help=_MODEL)
+    add_regularizer(parser)
     parser.add_argument("--mirrored", action="store_true", help=_MIRRORED)
     add_settings(parser)
+
+
+def add_regularizer(parser: argparse._ActionsContainer) -> None:
+    """`--regularizer`, for checkpoints with a module of the user's own in them."""
+    parser.add_argument("--regularizer", metavar="MODULE:CLASS", help=_REGULARIZER)
 
 
 def add_settings(parser: argparse._ActionsContainer) -> None:
@@ -76,6 +86,7 @@ _METHOD = (
 _MODEL = (
     "checkpoint of the network, or one that ships: default, sampler; or a fastmri VarNet (.safetensors), or module:name"
 )
+_REGULARIZER = "the regularizer of your own that the network has; looked for in the working folder, too"
 _MIRRORED = "the mean over the scan and its three mirror images: a little better, four times the work"
 _SET = "a setting of a classical method or a sampler, such as weight=0.2; may be repeated"
 

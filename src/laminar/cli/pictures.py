@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,18 @@ def reference_of(full: LazyScan) -> Tensor:
     return torch.cat([reference_image(full.slice(index)) for index in range(full.n_slices)])
 
 
-def draw(picture: Path, label: str, magnitude: Tensor, reference: Tensor | None, title: str) -> dict[str, float] | None:
-    """Draw the picture of a scan; where all samples are known, with the errors, and return the metrics."""
+def draw(
+    picture: Path,
+    label: str,
+    magnitude: Tensor,
+    reference: Tensor | None,
+    metrics: Mapping[str, float] | None,
+    title: str,
+) -> None:
+    """Draw the picture of a scan; where all samples are known, with the errors and the metrics."""
     from laminar.figures import comparison_figure, reconstruction_png
-    from laminar.metrics import fastmri_metrics
 
     if reference is None:
         reconstruction_png(magnitude, picture)
-        return None
-    metrics = fastmri_metrics(magnitude, reference)
-    comparison_figure({label: magnitude}, reference, {label: metrics}, picture, title)
-    return metrics
+    else:
+        comparison_figure({label: magnitude}, reference, {label: metrics or {}}, picture, title)

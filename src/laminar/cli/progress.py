@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -26,7 +27,8 @@ def progress(what: str, total: int, *, quiet: bool = False) -> Iterator[Report]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    console = Console(file=getattr(sys.stderr, "stream", sys.stderr))  # the bar is not for a log
+    logged = console.file is not sys.stderr
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -35,6 +37,14 @@ def progress(what: str, total: int, *, quiet: bool = False) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+    quiet = quiet or getattr(sys.stdout, "muted", False) or not console.is_terminal
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=quiet,
+        redirect_stdout=not logged,
+        redirect_stderr=not logged,
+    ) as bar:
         task = bar.add_task(what, total=total, said="")
         yield lambda done, said="": bar.update(task, completed=done, said=said)

@@ -9,14 +9,13 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from laminar.cli.bulk import Scan, in_bulk, is_finished, kept_method
+from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
 from laminar.cli.executors import ExecutorOptions, add_executor_options
 from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
@@ -24,8 +23,9 @@ from laminar.cli.pictures import draw, reference_of
 from laminar.cli.progress import progress
 from laminar.cli.samples import Intervals, SampleOptions, add_samples
 from laminar.cli.scans import ScanOptions, add_device, add_scan_options, check_device
+from laminar.cli.summary import Batch, Done
 from laminar.cli.undersampling import Undersampling, add_undersampling
-from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, explaining, printable
+from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, MissingExtraError, explaining, printable
 from laminar.registry import SAMPLERS
 
 if TYPE_CHECKING:
@@ -62,11 +62,22 @@ class Options:
     undersampling: Undersampling
     where: ExecutorOptions
     format: tuple[str, ...]
+    skip_existing: bool = False
+    figures: bool = True
+    json: bool = False
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """How the names of the files end that a scan becomes."""
+        pictures = (".png", *(("-uncertainty.png",) * bool(self.drawn.samples)))
+        return (".h5", *(pictures * self.figures), *((".nii",) * self.nifti))
+
+    def files(self, name: str) -> list[tuple[str, Path]]:
+        """The files that a scan becomes, each with its kind."""
+        return [(kind, self.out / f"{name}{kind}") for kind in self.kinds]
 
     def outputs(self, name: str) -> list[Path]:
-        """The files that a scan becomes."""
-        kinds = (".h5", ".png", *(("-uncertainty.png",) * bool(self.drawn.samples)), *((".nii",) * self.nifti))
-        return [self.out / f"{name}{kind}" for kind in kinds]
+        return [path for _, path in self.files(name)]
 
     @property
     def n_maps(self) -> int | None:
@@ -122,6 +133,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--maps", choices=("auto", "1", "2"), default="auto", help=_MAPS)
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     add_device(parser)
+    parser.add_argument("--skip-existing", action="store_true", help=_SKIP)
+    parser.add_argument("--no-figures", dest="figures", action="store_false", help="write no pictures")
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.add_argument("--format", nargs="+", choices=("h5", "nifti"), default=["h5"], help=_FORMAT)
     add_samples(parser)
     add_undersampling(parser)
@@ -129,27 +143,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run, options=Options)
 
 
+_SKIP = "leave out scans whose results are there, by the same settings and no older than they; an executor always does"
 _MAPS = "sets of coil sensitivities; auto: 2 where the object is larger than its field of view (default: auto)"
 _FORMAT = "what else to write beside <name>.h5: nifti, <name>.nii in its place in the patient (extra nifti)"
 
 
-@dataclass(frozen=True)
-class _Done:
-    """A scan that was reconstructed into `shape` (slice, coil, y, x); `metrics` if there was a reference."""
-
-    name: str
-    shape: tuple[int, ...]
-    acceleration: float
-    seconds: float
-    metrics: dict[str, float] | None
-
-
 def run(options: Options) -> int:
+    from rich.console import Console
+
     from laminar.data.formats import find_scans, scan_name
     from laminar.figures import check_drawable
     from laminar.runtime import keep_freed_memory
 
-    check_drawable()
+    if options.figures:
+        try:
+            check_drawable()
+        except MissingExtraError as error:
+            raise ConfigError(f"{error}, or --no-figures") from error
     keep_freed_memory()
     options = replace(options, inputs=tuple(find_scans(options.inputs)))
     names = [scan_name(path) for path in options.inputs]
@@ -164,58 +174,79 @@ def run(options: Options) -> int:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     check_device(options.device)
     work = work_of(options)
-    if options.where.executor is not None:
-        return _many(list(zip(options.inputs, names, strict=True)), work)
-    done: list[_Done] = []
-    failed: list[str] = []
-    for path, name in zip(options.inputs, names, strict=True):
-        try:
-            with explaining(str(path)):
-                done.append(_one(path, name, work))
-        except LaminarError as error:
-            if options.verbose:
-                traceback.print_exc()
-            failed.append(name)
-            print(f"laminar: error: {error}", file=sys.stderr)
-    if done:
-        _summarize(done, work)
-    return _ended(failed, options)
+    scans = list(zip(options.inputs, names, strict=True))
+    batch = _one_by_one(scans, work) if options.where.executor is None else _many(scans, work)
+    if options.json:
+        print(batch.text(work.method))
+    elif batch.done:
+        Console().print(batch.table(f"Reconstructions by {work.method.name}"))
+        _explain(work)
+    failed = len(batch.failed)
+    if failed and len(scans) > 1:
+        print(f"laminar: {failed} of {len(scans)} scans failed: {', '.join(batch.failed)}", file=sys.stderr)
+    return 0 if not failed else ALL_FAILED if failed == len(scans) else SOME_FAILED
 
 
-def _ended(failed: Collection[str], options: Options) -> int:
-    if failed and len(options.inputs) > 1:
-        print(f"laminar: {len(failed)} of {len(options.inputs)} scans failed: {', '.join(failed)}", file=sys.stderr)
-    return 0 if not failed else ALL_FAILED if len(failed) == len(options.inputs) else SOME_FAILED
+def _one_by_one(scans: list[Scan], work: Work) -> Batch:
+    batch, options = Batch(), work.options
+    with progress("scans", len(scans), quiet=len(scans) == 1) as report:
+        for count, (path, name) in enumerate(scans):
+            report(count, name)
+            if options.skip_existing and is_finished(path, options.outputs(name), work.request):
+                batch.skipped.append(name)
+                continue
+            try:
+                with explaining(str(path)):
+                    batch.done.append(done := _one(path, name, work))
+            except LaminarError as error:
+                if options.verbose:
+                    traceback.print_exc()
+                batch.failed[name] = str(error)
+                print(f"laminar: error: {error}", file=sys.stderr)
+            else:
+                _tell(done, options)
+    if batch.skipped and not options.json:
+        print(f"{len(batch.skipped)} of {len(scans)} scans were finished")
+    return batch
 
 
-def _many(scans: list[Scan], work: Work) -> int:
+def _tell(done: Done, options: Options) -> None:
+    for note in done.notes if not options.json else ():
+        print(printable(f"{done.name}: {note}"))
+
+
+def _many(scans: list[Scan], work: Work) -> Batch:
     """All scans by an executor."""
     options = work.options
     for _, name in scans:
         check_outputs(options, *options.outputs(name))
-    found = in_bulk(
+    started = time.perf_counter()
+    batch = in_bulk(
         options.where.place(options.out / "logs"),
         partial(_part, options),
         scans,
         lambda scan: is_finished(scan[0], options.outputs(scan[1]), work.request),
-        options.out,
     )
-    return _ended(found.failed, options)
+    if not options.json:
+        seconds = time.perf_counter() - started
+        print(f"{len(batch.done)} scans reconstructed in {seconds:.1f} s, {len(batch.skipped)} were finished")
+    return batch
 
 
-def _part(options: Options, scans: tuple[Scan, ...]) -> list[tuple[str, str | None]]:
-    """What a worker does: the name of each scan and, if it failed, why."""
+def _part(options: Options, scans: tuple[Scan, ...]) -> list[Told]:
+    """What a worker does: the name of each scan and what became of it, or if it failed, why."""
     work = work_of(options)
-    return [(name, _why_not(path, name, work)) for path, name in scans]
+    return [(name, _attempt(path, name, work)) for path, name in scans]
 
 
-def _why_not(path: Path, name: str, work: Work) -> str | None:
+def _attempt(path: Path, name: str, work: Work) -> Done | str:
     try:
         with explaining(str(path)):
-            _one(path, name, work)
+            done = _one(path, name, work)
     except LaminarError as error:
         return str(error)
-    return None
+    _tell(done, work.options)
+    return done
 
 
 def work_of(options: Options) -> Work:
@@ -224,11 +255,12 @@ def work_of(options: Options) -> Work:
     return Work(options, method, options.drawn.intervals(method))
 
 
-def _one(path: Path, name: str, work: Work) -> _Done:
+def _one(path: Path, name: str, work: Work) -> Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
     from laminar.data.compression import compressed
     from laminar.figures import uncertainty_figure
     from laminar.files import replacing
+    from laminar.metrics import fastmri_metrics
 
     options, method, intervals = work.options, work.method, work.intervals
     check_outputs(options, *options.outputs(name))
@@ -237,40 +269,41 @@ def _one(path: Path, name: str, work: Work) -> _Done:
     scan = scan if options.coils is None else compressed(scan, options.coils)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
-        file, picture, *others = (written.enter_context(replacing(path)) for path in options.outputs(name))
-        volume = others.pop() if options.nifti else None
+        new = {kind: written.enter_context(replacing(path)) for kind, path in options.files(name)}
         started = time.perf_counter()
-        magnitude, spread, places = _write_slices(file, name, scan, work)
+        magnitude, spread, places, notes = _write_slices(new[".h5"], name, scan, work)
         seconds = time.perf_counter() - started
         reference = reference_of(full) if options.undersampling.wanted else None
-        metrics = draw(picture, method.name, magnitude, reference, title)
-        if volume is not None:
-            _write_volume(volume, magnitude, places, scan)
-        for uncertainty in others:
-            assert spread is not None  # it is drawn where there are samples
+        metrics = None if reference is None else fastmri_metrics(magnitude, reference)
+        if options.figures:
+            draw(new[".png"], method.name, magnitude, reference, metrics, title)
+        if options.nifti:
+            notes += _write_volume(new[".nii"], magnitude, places, scan)
+        if options.figures and spread is not None:
             kind = "not calibrated" if intervals.calibration is None else f"{intervals.calibration.kind} factor"
             said = f"{method.name}, {options.drawn.samples} samples, {100 * intervals.level:g} % intervals, {kind}"
             interval = None if reference is None else spread.interval(intervals.level, intervals.calibration)
-            uncertainty_figure(spread, uncertainty, reference, interval, f"{title}: {said}")
+            uncertainty_figure(spread, new["-uncertainty.png"], reference, interval, f"{title}: {said}")
     shape = (scan.n_slices, scan.n_coils, *magnitude.shape[-2:])
-    return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
+    mask = options.undersampling.describe(scan) if options.undersampling.wanted else None
+    outputs = options.outputs(name)
+    return Done(name, path, outputs, shape, scan.measured_acceleration, seconds, mask, metrics, notes)
 
 
-def _write_volume(path: Path, magnitude: Tensor, done: list[SliceReconstruction], scan: LazyScan) -> None:
-    """The images as NIfTI."""
+def _write_volume(path: Path, magnitude: Tensor, done: list[SliceReconstruction], scan: LazyScan) -> list[str]:
+    """The images as NIfTI; returns what it lacks."""
     from laminar.nifti import write_nifti
 
     found = [one.placement for one in done if one.placement is not None]
     placements = found if len(found) == len(done) else None
-    if placements is None:
-        print(printable(f"{scan.name}: the file does not say where its slices lie: the affine is marked as unknown"))
     write_nifti(path, magnitude, placements, done[0].spacing_mm, scan.series.get("slice", len(done)))
+    return [] if placements else ["the file does not say where its slices lie: the affine is marked as unknown"]
 
 
 def _write_slices(
     file: Path, name: str, scan: LazyScan, work: Work
-) -> tuple[Tensor, Spread | None, list[SliceReconstruction]]:
-    """Write slice by slice; what the pictures show (slice, y, x) stays in memory."""
+) -> tuple[Tensor, Spread | None, list[SliceReconstruction], list[str]]:
+    """Write slice by slice; what the pictures show (slice, y, x) stays in memory. Last, what is to be said of it."""
     import torch
 
     from laminar.data.formats import padding_note, partial_note
@@ -297,7 +330,7 @@ def _write_slices(
         writing_reconstruction(
             file, scan.n_slices, attributes, level=intervals.level, calibration=intervals.calibration
         ) as write,
-        progress(name, scan.n_slices, quiet=scan.n_slices == 1) as report,
+        progress(name, scan.n_slices, quiet=scan.n_slices == 1 or len(work.options.inputs) > 1) as report,
     ):
         for done, result in enumerate(slices, start=1):
             write(result)
@@ -306,9 +339,7 @@ def _write_slices(
             spreads += [] if result.spread is None else [result.spread]
             log += result.log
             report(done)
-    for line in log:
-        print(printable(f"{name}: {line}"))
-    return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None, places
+    return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None, places, log
 
 
 def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
@@ -337,29 +368,15 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
     return attributes
 
 
-def _summarize(done: list[_Done], work: Work) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    scored = any(d.metrics for d in done)
-    caption = "PSNR in dB; against the root-sum-of-squares of all samples, fastMRI protocol" if scored else None
-    title = f"Reconstructions by {work.method.name}"
-    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("scan", overflow="fold", min_width=12)
-    for column in ("slice,coil,y,x", "R", "seconds", *(("PSNR", "SSIM", "NMSE") * scored)):
-        table.add_column(column, justify="right", no_wrap=True)
-    for d in done:
-        cells = [d.name, "x".join(map(str, d.shape)), f"{d.acceleration:.2f}", f"{d.seconds:.2f}"]
-        if d.metrics:
-            cells += [f"{d.metrics['psnr']:.2f}", f"{d.metrics['ssim']:.4f}", f"{d.metrics['nmse']:.4f}"]
-        table.add_row(*cells)
-    Console().print(table)
-    print(f"written to {work.options.out}/: NAME.h5 (reconstruction, reconstruction_complex) and NAME.png")
-    if work.options.drawn.samples:
-        print("with uncertainty_std, interval_lower and interval_upper in NAME.h5, and NAME-uncertainty.png")
+def _explain(work: Work) -> None:
+    """What the files hold, and how far to trust it."""
+    options, level = work.options, 100 * work.intervals.level
+    pictures = " and NAME.png" if options.figures else ""
+    print(f"written to {options.out}/: NAME.h5 (reconstruction, reconstruction_complex){pictures}")
+    if options.drawn.samples:
+        pictures = ", and NAME-uncertainty.png" if options.figures else ""
+        print(f"with uncertainty_std, interval_lower and interval_upper in NAME.h5{pictures}")
         if work.intervals.calibration is None:
-            said = f"the {100 * work.intervals.level:g} % intervals are not calibrated"
-            print(f"{said}: laminar calibrate measures how far to trust them")
-    elif work.options.choice.method in SAMPLERS:
+            print(f"the {level:g} % intervals are not calibrated: laminar calibrate measures how far to trust them")
+    elif options.choice.method in SAMPLERS:
         print("this is one sample, noisier than the posterior mean: --samples 8 gives the mean of eight")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laminar.cli.methods import add_regularizer
 from laminar.cli.outputs import check_output, is_part
 from laminar.cli.progress import progress
 from laminar.errors import ConfigError
@@ -35,10 +36,10 @@ _EPILOG = """every setting can be given as --NAME VALUE, dotted where it is nest
 class Options:
     out: Path | None
     preset: str | None
+    regularizer: str | None
     resume: bool
     overwrite: bool
     print_config: bool
-    quiet: bool
     settings: tuple[str, ...]
 
 
@@ -53,10 +54,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder")
     parser.add_argument("--preset", metavar="NAME", help=f"{' | '.join(PRESETS)} (default: flat)")
+    add_regularizer(parser)
     parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds, after a first step")
     parser.add_argument("--print_config", action="store_true", help="print the resolved settings and stop")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run, options=Options, settings=[])
 
 
@@ -72,6 +73,8 @@ def run(options: Options) -> int:
         raise ConfigError("train needs --out DIR, the folder for its results")
     folder = RunFolder(options.out)
     with folder.held() if leads() else nullcontext():
+        own = [] if options.regularizer is None else ["--model.regularizer.kind", "custom"]
+        options = replace(options, settings=(*options.settings, *own))
         given = ["--config", str(folder.config), *options.settings] if options.resume else list(options.settings)
         settings = Settings(_resumed(folder.last)) if options.resume else Settings.of_preset(options.preset, given)
         config = settings.parse(given)
@@ -79,7 +82,7 @@ def run(options: Options) -> int:
             _check_resumed(settings.parse(given[:2]), config)
         if not options.resume and leads():
             _check_loss(folder, config, options)
-        return _train(config, settings.dump(given), folder, options.quiet, resume=options.resume)
+        return _train(config, settings.dump(given), folder, options)
 
 
 def _check_resumed(before: TrainConfig, config: TrainConfig) -> None:
@@ -119,9 +122,10 @@ def _check_loss(folder: RunFolder, config: TrainConfig, options: Options) -> Non
     check_output(folder.config, inputs, options.overwrite)
 
 
-def _train(config: TrainConfig, text: str, folder: RunFolder, quiet: bool, *, resume: bool) -> int:
+def _train(config: TrainConfig, text: str, folder: RunFolder, options: Options) -> int:
     import torch
 
+    from laminar.methods import open_regularizer
     from laminar.models import started
     from laminar.runtime import keep_freed_memory
     from laminar.training.data import make_data
@@ -130,10 +134,11 @@ def _train(config: TrainConfig, text: str, folder: RunFolder, quiet: bool, *, re
     keep_freed_memory()
     fabric = make_fabric(config)
     torch.manual_seed(config.seed)
-    model = started(config.model, config.start)
+    own = None if options.regularizer is None else open_regularizer(options.regularizer)
+    model = started(config.model, config.start, own)
     stream, validation = make_data(config)
     card: dict[str, Any] = {"command": "laminar train --config config.yaml --out DIR", "config.yaml": text}
-    with _progress(config, quiet=quiet or not fabric.is_global_zero) as report:
+    with _progress(config, quiet=not fabric.is_global_zero) as report:
         outcome = train(
             fabric,
             model,
@@ -141,7 +146,7 @@ def _train(config: TrainConfig, text: str, folder: RunFolder, quiet: bool, *, re
             validation,
             config,
             folder,
-            resume=resume,
+            resume=options.resume,
             card=card,
             report=report,
         )

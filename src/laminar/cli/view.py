@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.errors import ConfigError, explaining
 
+if TYPE_CHECKING:
+    from laminar.viewer import Beside
+
 _EPILOG = """examples:
   laminar view images/scan.h5
   laminar view images/scan.h5 other/scan.h5 --reference scan.h5 --export page.html
+  laminar view images other --reference scans
 
-The page: wheel or arrow keys for slices and cascades, drag for window and level, ? for all keys."""
+The page: wheel or arrow keys for slices and cascades, drag for window and level, ? for all keys. Of folders, files of
+one name stand beside each other, and the page has a list of the names."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.h5", help="written by `laminar reconstruct`")
-    parser.add_argument("--reference", type=Path, metavar="FILE", help="HDF5 with reconstruction_rss or reconstruction")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.h5|DIR", help="what `laminar reconstruct` wrote")
+    parser.add_argument(
+        "--reference", type=Path, metavar="FILE|DIR", help="HDF5 with reconstruction_rss or reconstruction"
+    )
     parser.add_argument("--slices", type=_slices, default=slice(None), metavar="FIRST:LAST", help="these alone, from 0")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="of the server (default: any that is free)")
     parser.add_argument("--export", dest="out", type=Path, metavar="FILE.html", help="write the page instead")
@@ -57,36 +66,36 @@ _slices.__name__ = "range of slices, such as 4:7,"
 
 
 def run(options: Options) -> int:
-    from laminar.viewer import load, load_reference, page, write_page
+    from laminar.files import replacing
+    from laminar.viewer import gather
 
     if options.out is not None:
         check_outputs(options, options.out)
-    named = zip(options.files, _names(options.files), strict=True)
-    shown = [load(path, name).cut(options.slices) for path, name in named]
-    reference = None if options.reference is None else load_reference(options.reference).cut(options.slices)
-    first = options.slices.start or 0
+    scans = gather(options.files, options.reference)
     if options.out is None:
-        return _serve(page(shown, reference, first_slice=first), options.port)
-    write_page(options.out, shown, reference, first_slice=first)
+        return _serve(scans, options)
+    if len(scans) > 1:
+        raise ConfigError(f"one page holds one scan; got {len(scans)}: name the files of one")
+    content = next(iter(scans.values())).page(options.slices)
+    with replacing(options.out) as temporary:
+        temporary.write_text(content, encoding="utf-8")
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
     return 0
 
 
-def _names(files: tuple[Path, ...]) -> list[str]:
-    """The names of the files, with their folders where two are equal."""
-    stems = [path.stem for path in files]
-    return [str(path.with_suffix("")) if stems.count(path.stem) > 1 else path.stem for path in files]
-
-
-def _serve(content: str, port: int) -> int:
+def _serve(scans: dict[str, Beside], options: Options) -> int:
     from laminar.viewer import Server
 
-    if not 0 <= port < 2**16:
-        raise ConfigError(f"--port must be from 0 to 65535; got {port}")
-    with explaining(f"port {port}", OSError), Server(content, port) as server:
+    if not 0 <= options.port < 2**16:
+        raise ConfigError(f"--port must be from 0 to 65535; got {options.port}")
+
+    def page_of(scan: str) -> str:
+        return scans[scan].page(options.slices, scan, list(scans))
+
+    page_of(next(iter(scans)))  # what is wrong with the first scan is said here
+    with explaining(f"port {options.port}", OSError), Server(page_of, list(scans), options.port) as server:
         print(f"{server.url}\nCtrl-C ends it", flush=True)
-        try:
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            print()
+        print()
     return 0

@@ -14,6 +14,7 @@ from laminar.errors import DataFormatError
 _SLICES = 4  # noise does not depend on the slice: a few of them tell it
 _BANDS = 16
 _PROCESSED = 0.02  # of the variance at the center, which holds what no low rank explains of the signal as well
+_FLAT = 0.1  # of the least singular value of white noise, squared: coils that were not whitened spread them
 _UNEQUAL = 4.0  # times the level of the median coil
 _QUANTILE = 0.25  # what is left of the signal is sparse, and hardly shifts a low quantile
 
@@ -108,24 +109,32 @@ def _air(kspace: Tensor, mask: Tensor) -> list[float]:
 
 
 def _unexplained(kspace: Tensor, mask: Tensor) -> list[float]:
-    """Residual variance of the calibration patches beyond the rank that rises above white noise."""
+    """Residual variance of the calibration patches beyond the rank that rises above white noise.
+
+    It is the coils that make patches depend on each other: those of a single one tell nothing.
+    """
+    if kspace.shape[1] == 1:
+        return []
     try:
         region = calibration_region(mask)
     except DataFormatError:
         return []
-    return [_residual_variance(patches(block[..., *region], 6)[0]) for block in kspace]
+    found = [_residual_variance(patches(block[..., *region], 6)[0]) for block in kspace]
+    return [variance for variance in found if variance is not None]
 
 
-def _residual_variance(columns: Tensor) -> float:
-    """Variance s_r = tail energy / ((m - r)(n - r)) at the first rank r whose next singular value is noise.
+def _residual_variance(columns: Tensor) -> float | None:
+    """Variance s_r = tail energy / ((m - r)(n - r)) at the first rank r beyond which all singular values are noise.
 
-    The largest singular value of m x n white noise is sigma (sqrt m + sqrt n).
+    The largest singular value of m x n white noise is sigma (sqrt m + sqrt n), the least sigma |sqrt m - sqrt n|. A
+    spectrum that falls far below it is that of a signal which is not of low rank: None.
     """
     m, n = columns.shape
     energy = torch.linalg.svdvals(columns).square()
     tail = energy.flip(0).cumsum(0).flip(0)
     rank = torch.arange(len(energy), device=energy.device)
     variance = tail / ((m - rank) * (n - rank))
-    is_noise = energy <= (math.sqrt(m) + math.sqrt(n)) ** 2 * variance
-    is_noise[-1] = True
-    return float(variance[is_noise.int().argmax()])
+    flat = energy[-1] >= _FLAT * ((m - rank).sqrt() - (n - rank).sqrt()).square() * variance
+    is_noise = flat & (energy <= (math.sqrt(m) + math.sqrt(n)) ** 2 * variance)
+    is_noise[-1] = False  # a single value is always flat
+    return float(variance[is_noise.int().argmax()]) if bool(is_noise.any()) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from laminar.errors import ConfigError, DataFormatError, LaminarError
 from laminar.evaluation.conventions import CONVENTIONS, VolumeScore
 from laminar.evaluation.protocol import Protocol, central_square
 from laminar.statistics import mean_interval
+from laminar.version import __version__
 
 PREDICTION = "reconstruction"
 REFERENCES = ("reconstruction_rss", "reconstruction_esc", "reconstruction")
@@ -55,7 +55,7 @@ class Evaluation:
         """Everything as plain values for JSON; what is not finite, as the PSNR of equal images, is None."""
         volumes = {name: {**score.volume, "slices": dict(score.slices)} for name, score in self.scores.items()}
         said = {"name": self.protocol, "notes": list(self.notes)} if self.protocol else {}
-        found = {"laminar": version("laminar"), "protocol": self.statement, "summary": self.summary()}
+        found = {"laminar": __version__, "protocol": self.statement, "summary": self.summary()}
         plain: dict[str, Any] = _finite(found | said | {"volumes": volumes}) | {"failures": dict(self.failures)}
         return plain
 

@@ -55,6 +55,7 @@ class DataStep:
 
     * `last` takes its place in the last cascade, where h = 1, if its own closed form is zero or infinite there.
     * `absolute`: its steps are `|delta_k|` in place of h, its ratio is `sigma^2` itself; only the flow has such.
+    * `solves`: it solves a regularized system with `A^H A`.
     * `constant`: c depends on nothing, so that there is nothing to learn.
     * `raw`: free, c itself is the parameter; otherwise log w is, and c the closed form at h = 1, always positive.
     * `free_step`: free, lam_k is a parameter too. In most forms it would only rescale the regularizer.
@@ -72,6 +73,7 @@ class DataStep:
     corrected: Callable[[Tensor, Tensor, Tensor, DataTerm], Tensor] = lambda z, x, c, data: z
     last: DataStep | None = None
     absolute: bool = False
+    solves: bool = False
     constant: bool = False
     raw: bool = False
     free_step: bool = False
@@ -126,6 +128,7 @@ def _named(name: str) -> DataStep:
 
 _PROXIMAL = DataStep(
     "proximal",
+    solves=True,
     coefficient=lambda h, w: w,
     ratio=lambda h, c: c,
     endpoint=lambda denoised, c, data: data.proximal(denoised, c),
@@ -136,6 +139,7 @@ _PROXIMAL = DataStep(
 )
 _IMEX = DataStep(
     "imex",
+    solves=True,
     coefficient=lambda h, w: w / h,
     ratio=lambda h, c: c * h,
     corrected=lambda z, x, c, data: data.proximal(z, c),
@@ -209,6 +213,7 @@ _ISTA = replace(
 )
 _ADMM = DataStep(
     "admm",
+    solves=True,
     coefficient=lambda h, w: w * (1 - h) / h,
     ratio=lambda h, c: c * h / (1 - h),
     corrected=lambda z, x, c, data: data.proximal(2 * z - x, c) + (x - z),

@@ -1,6 +1,6 @@
 """Every way to solve a problem behind one protocol: classical methods, trained networks, samplers, code of others."""
 
-from laminar.methods.door import as_method, open_method, open_model
+from laminar.methods.door import as_method, load_with, open_method, open_model, open_regularizer
 from laminar.methods.method import Coefficients, Method, fingerprint
 from laminar.methods.mirrored import MirroredMethod
 from laminar.methods.named import ClassicalMethod, SamplerMethod, classical_method, sampler_method
@@ -19,7 +19,9 @@ __all__ = [
     "as_method",
     "classical_method",
     "fingerprint",
+    "load_with",
     "open_method",
     "open_model",
+    "open_regularizer",
     "sampler_method",
 ]

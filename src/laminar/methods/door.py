@@ -17,7 +17,7 @@ from laminar.methods.foreign import CallableMethod
 from laminar.methods.method import Method
 from laminar.methods.named import DEFAULT_NFE, classical_method, sampler_method
 from laminar.methods.networks import NetworkMethod
-from laminar.models import UnrolledNetwork, VarNet, load, load_prior
+from laminar.models import Network, UnrolledNetwork, VarNet, load, load_prior
 from laminar.registry import CLASSICAL, METHODS, SAMPLERS, nearest
 from laminar.samplers import Number
 
@@ -28,21 +28,22 @@ def open_method(
     name: str = "network",
     *,
     model: str | None = None,
+    regularizer: str | None = None,
     prior: str | None = None,
     nfe: int | None = None,
     settings: Mapping[str, Number] | None = None,
 ) -> Method:
     """The method of a name: `network`, one of `registry.CLASSICAL`, or one of `registry.SAMPLERS`.
 
-    `model` is what `open_model` takes, `prior` the checkpoint of a sampler's prior (default: those that ship), `nfe`
-    the network evaluations a sampler may make for an image. `settings` are fields of the sampler, or keywords of the
-    classical method. Raises ConfigError for a name or setting that does not exist, or that this method has no use for,
-    and CheckpointError.
+    `model` and `regularizer` are what `open_model` takes, `prior` the checkpoint of a sampler's prior (default: those
+    that ship), `nfe` the network evaluations a sampler may make for an image. `settings` are fields of the sampler, or
+    keywords of the classical method. Raises ConfigError for a name or setting that does not exist, or that this method
+    has no use for, and CheckpointError.
     """
-    given = {"model": model, "prior": prior, "nfe": nfe, "settings": settings or None}
+    given = {"model": model, "regularizer": regularizer, "prior": prior, "nfe": nfe, "settings": settings or None}
     if name == "network":
-        _refuse(name, given, "model")
-        return open_model(model or "default")
+        _refuse(name, given, "model", "regularizer")
+        return open_model(model or "default", regularizer)
     if name in CLASSICAL:
         _refuse(name, given, "settings")
         return classical_method(name, settings)
@@ -52,16 +53,38 @@ def open_method(
     raise ConfigError(f"unknown method {name!r}{nearest(name, METHODS)}")
 
 
-def open_model(model: str) -> Method:
+def open_model(model: str, regularizer: str | None = None) -> Method:
     """A checkpoint folder, a model that ships, the weights of a fastmri VarNet (.safetensors), or `module:name`.
 
     The name in a module stands for anything that `as_method` takes, or for a function without arguments that makes
-    it. Raises LaminarError.
+    it. `regularizer`, too, is a `module:name`: the one of the user's own that a checkpoint was trained with. Raises
+    LaminarError.
     """
     path = Path(model)
     if _IMPORTED.fullmatch(model) and not path.exists():
-        return _imported(model)
-    return NetworkMethod(load(path), path.stem if path.is_file() else path.name)
+        if regularizer is not None:
+            raise ConfigError(f"regularizer {regularizer!r} belongs to a checkpoint; got the model {model}")
+        thing = _imported(model)
+        return as_method(thing, None if getattr(thing, "name", None) else model.partition(":")[2])
+    return NetworkMethod(load_with(path, regularizer), path.stem if path.is_file() else path.name)
+
+
+def load_with(model: str | Path, regularizer: str | None) -> Network:
+    """`models.load`, with a regularizer by its `module:name` where one is named. Raises LaminarError."""
+    return load(model, None if regularizer is None else open_regularizer(regularizer))
+
+
+def open_regularizer(name: str) -> nn.Module:
+    """The `R(x, t)` that `module:name` stands for: a module, or a class or function without arguments that makes it.
+
+    Raises ConfigError.
+    """
+    if not _IMPORTED.fullmatch(name):
+        raise ConfigError(f"a regularizer is named module:Class, such as mypackage.networks:Mine; got {name!r}")
+    thing = _imported(name)
+    if not isinstance(thing, nn.Module):
+        raise ConfigError(f"{name}: expected a torch.nn.Module R(x, t), or what makes it; got {type(thing).__name__}")
+    return thing
 
 
 def as_method(thing: Any, name: str | None = None) -> Method:
@@ -81,8 +104,9 @@ def as_method(thing: Any, name: str | None = None) -> Method:
     return CallableMethod(thing, str(name or own))
 
 
-def _imported(model: str) -> Method:
-    module_name, _, attribute = model.partition(":")
+def _imported(name: str) -> Any:
+    """What `module:name` stands for; what can be called without arguments is called."""
+    module_name, _, attribute = name.partition(":")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
     try:
@@ -92,8 +116,8 @@ def _imported(model: str) -> Method:
         if callable(thing) and not isinstance(thing, nn.Module | Method) and _takes_nothing(thing):
             thing = thing()
     except (Exception, SystemExit) as error:  # the code of others may raise anything
-        raise ConfigError(f"{model}: cannot be imported: {type(error).__name__}: {error}") from error
-    return as_method(thing, None if getattr(thing, "name", None) else attribute)
+        raise ConfigError(f"{name}: cannot be imported: {type(error).__name__}: {error}") from error
+    return thing
 
 
 def _takes_nothing(function: Any) -> bool:

@@ -1,6 +1,6 @@
 """Unrolled networks, the variational network, priors, and their checkpoints."""
 
-from laminar.models.checkpoint import Model, Network, build, load, load_any, load_prior, save, started
+from laminar.models.checkpoint import Model, Network, build, fill, load, load_any, load_prior, save, started
 from laminar.models.config import RegularizerConfig, UnrolledConfig, VarNetConfig
 from laminar.models.presets import ModelConfig, preset
 from laminar.models.prior import Prior, PriorConfig
@@ -19,6 +19,7 @@ __all__ = [
     "VarNet",
     "VarNetConfig",
     "build",
+    "fill",
     "load",
     "load_any",
     "load_prior",

@@ -59,18 +59,28 @@ def build(config: ModelConfig | str, regularizer: nn.Module | None = None, **set
     return MODEL_KINDS[_format(config)].model(config=config)
 
 
-def started(config: ModelConfig, start: str | Path | None) -> Model:
+def started(config: ModelConfig, start: str | Path | None, regularizer: nn.Module | None = None) -> Model:
     """The model of a configuration, with the weights of the checkpoint `start` if one is named.
 
-    Raises CheckpointError if that is of another configuration.
+    `regularizer` is the module of a user's own, if the configuration has one. Raises CheckpointError if the checkpoint
+    is of another configuration.
     """
     if start is None:
-        return build(config)
-    model = load_any(start).train()
-    if model.config != config:
-        changed = [name for name, value in asdict(config).items() if value != asdict(model.config).get(name)]
-        raise CheckpointError(f"{start} is of another configuration than the model to train: {', '.join(changed)}")
+        return build(config, regularizer)
+    with torch.random.fork_rng(devices=[]):  # the weights are drawn before they are filled
+        model = build(config, regularizer)
+    fill(model, start)
     return model
+
+
+def fill(model: Model, checkpoint: str | Path) -> None:
+    """Give `model` the weights of a checkpoint. Raises CheckpointError if that is of another configuration."""
+    folder = find(checkpoint)
+    settings = read_settings(folder)
+    there, here = asdict(configuration(settings)), asdict(model.config)
+    if changed := [name for name in here if here[name] != there.get(name)]:
+        raise CheckpointError(f"{checkpoint} is of another configuration than the model to train: {', '.join(changed)}")
+    _fill(model, read_weights(folder, settings), folder)
 
 
 def _format(config: ModelConfig) -> str:

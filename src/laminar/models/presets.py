@@ -1,4 +1,4 @@
-"""The published networks as named settings."""
+"""The published networks, and those that ship, as named settings."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ DC_CNN = UnrolledConfig(
     regularizer=RegularizerConfig(kind="cnn", channels=[64], depth=5),
 )
 FLAT = UnrolledConfig()
+DEFAULT = FLAT.changed(
+    phase_frame=True,
+    scan_embedding=True,
+    source_std=0.6,
+    prior_std=0.25,
+    least_prior_std=0.1,
+    noise_floor=0.02,
+    regularizer=RegularizerConfig(channels=[32, 64, 64, 96]),
+)
 SAMPLER = UnrolledConfig(
     n_cascades=10,
     shared=True,
@@ -59,6 +68,8 @@ def preset(name: str, **changes: Any) -> ModelConfig:
 
     * `flat`: FLAT (arXiv 2512.03020) with the proximal endpoint and a CG-SENSE source in place of the paper's
       explicit step.
+    * `default`: the form of the model that ships: FLAT that trusts itself less, in the smooth phase of the scan, told
+      its noise level and acceleration; trained for decibels, without alignment.
     * `sampler`: FLAT from a noisy source, one regularizer that sees the source: draws samples of the posterior.
     * `varnet`: the form of E2E-VarNet in the image domain (arXiv 2004.06688, no learned sensitivities).
     * `e2e-varnet`: E2E-VarNet in k-space with its sensitivity network (arXiv 2004.06688), for masks of lines.

@@ -34,4 +34,6 @@ def _regularizer(config: UnrolledConfig) -> nn.Module:
         return NormUnet(first, len(coarser))
     if options.kind == "ista":
         return ISTA(first)
-    raise ConfigError("a network with a custom regularizer needs the module: UnrolledNetwork(regularizer=module)")
+    raise ConfigError(
+        "the regularizer is of the user's own: --regularizer MODULE:CLASS, or load(model, regularizer=yours)"
+    )

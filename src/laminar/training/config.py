@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Literal
 
 from laminar.data.config import MaskKind, SamplingConfig, SimulationConfig
 from laminar.errors import ConfigError
 from laminar.models import ModelConfig, PriorConfig, UnrolledConfig, VarNetConfig
+from laminar.models.effects import without_effect
 from laminar.runtime import MOST_WORKERS
 from laminar.training.denoising import DenoisingConfig
 from laminar.training.objectives import ObjectiveConfig
@@ -157,6 +159,10 @@ class TrainConfig:
             )
 
     def _check_unrolled(self, model: UnrolledConfig) -> None:
+        for name, reason in without_effect(model).items():
+            value, usual = (attrgetter(name)(config) for config in (model, UnrolledConfig()))
+            if value != usual:
+                raise ConfigError(f"model.{name} means nothing {reason}: leave it at {usual!r}; got {value!r}")
         if self.objective.flow_matching and not model.continuous:
             raise ConfigError(
                 f"objective.flow_matching trains a velocity at every time: {model.needs_continuous()} (model)"
@@ -175,11 +181,13 @@ class TrainConfig:
 
     @classmethod
     def suited(cls, model: ModelConfig, preset: str | None = None) -> TrainConfig:
-        """The defaults for a kind of model, with the loss that was published with a preset.
+        """The defaults for a kind of model, with the loss that was published with a preset, or as the default's were.
 
         A sampling network learns its flow alone, for other losses narrow it.
         """
         objective = PUBLISHED.get(preset or "", ObjectiveConfig())
+        if preset == "default":
+            return cls(model=model, objective=objective, data=_WIDE, optimizer=_FAST, ema=0.999)
         if isinstance(model, PriorConfig):
             return cls(model=model, optimizer=OptimizerConfig(learning_rate=1e-3, clip=1.0), ema=0.999)
         if isinstance(model, VarNetConfig):
@@ -188,20 +196,6 @@ class TrainConfig:
         if model.source_noise and model.continuous:
             return cls(model=model, objective=ObjectiveConfig(image=0, ssim=0, alignment=0, flow_matching=1))
         return cls(model=model, objective=objective)
-
-
-_SQUARED = ObjectiveConfig(image_norm="l2", ssim=0.0, alignment=0.0)
-_SSIM = ObjectiveConfig(image=0.0, ssim=1.0, alignment=0.0)
-PUBLISHED = {
-    "varnet": _SSIM,
-    "e2e-varnet": _SSIM,
-    "modl": _SQUARED,
-    "dc-cnn": _SQUARED,
-    "dc-cnn-soft": _SQUARED,
-    "ista-net-plus": _SQUARED,
-    "unet": ObjectiveConfig(image_norm="l1", ssim=0.0, alignment=0.0),
-}
-"""The losses of the papers that `laminar.models.preset` names."""
 
 
 def without_meaning(model: ModelConfig) -> tuple[str, ...]:
@@ -222,3 +216,23 @@ def check_least(group: str, config: object, **least: float | tuple[float, float]
         if not low <= value <= high:
             asked = f"at least {low}" if value < low else f"a number from {low} to {high:.16g}"
             raise ConfigError(f"{group}{name} must be {asked}; got {value}")
+
+
+_WIDE = DataConfig(
+    simulation=SimulationConfig(coils=(1, 16), noise_std=(0.0002, 0.05)),
+    sampling=SamplingConfig(acceleration=(1.5, 12.0), calibration_lines=(8, 32)),
+)
+_FAST = OptimizerConfig(kind="muon", coefficient_rate=10.0, warmup=50, clip=10.0)
+_SQUARED = ObjectiveConfig(image_norm="l2", ssim=0.0, alignment=0.0)
+_SSIM = ObjectiveConfig(image=0.0, ssim=1.0, alignment=0.0)
+PUBLISHED = {
+    "default": ObjectiveConfig(image_norm="db", ssim=2.0, alignment=0.0),
+    "varnet": _SSIM,
+    "e2e-varnet": _SSIM,
+    "modl": _SQUARED,
+    "dc-cnn": _SQUARED,
+    "dc-cnn-soft": _SQUARED,
+    "ista-net-plus": _SQUARED,
+    "unet": ObjectiveConfig(image_norm="l1", ssim=0.0, alignment=0.0),
+}
+"""The losses of the presets, where they are not the defaults."""

@@ -38,15 +38,19 @@ def make_data(config: TrainConfig) -> tuple[Stream, list[Case]]:
 
 def prefetched(stream: Stream, order: Sequence[int], workers: int) -> Iterator[Case]:
     """The batches of a stream at the indices `order`, prepared ahead by `workers` processes (0: by this one)."""
-    loader = DataLoader(
-        _Indexed(stream), batch_size=None, sampler=order, num_workers=workers, worker_init_fn=follow_parent
-    )
     try:
-        yield from loader
+        yield from batches_of(stream, order, workers)
     except LaminarError as error:
         # From a worker process it comes with the trace in its message; the last line is what was said.
         name = f"{type(error).__module__}.{type(error).__qualname__}: "
         raise type(error)(str(error).strip().splitlines()[-1].removeprefix(name)) from None
+
+
+def batches_of(stream: Stream, order: Sequence[int], workers: int) -> DataLoader[Case]:
+    """A loader of the batches of a stream at the indices `order`, whose workers end with this process."""
+    return DataLoader(
+        _Indexed(stream), batch_size=None, sampler=order, num_workers=workers, worker_init_fn=follow_parent
+    )
 
 
 class _Indexed(Dataset[Case]):

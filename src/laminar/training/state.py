@@ -18,7 +18,7 @@ from torch import Tensor
 
 from laminar.errors import CheckpointError, explaining
 from laminar.files import holding, recover, remove, replacing
-from laminar.models import Model, load_any, save
+from laminar.models import Model, fill, save
 from laminar.training.average import Average
 
 OPTIMIZER, AVERAGE, STATE = "optimizer.safetensors", "average.safetensors", "state.json"
@@ -126,12 +126,9 @@ class RunFolder:
     def restore(self, model: Model, optimizer: torch.optim.Optimizer, average: Average | None) -> dict[str, Any]:
         """Load `last` into what training goes on with and return the progress; drop metrics written after it."""
         self.recover()
-        saved = load_any(self.last)
-        if saved.config != model.config:
-            raise CheckpointError(f"{self.last}: the checkpoint is of another configuration than this run")
         if bool(average) != (self.last / AVERAGE).exists():
             raise CheckpointError(f"{self.last}: averaged weights (ema) cannot be switched on or off in a run")
-        model.load_state_dict(saved.state_dict())
+        fill(model, self.last)
         try:
             if average:
                 average.model.load_state_dict(load_file(self.last / AVERAGE))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from laminar.viewer.page import page, write_page
+from laminar.viewer.page import page
+from laminar.viewer.scans import Beside, gather
 from laminar.viewer.server import Server
 from laminar.viewer.volumes import Shown, load, load_reference
 
-__all__ = ["Server", "Shown", "load", "load_reference", "page", "write_page"]
+__all__ = ["Beside", "Server", "Shown", "gather", "load", "load_reference", "page"]

@@ -1,6 +1,5 @@
 // What the hands do: mouse and keys as radiology viewers have them.
 const at = (id) => document.getElementById(id), root = at("panes");
-root.style.gridTemplateColumns = `repeat(${columns.length}, minmax(11rem, 32rem)) max-content`;
 const panes = [], bars = [];
 for (const row of ROWS) {
   for (const file of columns) panes.push(makePane(row, file, root));
@@ -14,6 +13,7 @@ function draw() {
   waiting = true;
   requestAnimationFrame(() => {
     waiting = false;
+    fit();
     panes.forEach(drawPane);
     bars.forEach(drawBar);
     [at("slice").value, at("state").value] = [view.slice, view.state];
@@ -22,6 +22,17 @@ function draw() {
     for (const name of Object.keys(shown)) at(name).setAttribute("aria-pressed", shown[name]);
     at("cursor").textContent = footer();
   });
+}
+
+// Panes as large as the window has room for, so that two rows need not be scrolled; in a small one they are.
+const SMALLEST = 180, BAR = 84, GAP = 8, TEXT = 48;
+
+function fit() {
+  const count = visible().length, tiers = Math.min(2, rows().length);
+  const room = innerHeight - at("head").offsetHeight - at("cursor").offsetHeight - 3 * GAP - tiers * TEXT;
+  const tall = (Math.max(room / tiers, SMALLEST) * WIDTH) / TALL;
+  const wide = (innerWidth - BAR - (count + 3) * GAP) / count;
+  root.style.gridTemplateColumns = `repeat(${count}, ${Math.max(SMALLEST, Math.floor(Math.min(tall, wide)))}px) ${BAR}px`;
 }
 
 function footer() {
@@ -57,6 +68,16 @@ function toggle(name) {
   draw();
 }
 
+function enlarge(column) {
+  if (column < columns.length) view.alone = view.alone === column ? null : column;
+  draw();
+}
+
+function otherScan(by) {
+  const place = told.scans.indexOf(told.scan) + by;
+  if (told.scans[place]) location.assign(encodeURIComponent(told.scans[place]));
+}
+
 function reset() {
   resetView();
   draw();
@@ -66,10 +87,11 @@ function reset() {
 function changeWindow(row, right, up) {
   if (row === "image" && shown.phase) return;
   const ends = windows[row], width = ends.high - ends.low;
-  if (row !== "image") ends.high = Math.max(told.white * 1e-4, ends.high * Math.exp((right + up) / 200));
+  const white = told.white[view.slice];
+  if (row !== "image") ends.high = Math.max(white * 1e-4, ends.high * Math.exp((right + up) / 200));
   else {
-    const wider = Math.max(told.white * 1e-3, width * Math.exp(right / 200));
-    const level = (ends.high + ends.low) / 2 + (up / 300) * told.white;
+    const wider = Math.max(white * 1e-3, width * Math.exp(right / 200));
+    const level = (ends.high + ends.low) / 2 + (up / 300) * white;
     windows.image = { low: level - wider / 2, high: level + wider / 2 };
   }
 }
@@ -83,14 +105,26 @@ function drag(pane, event) {
 }
 
 function point(pane, event) {
-  const box = pane.canvas.getBoundingClientRect(), { left, top, scale } = placed(box.width, box.height);
-  const row = Math.floor((event.clientY - box.top - top) / scale);
-  const column = Math.floor((event.clientX - box.left - left) / scale);
+  const box = pane.canvas.getBoundingClientRect(), { left, top, across, down } = placed(box.width, box.height);
+  const row = Math.floor((event.clientY - box.top - top) / down);
+  const column = Math.floor((event.clientX - box.left - left) / across);
   view.cursor = row >= 0 && row < HEIGHT && column >= 0 && column < WIDTH ? { row, column } : null;
+}
+
+// A touchpad reports a turn of the wheel in many small parts.
+let turned = 0;
+
+function turn(by) {
+  turned += by;
+  if (Math.abs(turned) < 40) return 0;
+  const step = Math.sign(turned);
+  turned = 0;
+  return step;
 }
 
 for (const pane of panes) {
   const { canvas } = pane;
+  pane.name.addEventListener("click", () => enlarge(columns.indexOf(pane.file)));
   canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
   canvas.addEventListener("pointermove", (event) => {
     if (event.buttons) drag(pane, event);
@@ -102,8 +136,8 @@ for (const pane of panes) {
   canvas.addEventListener("dblclick", reset);
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
-    if (event.ctrlKey) zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2);
-    else move("slice", Math.sign(event.deltaY), told.slices);
+    if (event.ctrlKey) zoom(Math.exp(-event.deltaY / 500));
+    else move("slice", turn(event.deltaY), told.slices);
   }, { passive: false });
 }
 
@@ -111,10 +145,15 @@ const KEYS = {
   ArrowUp: () => move("slice", -1, told.slices), ArrowDown: () => move("slice", 1, told.slices),
   ArrowLeft: () => move("state", -1, STATES), ArrowRight: () => move("state", 1, STATES),
   " ": () => STATES > 1 && play(), "+": () => zoom(1.2), "=": () => zoom(1.2), "-": () => zoom(1 / 1.2),
+  PageUp: () => move("slice", -5, told.slices), PageDown: () => move("slice", 5, told.slices),
+  Home: () => move("slice", -told.slices, told.slices), End: () => move("slice", told.slices, told.slices),
+  "[": () => otherScan(-1), "]": () => otherScan(1), 0: () => enlarge(view.alone),
   p: () => toggle("phase"), e: () => toggle("error"), u: () => toggle("spread"), r: reset,
   "?": () => (at("keys").open ? at("keys").close() : at("keys").showModal()),
 };
+for (let n = 1; n <= Math.min(9, columns.length); n++) KEYS[n] = () => enlarge(n - 1);
 addEventListener("keydown", (event) => {
+  if (event.target.tagName === "SELECT") return;
   if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
   if (event.target.tagName === "BUTTON" && event.key === " ") return; // it presses the button
   event.preventDefault();
@@ -126,6 +165,9 @@ for (const [name, count] of [["slice", told.slices], ["state", STATES]]) {
   at(name).max = count - 1;
   at(name).addEventListener("input", (event) => { view[name] = +event.target.value; draw(); });
 }
+for (const name of told.scans) element("option", at("scan"), { textContent: name, value: name, selected: name === told.scan });
+at("scan").addEventListener("change", (event) => location.assign(encodeURIComponent(event.target.value)));
+at("scans").hidden = told.scans.length < 2;
 at("film").hidden = STATES < 2;
 for (const name of Object.keys(shown)) {
   at(name).hidden = !has[name];

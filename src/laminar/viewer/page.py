@@ -9,13 +9,11 @@ import math
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files as resources
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from laminar.figures.pixels import white_level
-from laminar.files import replacing
 from laminar.metrics import fastmri_metrics, psnr
 from laminar.viewer.arrays import Arrays
 from laminar.viewer.volumes import Images, Shown, alike
@@ -24,12 +22,19 @@ SCRIPTS = ("arrays.js", "colors.js", "panes.js", "input.js")
 STYLE = "view.css"
 
 
-def page(shown: Sequence[Shown], reference: Shown | None = None, *, first_slice: int = 0) -> str:
+def page(
+    shown: Sequence[Shown],
+    reference: Shown | None = None,
+    *,
+    first_slice: int = 0,
+    scan: str = "",
+    scans: Sequence[str] = (),
+) -> str:
     """The viewer of some files, beside a reference if there is one, as one HTML document.
 
     It holds the values to 1/65535 of their range. Nothing is loaded and nothing is sent: its policy forbids both, and
-    allows the script that is in it alone. `first_slice` is the number that the first slice bears. Equal files give
-    equal pages.
+    allows the script that is in it alone. `first_slice` is the number that the first slice bears; `scan` is one of the
+    `scans` whose pages lie beside this one, to be chosen from. Equal files give equal pages.
 
     Raises DataFormatError for files that do not fit beside each other, ConfigError for more than a page can hold.
     """
@@ -38,19 +43,15 @@ def page(shown: Sequence[Shown], reference: Shown | None = None, *, first_slice:
     told = {
         "slices": len(shown[0].image),
         "shape": list(shown[0].image.shape[1:]),
+        "pixel": shown[0].pixel,
         "first": first_slice,
-        "white": white_level((reference or shown[0]).image),
+        "scan": scan,
+        "scans": list(scans),
+        "white": [white_level(image) for image in (reference or shown[0]).image],
         "reference": None if reference is None else {"image": arrays.add("reference", reference.image)},
         "files": [_told(f"f{i}", each, reference, arrays) for i, each in enumerate(shown)],
     }
     return _document(" · ".join(each.name for each in shown), told, arrays)
-
-
-def write_page(path: Path, shown: Sequence[Shown], reference: Shown | None = None, *, first_slice: int = 0) -> None:
-    """Write `page` to `path`, whole or not at all. Raises LaminarError."""
-    content = page(shown, reference, first_slice=first_slice)
-    with replacing(path) as temporary:
-        temporary.write_text(content, encoding="utf-8")
 
 
 def _told(key: str, shown: Shown, reference: Shown | None, arrays: Arrays) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from laminar.errors import DataFormatError
 from laminar.evaluation.files import PREDICTION, REFERENCES, read_volume
 
 COMPLEX, STATES, TIMES, LEVEL = "reconstruction_complex", "trajectory", "times", "interval_level"
+SPACING = "spacing_mm"
 SPREAD = {"std": "uncertainty_std", "lower": "interval_lower", "upper": "interval_upper"}
 
 Images = NDArray[np.floating[Any]]
@@ -35,6 +36,7 @@ class Shown:
         times: flow time of each state; empty where there is none.
         spread: `std`, `lower` and `upper` (slice, y, x) of the posterior samples; empty where none were drawn.
         level: probability of the interval; None where the file does not say it.
+        pixel: height of a pixel over its width; 1 where the file does not say it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Shown:
     times: Sequence[float] = ()
     spread: Mapping[str, Images] = field(default_factory=dict)
     level: float | None = None
+    pixel: float = 1.0
 
     def cut(self, slices: slice) -> Shown:
         """Some of the slices. Raises DataFormatError if there are none of them."""
@@ -76,6 +79,7 @@ def load(path: Path, name: str | None = None) -> Shown:
         whole = _part(file, COMPLEX, image.shape)
         states = _part(file, STATES, image.shape)
         spread = {kind: _part(file, dataset, image.shape) for kind, dataset in SPREAD.items()}
+        pixel = _pixel(file)
         times = file.datasets[TIMES].load().ravel().tolist() if states is not None and TIMES in file.datasets else ()
     return Shown(
         name or path.stem,
@@ -85,6 +89,7 @@ def load(path: Path, name: str | None = None) -> Shown:
         times,
         {kind: each for kind, each in spread.items() if each is not None},
         _number(file.attributes.get(LEVEL)),
+        pixel,
     )
 
 
@@ -115,6 +120,16 @@ def alike(files: Sequence[Shown], reference: Shown | None) -> tuple[list[Shown],
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, float | np.floating) else None
+
+
+def _pixel(file: Hdf5) -> float:
+    """Height over width of a pixel, by its spacing (y, x)."""
+    if SPACING not in file.datasets:
+        return 1.0
+    sides = file.datasets[SPACING].load()
+    if sides.shape != (2,) or not (np.isfinite(sides).all() and (sides > 0).all()):
+        raise DataFormatError(f"'{SPACING}' must be two positive sizes (y, x); got {sides.tolist()!r:.60}")
+    return float(sides[0] / sides[1])
 
 
 def _part(file: Hdf5, name: str, shape: tuple[int, ...]) -> Any:

@@ -1,0 +1,108 @@
+"""What `laminar reconstruct` says of a batch at its end: a table, or JSON for other programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from laminar.version import __version__
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from laminar.methods import Method
+
+_PLACES = {"psnr": 2, "ssim": 4, "nmse": 4}
+
+
+@dataclass(frozen=True)
+class Done:
+    """A scan that was reconstructed into `shape` (slice, coil, y, x).
+
+    `outputs` are the files that hold it, `mask` says how it was undersampled on the way, and there are `metrics` if it
+    was, `notes` what the reader of the image should know.
+    """
+
+    name: str
+    input: Path
+    outputs: Sequence[Path]
+    shape: tuple[int, ...]
+    acceleration: float
+    seconds: float
+    mask: str | None
+    metrics: Mapping[str, float] | None
+    notes: Sequence[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "name": self.name,
+            "input": str(self.input),
+            "outputs": [str(path) for path in self.outputs],
+            "shape": dict(zip(("slice", "coil", "y", "x"), self.shape, strict=True)),
+            "acceleration": self.acceleration,
+            "seconds": self.seconds,
+            "mask": self.mask,
+            "metrics": self.metrics and {key: _finite(value) for key, value in self.metrics.items()},
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What became of each scan: done, skipped by its name, or failed, with the reason."""
+
+    done: list[Done] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def text(self, method: Method) -> str:
+        """Everything as JSON."""
+        said = {"name": method.name, "fingerprint": method.fingerprint, "settings": dict(method.settings)}
+        found = {"laminar": __version__, "method": said, "scans": [done.as_dict() for done in self.done]}
+        return json.dumps(found | {"skipped": self.skipped, "failed": self.failed}, indent=1)
+
+    def table(self, title: str) -> Table:
+        """A row a scan, and of several that have metrics their mean."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
+        scored = [done.metrics for done in self.done if done.metrics]
+        mean = len(scored) > 1
+        table = Table(
+            title=title,
+            caption=self._caption if scored else None,
+            box=SIMPLE_HEAD,
+            padding=(0, 1),
+            pad_edge=False,
+            show_footer=mean,
+        )
+        table.add_column("scan", footer=f"mean of {len(scored)}", overflow="fold", min_width=12)
+        for column in ("slice,coil,y,x", "R", "seconds"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for metric, places in _PLACES.items() if scored else ():
+            average = fmean(row[metric] for row in scored)
+            table.add_column(metric.upper(), footer=f"{average:.{places}f}", justify="right", no_wrap=True)
+        for done in self.done:
+            cells = [done.name, "x".join(map(str, done.shape)), f"{done.acceleration:.2f}", f"{done.seconds:.2f}"]
+            metrics = done.metrics or {}
+            table.add_row(*cells, *(f"{metrics[key]:.{n}f}" for key, n in _PLACES.items() if metrics))
+        return table
+
+    @property
+    def _caption(self) -> str:
+        masks = list(dict.fromkeys(done.mask for done in self.done if done.mask))
+        mask = f"mask: {masks[0]}; " if len(masks) == 1 else ""
+        return (
+            f"{mask}PSNR in dB; fastMRI's metrics against the root-sum-of-squares of all samples; "
+            "evaluate compares with the reference in the file, which may be another"
+        )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
