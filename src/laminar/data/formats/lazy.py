@@ -11,7 +11,7 @@ from torch import Tensor
 
 from laminar.errors import DataFormatError
 from laminar.geometry import Cartesian
-from laminar.scan import Scan
+from laminar.scan import Placement, Scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class LazyScan:
             return self.held
         first = self.slice(0)
         data, maps = (_room(one, self.n_slices) for one in (first.data, first.sensitivities))
-        placements = []
+        placements: list[Placement] = []
         for index in range(self.n_slices):
             part = first if index == 0 else self.slice(index)
             placements += part.placements or ()
