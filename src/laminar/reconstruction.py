@@ -31,7 +31,8 @@ T = TypeVar("T")
 class Reconstruction:
     """The image of a scan and how it came about.
 
-    `image` complex64, of real data float32, (slice, y, x), in the units of the scan; `trajectory` the states
+    `image` complex64, of real data float32, (slice, y, x), in the units of the scan; of images that are solved
+    together (slice, frame, y, x), and so on; `trajectory` the states
     (state, slice, y, x) from the source to the image, or None if it was not kept; `times` of the states, or None if the
     method has none; `nfe` network evaluations a slice; `seconds` of computation; `log` what the reader of the image
     should know; `spread` mean and standard deviation (slice, y, x) of the magnitude of the samples, if any were drawn:
@@ -109,7 +110,7 @@ def reconstruct(
     image = torch.stack([done.image for done in slices])
     trajectories = [done.trajectory for done in slices if done.trajectory is not None]
     depth = max(map(len, trajectories), default=0)
-    trajectory = torch.stack([one.expand(depth, -1, -1) for one in trajectories], 1) if trajectories else None
+    trajectory = torch.stack([one.expand(depth, *one.shape[1:]) for one in trajectories], 1) if trajectories else None
     times, nfe = next(((done.times, done.nfe) for done in reversed(slices) if not done.is_empty), (None, 0))
     log = tuple(line for done in slices for line in done.log)
     seconds = time.perf_counter() - started
@@ -207,7 +208,7 @@ def _in_units(images: Tensor, problem: Problem, part: Scan) -> Tensor:
 
 
 def _empty(part: Scan, index: int, samples: int, keep_trajectory: bool) -> SliceReconstruction:
-    zero = center_crop(torch.zeros(1, *part.matrix, dtype=part.data.dtype), part.image_shape)
+    zero = center_crop(torch.zeros(1, *part.geometry.shape, dtype=part.data.dtype), part.image_shape)
     spread = Spread(zero[0].abs(), zero[0].abs(), samples) if samples else None
     log = (f"slice {index} holds no signal: its image is zero",)
     return SliceReconstruction(zero[0], zero if keep_trajectory else None, None, 0, log, is_empty=True, spread=spread)

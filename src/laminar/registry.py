@@ -16,6 +16,9 @@ CLASSICAL = {
     "total-variation": "laminar.classical:total_variation_method",
     "grappa": "laminar.classical:grappa_method",
     "pocs": "laminar.classical:pocs_method",
+    "low-rank": "laminar.classical:low_rank_method",
+    "filtered-back-projection": "laminar.classical:filtered_back_projection_method",
+    "expectation-maximization": "laminar.classical:expectation_maximization_method",
 }
 """Functions from a Problem to a Trajectory; their keywords that are numbers are settings."""
 

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 from laminar.classical.backprojection import filtered_back_projection
+from laminar.classical.emission import Subset, expectation_maximization
 from laminar.classical.grappa import grappa
 from laminar.classical.linear import cg_sense, zero_filled
+from laminar.classical.low_rank import locally_low_rank
 from laminar.classical.partial_fourier import pocs
 from laminar.classical.proximal import Solution
 from laminar.classical.sparsity import l1_wavelet, total_variation
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
-from laminar.operators import Encoding, Projector, Weighted
+from laminar.operators import Counting, Encoding, Projector, Weighted
 from laminar.operators.linear import Scaled
 
 _NORM = 1.0  # of the encoding operator of a Problem, whose sensitivities have unit power
@@ -75,6 +77,46 @@ def filtered_back_projection_method(problem: Problem) -> Trajectory:
 def pocs_method(problem: Problem, iterations: int = 20) -> Trajectory:
     """`pocs`, for partial Fourier, as a method of `laminar.reconstruct`."""
     return _trajectory(problem, [pocs(problem.y, problem.encoding, iterations)])
+
+
+def low_rank_method(problem: Problem, weight: float = 0.3, seed: int = 0) -> Trajectory:
+    """`locally_low_rank` as a method of `laminar.reconstruct`, for series; the unit of `weight` is that of
+    `l1_wavelet_method`."""
+    shifts = torch.Generator().manual_seed(seed)
+    found = locally_low_rank(problem.y, problem.operator, weight, scale=_scale(problem), norm=_NORM, shifts=shifts)
+    return _sparse(problem, found)
+
+
+def expectation_maximization_method(problem: Problem, iterations: int = 20, subsets: int = 1) -> Trajectory:
+    """MLEM, or OSEM with several `subsets` of the views, as a method of `laminar.reconstruct`; emission only."""
+    parts, per_pixel = _of_counts(problem, subsets)
+    states = [x * per_pixel for x in expectation_maximization(parts, iterations)]
+    kept = sorted({2**k for k in range(iterations.bit_length()) if 2**k <= iterations} | {iterations})
+    return _trajectory(problem, [states[k - 1] for k in kept])
+
+
+def _of_counts(problem: Problem, subsets: int) -> tuple[list[Subset], float]:
+    """The subsets of every n-th view of a problem of counts, with plain operators, and the factor of their image."""
+    operator = problem.operator
+    if not isinstance(operator, Counting):
+        raise ConfigError(f"expectation maximization needs a scan of counts; got a {type(operator).__name__}")
+    y, background = problem.y + operator.background, operator.background
+    scaled = operator.operator
+    assert isinstance(scaled, Scaled)  # as Emission.counting makes it
+    inner, factor = scaled.operator, float(scaled.factor.real)
+    weights = inner.weights if isinstance(inner, Weighted) else torch.ones(1, 1, 1)
+    projector = inner.operator if isinstance(inner, Weighted) else inner
+    assert isinstance(projector, Projector)
+    views = projector.sinogram[0]
+    if not 1 <= subsets <= views:
+        raise ConfigError(f"from 1 to {views} subsets of the views; got {subsets}")
+    weights = weights.expand(-1, *projector.sinogram)
+    parts: list[Subset] = []
+    for first in range(subsets):
+        some = slice(first, None, subsets)
+        part = projector if subsets == 1 else projector.of_views(some)
+        parts.append((y[:, some], Weighted(part, weights[:, some]), background[:, some]))
+    return parts, 1 / factor
 
 
 def _scale(problem: Problem) -> Tensor:

@@ -14,8 +14,9 @@ from laminar.data.cropping import crop_readout
 from laminar.data.formats import AnyScan
 from laminar.data.noise import estimate_noise_std, telling_slices
 from laminar.data.noncartesian import calibration_block
+from laminar.data.series import apart, averaged, series_maps, volume_maps
 from laminar.errors import ConfigError, DataFormatError
-from laminar.geometry import Cartesian, NonCartesian
+from laminar.geometry import Cartesian, Emission, NonCartesian, Series, Volume
 from laminar.operators import Encoding, LinearOperator, ifft2c, solve
 from laminar.scan import Scan
 
@@ -82,14 +83,17 @@ def prepare(scan: Scan) -> Problem:
     All is computed after a division by a power of two that brings the data to about one, so that a factor of the data
     is a factor of the image, from 1e-37 to 1e37.
     """
+    if isinstance(scan.geometry, Emission):
+        return _counted(scan, scan.geometry)
     scan = whitened(scan)
     noise, unit = noise_std_of(scan), magnitude(scan.data)
     scan = replace(scan, data=scan.data / _per_image(unit, scan.data))
-    if isinstance(scan.geometry, Cartesian):
+    if isinstance(scan.geometry, Cartesian | Series | Volume):
         given = scan.sensitivities
-        sensitivities = estimate_sensitivities(scan) if given is None else _unit_power(given)
-        operator, scale = scan.geometry.operator(scan.n_slices, sensitivities), _scale(scan)
-        return _normalized(scan.data, operator, noise, unit, scale)
+        coil = -4 if isinstance(scan.geometry, Volume) else -3
+        sensitivities = _estimated(scan) if given is None else _unit_power(given, coil)
+        operator = scan.geometry.operator(scan.n_slices, sensitivities)
+        return _normalized(scan.data, operator, noise, unit, _grid_scale(scan, operator))
     operator, norm = scan.geometry.operator(scan.n_slices, _off_grid_maps(scan)), scan.geometry.norm
     if norm != 1:
         operator = (1 / norm) * operator
@@ -98,11 +102,41 @@ def prepare(scan: Scan) -> Problem:
     return _normalized(y, operator, noise / norm, unit, _least_squares_scale(y, operator))
 
 
+def _estimated(scan: Scan) -> Tensor:
+    """The sensitivities that a scan on a grid shows."""
+    if isinstance(scan.geometry, Series):
+        return series_maps(scan)
+    return volume_maps(scan) if isinstance(scan.geometry, Volume) else estimate_sensitivities(scan)
+
+
+def _grid_scale(scan: Scan, operator: LinearOperator) -> Tensor:
+    """One scale (image,) for all of a series or a volume: that of the mean of its frames, or of its brightest slice."""
+    if isinstance(scan.geometry, Cartesian):
+        return _scale(scan)
+    if isinstance(scan.geometry, Series) and scan.geometry.is_moving:
+        return _scale(averaged(scan))
+    if isinstance(scan.geometry, Volume) and scan.geometry.complete_axis is None:
+        return _least_squares_scale(scan.data, operator)
+    return _scale(apart(scan)).reshape(scan.n_slices, -1).amax(1)
+
+
+def _counted(scan: Scan, geometry: Emission) -> Problem:
+    """Counts less their background, with the noise of the mean count: see `laminar.flow.poisson`."""
+    counts = scan.data.to(torch.float32)
+    mean = counts.flatten(1).mean(1).clamp_min(torch.finfo(torch.float32).tiny)
+    ones = torch.full_like(mean, geometry.norm)
+    operator = geometry.counting(len(counts), ones)
+    y = (counts - geometry.expected(len(counts))) / geometry.norm
+    scale = _least_squares_scale(y, operator)
+    level = mean.sqrt() / (geometry.norm * scale)
+    return Problem(y / _per_image(scale, y), geometry.counting(len(counts), ones * scale), level, scale)
+
+
 def _off_grid_maps(scan: Scan) -> Tensor | None:
     if not isinstance(scan.geometry, NonCartesian):
         return scan.sensitivities
     if scan.sensitivities is not None:
-        return _unit_power(scan.sensitivities)
+        return _unit_power(scan.sensitivities, -3)
     return espirit(calibration_block(scan.data, scan.geometry), scan.geometry.matrix)
 
 
@@ -134,6 +168,10 @@ def noise_std_of(scan: AnyScan) -> float:
         return 1.0
     if first.noise_std is not None:
         return first.noise_std
+    if isinstance(first.geometry, Emission):
+        return float(first.data.mean().sqrt())  # of a count; `prepare` takes that of each image
+    if isinstance(first.geometry, Series | Volume):
+        return noise_std_of(apart(first))
     if not isinstance(first.geometry, Cartesian):
         raise DataFormatError(f"{scan.name}: a {type(first.geometry).__name__} scan needs its noise_std; got none")
     some = [scan.slice(index) for index in telling_slices(scan.n_slices)]
@@ -153,10 +191,11 @@ def without_oversampling(scan: Scan) -> Scan:
     return crop_readout(scan)
 
 
-def _unit_power(sensitivities: Tensor) -> Tensor:
-    largest = torch.view_as_real(sensitivities).abs().amax((1, -1), keepdim=True).squeeze(-1)
+def _unit_power(sensitivities: Tensor, coil: int) -> Tensor:
+    """Sensitivities of unit power over the axis of the coils, where they are not zero."""
+    largest = torch.view_as_real(sensitivities).abs().amax((coil - 1, -1), keepdim=True).squeeze(-1)
     sensitivities = sensitivities / torch.where(largest > 0, largest, 1)
-    power = sensitivities.abs().square().sum(1, keepdim=True).sqrt()
+    power = sensitivities.abs().square().sum(coil, keepdim=True).sqrt()
     return torch.where(power > 0, sensitivities / power, 0)
 
 

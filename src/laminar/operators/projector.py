@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -90,6 +90,11 @@ class Projector(LinearOperator):
         shape = (math.prod(self.sinogram), math.prod(matrix))
         self._forward, self._back = _csr(rows, columns, lengths, shape), _csr(columns, rows, lengths, shape[::-1])
         self.norm = float(spectral_norm(self, torch.ones(1, *matrix), NORM_ITERATIONS))
+
+    def of_views(self, some: slice) -> Projector:
+        """The projector of some of the views."""
+        beam = replace(self.beam, angles=self.beam.angles[some])
+        return Projector(beam, self.matrix)
 
     def forward(self, x: Tensor) -> Tensor:
         flat = apply_linear(x.flatten(1), self._project, self._back_project)
