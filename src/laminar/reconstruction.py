@@ -156,7 +156,9 @@ def reconstruct_slices(
             raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
         states = _in_units(torch.cat(trajectory.states), ready, part) if keep_trajectory else None
         spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
-        log = () if bool(image.any()) else (_why_empty(index, ready),)
+        log: tuple[str, ...] = () if bool(image.any()) else (_why_empty(index, ready),)
+        if index == 0 and method.geometry not in (None, part.geometry.kind):
+            log += (f"{method.name} was trained for {method.geometry} scans; this one is {part.geometry.kind}",)
         done = SliceReconstruction(image, states, trajectory.times, nfe, log, spread=spread)
         yield _placed(done, part)
 

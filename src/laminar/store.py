@@ -9,6 +9,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from laminar.files import writing_hdf5
 from laminar.reconstruction import SliceReconstruction
@@ -27,7 +30,8 @@ def writing_reconstruction(
     """A function that writes the next slice of a reconstruction into HDF5, which becomes `path` after the last.
 
     `reconstruction` (magnitude float32 (slice, y, x), as fastMRI's evaluation reads it), `reconstruction_complex`,
-    and where it was kept the `trajectory` (state, slice, y, x) with its `times`. The file grows in memory.
+    and where it was kept the `trajectory` (state, slice, y, x) with its `times`. Images of a series have its axis behind
+    that of the slices. The file grows in memory.
 
     Slices that bring a spread add, float32 (slice, y, x) in the units of the scan, `uncertainty_std` and the ends
     `interval_lower` and `interval_upper` of the intervals of `level`, widened by a `calibration` if there is one; their
@@ -53,12 +57,17 @@ def writing_reconstruction(
 def _write(file: h5py.File, index: int, n_slices: int, done: SliceReconstruction) -> None:
     shape = (n_slices, *done.image.shape)
     file.require_dataset("reconstruction", shape, np.float32, exact=True)[index] = done.magnitude.numpy()
-    file.require_dataset("reconstruction_complex", shape, np.complex64, exact=True)[index] = done.image.numpy()
+    file.require_dataset("reconstruction_complex", shape, np.complex64, exact=True)[index] = _complex(done.image)
     if done.trajectory is not None and not done.is_empty:  # HDF5 leaves the states of an empty slice at zero
         states = (len(done.trajectory), *shape)
-        file.require_dataset("trajectory", states, np.complex64, exact=True)[:, index] = done.trajectory.numpy()
+        file.require_dataset("trajectory", states, np.complex64, exact=True)[:, index] = _complex(done.trajectory)
         if done.times is not None and "times" not in file:
             file["times"] = done.times.cpu().numpy()
+
+
+def _complex(image: Tensor) -> NDArray[np.complex64]:
+    """An image as the files hold it: a real one is a complex one."""
+    return image.to(torch.complex64).numpy()
 
 
 def _write_spread(

@@ -20,7 +20,7 @@ from laminar.classical.sparsity import l1_wavelet, total_variation
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
-from laminar.operators import Counting, Encoding, Projector, Weighted
+from laminar.operators import Counting, Encoding, LinearOperator, Projector, Weighted
 from laminar.operators.linear import Scaled
 
 _NORM = 1.0  # of the encoding operator of a Problem, whose sensitivities have unit power
@@ -63,15 +63,24 @@ def grappa_method(problem: Problem) -> Trajectory:
 
 def filtered_back_projection_method(problem: Problem) -> Trajectory:
     """`filtered_back_projection` as a method of `laminar.reconstruct`; tomography only. Its states are no iterates."""
-    y, operator = problem.y, problem.operator
+    projector, weights = _projections(problem.operator)
+    if projector is None:
+        kind = type(problem.operator).__name__
+        raise ConfigError(f"filtered back-projection needs a scan of tomography; got a {kind}")
+    sinogram = torch.where(weights > 0, problem.y / weights, 0)
+    return _trajectory(problem, [filtered_back_projection(sinogram, projector.beam, projector.matrix)])
+
+
+def _projections(operator: LinearOperator) -> tuple[Projector | None, Tensor]:
+    """The projector P and the weights w of an operator `diag(w) P`; None if it is another."""
+    weights = torch.ones(1, 1, 1)
+    if isinstance(operator, Counting):
+        operator = operator.operator
     if isinstance(operator, Scaled):
-        y, operator = y / operator.factor, operator.operator
+        weights, operator = weights * abs(operator.factor), operator.operator
     if isinstance(operator, Weighted):
-        weights = operator.weights
-        y, operator = torch.where(weights > 0, y / weights, 0), operator.operator
-    if not isinstance(operator, Projector):
-        raise ConfigError(f"filtered back-projection needs a scan of tomography; got a {type(operator).__name__}")
-    return _trajectory(problem, [filtered_back_projection(y, operator.beam, operator.matrix)])
+        weights, operator = weights * operator.weights, operator.operator
+    return (operator if isinstance(operator, Projector) else None), weights
 
 
 def pocs_method(problem: Problem, iterations: int = 20) -> Trajectory:
@@ -89,34 +98,26 @@ def low_rank_method(problem: Problem, weight: float = 0.3, seed: int = 0) -> Tra
 
 def expectation_maximization_method(problem: Problem, iterations: int = 20, subsets: int = 1) -> Trajectory:
     """MLEM, or OSEM with several `subsets` of the views, as a method of `laminar.reconstruct`; emission only."""
-    parts, per_pixel = _of_counts(problem, subsets)
-    states = [x * per_pixel for x in expectation_maximization(parts, iterations)]
-    kept = sorted({2**k for k in range(iterations.bit_length()) if 2**k <= iterations} | {iterations})
+    states = list(expectation_maximization(_of_counts(problem, subsets), iterations))
+    kept = sorted({2**k for k in range(iterations.bit_length())} | {iterations})
     return _trajectory(problem, [states[k - 1] for k in kept])
 
 
-def _of_counts(problem: Problem, subsets: int) -> tuple[list[Subset], float]:
-    """The subsets of every n-th view of a problem of counts, with plain operators, and the factor of their image."""
+def _of_counts(problem: Problem, subsets: int) -> list[Subset]:
+    """Every n-th view of a problem of counts, for each of n subsets."""
     operator = problem.operator
-    if not isinstance(operator, Counting):
+    projector, weights = _projections(operator)
+    if not isinstance(operator, Counting) or projector is None:
         raise ConfigError(f"expectation maximization needs a scan of counts; got a {type(operator).__name__}")
-    y, background = problem.y + operator.background, operator.background
-    scaled = operator.operator
-    assert isinstance(scaled, Scaled)  # as Emission.counting makes it
-    inner, factor = scaled.operator, float(scaled.factor.real)
-    weights = inner.weights if isinstance(inner, Weighted) else torch.ones(1, 1, 1)
-    projector = inner.operator if isinstance(inner, Weighted) else inner
-    assert isinstance(projector, Projector)
     views = projector.sinogram[0]
     if not 1 <= subsets <= views:
         raise ConfigError(f"from 1 to {views} subsets of the views; got {subsets}")
-    weights = weights.expand(-1, *projector.sinogram)
-    parts: list[Subset] = []
-    for first in range(subsets):
-        some = slice(first, None, subsets)
+    counts, background = problem.y + operator.background, operator.background
+    weights, parts = weights.expand(-1, *projector.sinogram), list[Subset]()
+    for some in (slice(first, None, subsets) for first in range(subsets)):
         part = projector if subsets == 1 else projector.of_views(some)
-        parts.append((y[:, some], Weighted(part, weights[:, some]), background[:, some]))
-    return parts, 1 / factor
+        parts.append((counts[:, some], Weighted(part, weights[:, some]), background[:, some]))
+    return parts
 
 
 def _scale(problem: Problem) -> Tensor:

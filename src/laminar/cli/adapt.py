@@ -172,5 +172,6 @@ def _reconstruct(checkpoint: Path, options: Options) -> int:
             undersampling=options.undersampling,
             where=ExecutorOptions(None, 1, None, None, 240),
             format=("h5",),
+            together=None,
         )
     )

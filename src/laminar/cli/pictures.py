@@ -20,6 +20,15 @@ def reference_of(full: LazyScan) -> Tensor:
     return torch.cat([reference_image(full.slice(index)) for index in range(full.n_slices)])
 
 
+def stored_reference(path: Path, magnitude: Tensor) -> Tensor | None:
+    """The reference (image, y, x) that a simulated scan of ours brings, if it is of these images."""
+    from laminar.data.formats import read_reference, sniff
+
+    reference = read_reference(path) if sniff(path) == "Laminar scan" else None
+    reference = None if reference is None else reference.flatten(0, -3)
+    return reference if reference is not None and reference.shape == magnitude.shape else None
+
+
 def draw(picture: Path, label: str, magnitude: Tensor, reference: Tensor | None, title: str) -> dict[str, float] | None:
     """Draw the picture of a scan; where all samples are known, with the errors, and return the metrics."""
     from laminar.figures import comparison_figure, reconstruction_png

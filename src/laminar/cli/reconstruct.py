@@ -20,7 +20,7 @@ from laminar.cli.bulk import Scan, in_bulk, is_finished, kept_method
 from laminar.cli.executors import ExecutorOptions, add_executor_options
 from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.cli.pictures import draw, reference_of
+from laminar.cli.pictures import draw, reference_of, stored_reference
 from laminar.cli.progress import progress
 from laminar.cli.samples import Intervals, SampleOptions, add_samples
 from laminar.cli.scans import ScanOptions, add_device, add_scan_options, check_device
@@ -42,6 +42,8 @@ _EPILOG = """examples:
   laminar reconstruct full.mat --variable kData --axes ky,kx,coil --acceleration 6 --out images
   laminar reconstruct scan.h5 --method dds --nfe 19 --set weight=0.05 --out images
   laminar reconstruct scan.h5 --model sampler --samples 8 --out images
+  laminar reconstruct cine.h5 --together phase --method low-rank --format gif --out images
+  laminar reconstruct ksp.cfl --points traj.cfl --matrix 256,256 --method total-variation --out images
 
 axes: any order of slice, coil, kz, ky, kx; ri for (real, imaginary); _ for a dimension of length 1 to drop"""
 
@@ -61,11 +63,21 @@ class Options:
     undersampling: Undersampling
     where: ExecutorOptions
     format: tuple[str, ...]
+    together: str | None
 
     def outputs(self, name: str) -> list[Path]:
         """The files that a scan becomes."""
-        kinds = (".h5", ".png", *(("-uncertainty.png",) * bool(self.drawn.samples)), *((".nii",) * self.nifti))
+        kinds = (
+            *(".h5", ".png"),
+            *(("-uncertainty.png",) * bool(self.drawn.samples)),
+            *((".gif",) * self.movie),
+            *((".nii",) * self.nifti),
+        )
         return [self.out / f"{name}{kind}" for kind in kinds]
+
+    @property
+    def movie(self) -> bool:
+        return "gif" in self.format
 
     @property
     def nifti(self) -> bool:
@@ -88,6 +100,9 @@ class Work:
             options.source.variable,
             options.source.axes,
             options.source.domain,
+            options.source.points,
+            options.source.matrix,
+            options.together,
             options.coils,
             options.trajectory,
             options.drawn,
@@ -101,8 +116,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "reconstruct",
         help="reconstruct scans: fastMRI HDF5, ISMRMRD, BART, NumPy, MATLAB",
-        description="Reconstruct multi-coil Cartesian k-space. Finds the sampling mask and the calibration lines, "
-        "estimates coil sensitivities (ESPIRiT), and writes <out>/<name>.h5 and <out>/<name>.png.",
+        description="Reconstruct multi-coil k-space, Cartesian or with a trajectory, and scans of other geometries in "
+        "our own layout. Finds the sampling mask and the calibration lines, estimates coil sensitivities (ESPIRiT), "
+        "and writes <out>/<name>.h5 and <out>/<name>.png.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -114,14 +130,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils first, for large arrays")
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     add_device(parser)
-    parser.add_argument("--format", nargs="+", choices=("h5", "nifti"), default=["h5"], help=_FORMAT)
+    parser.add_argument("--format", nargs="+", choices=("h5", "nifti", "gif"), default=["h5"], help=_FORMAT)
+    parser.add_argument("--together", metavar="AXIS", help=_TOGETHER)
     add_samples(parser)
     add_undersampling(parser)
     add_executor_options(parser, default=None)
     parser.set_defaults(run=run, options=Options)
 
 
-_FORMAT = "what else to write beside <name>.h5: nifti, <name>.nii in its place in the patient (extra nifti)"
+_FORMAT = (
+    "what else to write beside <name>.h5: nifti, <name>.nii in its place in the patient (extra nifti); gif, a movie of "
+    "its images in turn (extra figures)"
+)
+_TOGETHER = (
+    "solve the images along an axis of the scan's series, such as phase, as one: a cine; slice: a volume; needs a "
+    "method that takes such, as total-variation, low-rank or a network that was trained for it"
+)
 
 
 @dataclass(frozen=True)
@@ -218,7 +242,9 @@ def work_of(options: Options) -> Work:
 def _one(path: Path, name: str, work: Work) -> _Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
     from laminar.data.compression import compressed
-    from laminar.figures import uncertainty_figure
+    from laminar.data.formats import LazyScan
+    from laminar.data.series import together
+    from laminar.figures import movie, uncertainty_figure
     from laminar.files import replacing
 
     options, method, intervals = work.options, work.method, work.intervals
@@ -226,17 +252,21 @@ def _one(path: Path, name: str, work: Work) -> _Done:
     full = options.source.stream(path)
     scan = options.undersampling.apply(full, path.name)
     scan = scan if options.coils is None else compressed(scan, options.coils)
+    scan = scan if options.together is None else LazyScan.of(together(scan.whole(), options.together))
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
         file, picture, *others = (written.enter_context(replacing(path)) for path in options.outputs(name))
         volume = others.pop() if options.nifti else None
+        moving = others.pop() if options.movie else None
         started = time.perf_counter()
         magnitude, spread, places = _write_slices(file, name, scan, work)
         seconds = time.perf_counter() - started
-        reference = reference_of(full) if options.undersampling.wanted else None
+        reference = reference_of(full) if options.undersampling.wanted else stored_reference(path, magnitude)
         metrics = draw(picture, method.name, magnitude, reference, title)
         if volume is not None:
             _write_volume(volume, magnitude, places, scan)
+        if moving is not None:
+            movie(magnitude, moving)
         for uncertainty in others:
             assert spread is not None  # it is drawn where there are samples
             kind = "not calibrated" if intervals.calibration is None else f"{intervals.calibration.kind} factor"
@@ -249,19 +279,24 @@ def _one(path: Path, name: str, work: Work) -> _Done:
 
 def _write_volume(path: Path, magnitude: Tensor, done: list[SliceReconstruction], scan: LazyScan) -> None:
     """The images as NIfTI."""
+    from laminar.geometry import Series
     from laminar.nifti import write_nifti
 
     found = [one.placement for one in done if one.placement is not None]
-    placements = found if len(found) == len(done) else None
+    placements = found if len(found) == len(done) and scan.geometry.kind != "volume" else None
     if placements is None:
         print(printable(f"{scan.name}: the file does not say where its slices lie: the affine is marked as unknown"))
-    write_nifti(path, magnitude, placements, done[0].spacing_mm, scan.series.get("slice", len(done)))
+    series = scan.geometry
+    if isinstance(series, Series) and series.is_moving:  # the frames of each slice run fastest here
+        magnitude = magnitude.reshape(len(done), series.count, *magnitude.shape[-2:]).movedim(1, 0).flatten(0, 1)
+    slices = series.shape[0] if scan.geometry.kind == "volume" else scan.series.get("slice", len(done))
+    write_nifti(path, magnitude, placements, done[0].spacing_mm, slices)
 
 
 def _write_slices(
     file: Path, name: str, scan: LazyScan, work: Work
 ) -> tuple[Tensor, Spread | None, list[SliceReconstruction]]:
-    """Write slice by slice; what the pictures show (slice, y, x) stays in memory."""
+    """Write image by image; what the pictures show, (slice, y, x) of all images, stays in memory."""
     import torch
 
     from laminar.data.check import padding
@@ -280,9 +315,11 @@ def _write_slices(
         device=work.options.device,
     )
     attributes = _attributes(scan, work)
-    missing = padding(scan.grid.union)["partial"]
-    partial = f"{missing}; the other side is zero, unless --method pocs" if missing else None
-    log = [*scan.notes, *filter(None, [padding_note(scan.grid.union), partial])]
+    log = list(scan.notes)
+    if scan.is_planar_grid:
+        missing = padding(scan.grid.union)["partial"]
+        partial = f"{missing}; the other side is zero, unless --method pocs" if missing else None
+        log += filter(None, [padding_note(scan.grid.union), partial])
     magnitudes, spreads, places = [], [], []
     with (
         writing_reconstruction(
@@ -299,7 +336,8 @@ def _write_slices(
             report(done)
     for line in log:
         print(printable(f"{name}: {line}"))
-    return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None, places
+    images = torch.stack(magnitudes)
+    return images.flatten(0, -3), Spread.stack(spreads) if spreads else None, places
 
 
 def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
@@ -308,6 +346,8 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
         "request": work.request,
         "model" if options.choice.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
+        "geometry": scan.geometry.kind,
+        "image_axes": ", ".join(("slice" if scan.geometry.kind != "volume" else "image", *scan.geometry.image_axes)),
     }
     if options.coils is not None:
         attributes["coils"] = scan.n_coils

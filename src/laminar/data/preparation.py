@@ -13,7 +13,7 @@ from laminar.data.coils import calibration_region, espirit, estimate_sensitiviti
 from laminar.data.cropping import crop_readout
 from laminar.data.formats import AnyScan
 from laminar.data.noise import estimate_noise_std, telling_slices
-from laminar.data.noncartesian import calibration_block
+from laminar.data.noncartesian import calibration_block, outer_noise_std
 from laminar.data.series import apart, averaged, series_maps, volume_maps
 from laminar.errors import ConfigError, DataFormatError
 from laminar.geometry import Cartesian, Emission, NonCartesian, Series, Volume
@@ -77,8 +77,10 @@ def prepare(scan: Scan) -> Problem:
     acceleration; a scan that brings sensitivities and has no calibration region takes all its samples. A slice without
     signal keeps scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines.
 
-    Any other geometry brings its noise level, and the scale is the quantile of a least-squares image. Operator and data
-    are divided by the norm of the operator. Real data stay real, and so does their image.
+    A series or a volume has one scale. A scan off the grid is calibrated by what lies near its center, and shows its
+    noise far from it; counts have the noise of counts. Any other geometry brings its noise level. Off the grid the
+    scale is the quantile of a least-squares image, and operator and data are divided by the norm of the operator. Real
+    data stay real, and so does their image.
 
     All is computed after a division by a power of two that brings the data to about one, so that a factor of the data
     is a factor of the image, from 1e-37 to 1e37.
@@ -161,7 +163,7 @@ def _per_image(values: Tensor, array: Tensor) -> Tensor:
 def noise_std_of(scan: AnyScan) -> float:
     """The noise level that a scan brings, or that some of its slices show; 1 where `prepare` whitens.
 
-    Raises DataFormatError for a scan that brings none and is not Cartesian: no other geometry shows its noise.
+    Raises DataFormatError for a scan that brings none and does not show it, as one of no k-space.
     """
     first = scan.slice(0)
     if first.noise_covariance is not None:
@@ -172,6 +174,8 @@ def noise_std_of(scan: AnyScan) -> float:
         return float(first.data.mean().sqrt())  # of a count; `prepare` takes that of each image
     if isinstance(first.geometry, Series | Volume):
         return noise_std_of(apart(first))
+    if isinstance(first.geometry, NonCartesian):
+        return outer_noise_std(scan.slice(scan.n_slices // 2).data, first.geometry)
     if not isinstance(first.geometry, Cartesian):
         raise DataFormatError(f"{scan.name}: a {type(first.geometry).__name__} scan needs its noise_std; got none")
     some = [scan.slice(index) for index in telling_slices(scan.n_slices)]

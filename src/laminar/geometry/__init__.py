@@ -9,7 +9,11 @@ from laminar.geometry.series import Series
 from laminar.geometry.tomography import Tomography
 from laminar.geometry.volume import Volume
 
+SERIES_KINDS = ("cine", "volume")
+"""The kinds whose images have a third axis."""
+
 __all__ = [
+    "SERIES_KINDS",
     "Cartesian",
     "Emission",
     "Geometry",

@@ -41,6 +41,10 @@ class NetworkMethod(Method):
         return isinstance(self.network, UnrolledNetwork) and self.network.config.source_noise > 0
 
     @property
+    def geometry(self) -> str:  # type: ignore[override]
+        return self.network.config.geometry if isinstance(self.network, UnrolledNetwork) else "cartesian"
+
+    @property
     def description(self) -> str:  # type: ignore[override]
         return self.network.description
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +67,8 @@ def started(config: ModelConfig, start: str | Path | None) -> Model:
     if start is None:
         return build(config)
     model = load_any(start).train()
+    if isinstance(config, UnrolledConfig) and isinstance(model, UnrolledNetwork):
+        model.config = replace(model.config, geometry=config.geometry)  # it may be trained for another one
     if model.config != config:
         changed = [name for name, value in asdict(config).items() if value != asdict(model.config).get(name)]
         raise CheckpointError(f"{start} is of another configuration than the model to train: {', '.join(changed)}")

@@ -13,6 +13,7 @@ from laminar.registry import nearest
 
 Kind = Literal["unet", "cnn", "normunet", "ista", "separable", "custom"]
 TIMED_KINDS = ("unet", "cnn", "separable", "custom")
+SERIES_REGULARIZERS = ("separable", "custom")
 SEEING_KINDS = ("unet", "custom")
 
 
@@ -72,7 +73,7 @@ class RegularizerConfig(Settings):
             check_whole(self, "regularizer.", neighbors=(0, 16))
             if self.neighbors and self.kind != "unet":
                 raise ConfigError(f"regularizer.neighbors above 0 needs the kind unet; got {self.kind}")
-            if self.kind in ("separable", "custom"):
+            if self.kind in SERIES_REGULARIZERS:
                 raise ConfigError(f"a regularizer of kind {self.kind} takes series itself: leave neighbors out")
         check_channels("regularizer.channels", self.channels)
         check_whole(self, "regularizer.", fold=(1, 64), depth=(2, 1000))
@@ -120,6 +121,8 @@ class UnrolledConfig(Settings):
         cg_iterations: most conjugate-gradient iterations of a proximal step.
         cg_tolerance: relative residual at which they stop.
         regularizer: the network R.
+        geometry: the kind of scans that the network was trained for: cartesian | cine | volume | noncartesian |
+            tomography | emission | linear; a reconstruction of another kind says so.
     """
 
     n_cascades: int = 6
@@ -148,6 +151,7 @@ class UnrolledConfig(Settings):
     cg_iterations: int = 6
     cg_tolerance: float = 1e-3
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    geometry: str = "cartesian"
 
     def __post_init__(self) -> None:
         for name, valid in CHOICES.items():
@@ -234,6 +238,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "source": ("zero-filled", "pseudo-inverse", "cg-sense"),
     "schedule": ("power", "cosine", "list"),
     "solver": TABLEAUX,
+    "geometry": ("cartesian", "cine", "volume", "noncartesian", "tomography", "emission", "linear"),
 }
 
 

@@ -101,6 +101,14 @@ def measure(
             "it, as prepare(Scan(y, Linear(operator, (y, x)), noise_std=...)) does"
         )
     back_projection = operator.adjoint(y)
+    options = config.regularizer
+    takes_series = options.neighbors is not None or options.kind == "separable"
+    if options.kind != "custom" and takes_series != (back_projection.ndim == 4):
+        taken = "series (frame, y, x): it has neighbors" if takes_series else "planar images: it has no neighbors"
+        raise ConfigError(
+            f"the regularizer of this network, of geometry {config.geometry}, takes {taken}; "
+            f"got images {tuple(back_projection.shape[1:])}"
+        )
     noise_level = torch.as_tensor(0.0 if noise_level is None else noise_level).to(back_projection.real)
     if noise_level.ndim == 0:
         noise_level = noise_level.expand(len(y))

@@ -131,6 +131,11 @@ class Weighted(LinearOperator):
     def to(self, device: torch.device | str) -> Weighted:
         return Weighted(self.operator.to(device), self.weights.to(device))
 
+    def __rmul__(self, factor: complex) -> LinearOperator:
+        """A positive factor is one of the weights: operators of other scales go into one batch."""
+        real = complex(factor).imag == 0 and complex(factor).real > 0
+        return Weighted(self.operator, complex(factor).real * self.weights) if real else super().__rmul__(factor)
+
     @staticmethod
     def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
         parts = [operator for operator in operators if isinstance(operator, Weighted)]
