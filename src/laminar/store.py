@@ -30,8 +30,8 @@ def writing_reconstruction(
     """A function that writes the next slice of a reconstruction into HDF5, which becomes `path` after the last.
 
     `reconstruction` (magnitude float32 (slice, y, x), as fastMRI's evaluation reads it), `reconstruction_complex`,
-    and where it was kept the `trajectory` (state, slice, y, x) with its `times`. Images of a series have its axis behind
-    that of the slices. The file grows in memory.
+    and where it was kept the `trajectory` (state, slice, y, x) with its `times`. Images of a series have the axis of it
+    behind that of the slices. The file grows in memory.
 
     Slices that bring a spread add, float32 (slice, y, x) in the units of the scan, `uncertainty_std` and the ends
     `interval_lower` and `interval_upper` of the intervals of `level`, widened by a `calibration` if there is one; their

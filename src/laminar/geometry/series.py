@@ -54,6 +54,11 @@ class Series(Geometry):
         return int(self.mask.shape[-3])
 
     @property
+    def phase_axis(self) -> int:
+        """The axis to undersample, as of `Cartesian`."""
+        return -2 if self.readout_axis == -1 else -1
+
+    @property
     def is_moving(self) -> bool:
         """Whether all images are of one slice, and have its coils."""
         return self.axis == "frame"

@@ -25,6 +25,8 @@ from laminar.scan import Scan
 VERSION = 1
 KEY = "laminar_scan"
 REFERENCE = "reference"
+MOST_PIXELS, MOST_CROSSINGS = 2**22, 2**28
+"""What a file may ask for: an image is not larger, and no more pixels lie on the rays of a projector."""
 
 Parts = dict[str, Any]
 """What a geometry is made of: arrays, numbers and words; None is left out."""
@@ -46,13 +48,16 @@ def _beam(projector: Projector) -> Parts:
 
 
 def _projector(parts: Mapping[str, Any]) -> Projector:
+    rays, side = len(parts["angles"]) * int(parts["bins"]), max(_matrix(parts))
+    if parts["data"].shape[-1:] != (int(parts["bins"]),) or rays * side > MOST_CROSSINGS:
+        raise DataFormatError(f"{parts['bins']} bins and {len(parts['angles'])} angles of a matrix {_matrix(parts)}")
     lengths = (float(parts[name]) for name in ("spacing", "source", "detector"))
     return Projector(Beam(parts["angles"], int(parts["bins"]), *lengths), _matrix(parts))
 
 
 def _matrix(parts: Mapping[str, Any]) -> tuple[int, int]:
     y, x = (int(n) for n in parts["matrix"])
-    if not 1 <= y * x <= 2**26:
+    if min(y, x) < 1 or y * x > MOST_PIXELS:
         raise DataFormatError(f"a matrix of {y} x {x} pixels")
     return y, x
 
