@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.persons import Condition, Subject, persons, phantoms, score
 from benchmarks.record import write_record
-from benchmarks.rivals import OURS, Solve, options, over_grids, settled
+from benchmarks.rivals import OURS, ScoreBook, Solve, options, over_grids, settled
 from laminar.data.preparation import Problem
 from laminar.flow import Trajectory
 from laminar.methods import NetworkMethod
@@ -56,9 +56,11 @@ def source_method(network: UnrolledNetwork) -> Solve:
     return source
 
 
-def harms(subject: Subject, condition: Condition, methods: dict[str, Solve]) -> Iterator[dict[str, Any]]:
+def harms(
+    subject: Subject, condition: Condition, methods: dict[str, Solve], book: ScoreBook
+) -> Iterator[dict[str, Any]]:
     """One row a scan, with what the network is better by."""
-    for index, scores in enumerate(score(subject, condition, methods)):
+    for index, scores in enumerate(score(subject, condition, methods, book)):
         row = settled([scores])
         quality = {name: row[name]["object_psnr"] for name in (SOURCE, SPARSE, OURS)}
         gain = quality[OURS] - max(quality[SOURCE], quality[SPARSE])
@@ -68,6 +70,7 @@ def harms(subject: Subject, condition: Condition, methods: dict[str, Solve]) -> 
 def main() -> int:
     args = options(__doc__, "do_no_harm").parse_args()
     keep_freed_memory()
+    book = ScoreBook(args.scores)
     network = load(args.model)
     assert isinstance(network, UnrolledNetwork)
     methods: dict[str, Solve] = {
@@ -76,7 +79,7 @@ def main() -> int:
         OURS: NetworkMethod(network),
     }
     subjects = [*persons(args.corpus, 1, 1 if args.quick else None), *phantoms(1 if args.quick else 4)]
-    rows = [row for c in conditions(args.quick) for subject in subjects for row in harms(subject, c, methods)]
+    rows = [row for c in conditions(args.quick) for subject in subjects for row in harms(subject, c, methods, book)]
     rows.sort(key=lambda row: row["gain"])
     worse = [row for row in rows if row["gain"] < -ALLOWED]
     table = Table("subject", "condition", SOURCE, SPARSE, OURS, "gain", title="The worst: PSNR in the object (dB)")

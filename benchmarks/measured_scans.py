@@ -20,7 +20,20 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.record import write_record
-from benchmarks.rivals import BART, GRIDS, OURS, Scores, Solve, best_names, images, options, over_grids, scored, settled
+from benchmarks.rivals import (
+    BART,
+    GRIDS,
+    OURS,
+    ScoreBook,
+    Scores,
+    Solve,
+    best_names,
+    images,
+    options,
+    over_grids,
+    scored,
+    settled,
+)
 from laminar.classical import zero_filled_method
 from laminar.data.formats import read
 from laminar.data.masks import make_mask
@@ -53,28 +66,33 @@ def combined_image(full: Scan) -> Tensor:
 
 
 def score(
-    full: Scan, acceleration: float, methods: Mapping[str, Solve], seeds: range, figures: Path | None
+    full: Scan, acceleration: float, methods: Mapping[str, Solve], seeds: range, book: ScoreBook, figures: Path | None
 ) -> dict[str, list[Scores]]:
     """`{reference: metrics of every method, a seed each}`."""
     references = {"rss": reference_image(full), "combined": combined_image(full)}
     scores: dict[str, list[Scores]] = {name: [] for name in references}
-    axis = full.grid.phase_axis
     for seed in seeds:
-        mask = make_mask("equispaced-fraction", full.matrix, acceleration, CALIBRATION_LINES, seed, axis)
+        mask = make_mask(
+            "equispaced-fraction", full.matrix, acceleration, CALIBRATION_LINES, seed, full.grid.phase_axis
+        )
         scan = full.undersample(mask)
-        found = images(scan, methods)
-        for kind, reference in references.items():
-            scores[kind].append(scored(found, reference))
+
+        def compute(some: Mapping[str, Solve], scan: Scan = scan) -> dict[str, Scores]:
+            found = images(scan, some)
+            return {kind: scored(found, reference) for kind, reference in references.items()}
+
+        for kind, found in book.scores(f"{full.name} R {acceleration:g} seed {seed}", methods, compute).items():
+            scores[kind].append(found)
         if figures is not None and seed == 0:
-            ours = methods[OURS]
-            assert isinstance(ours, Method)
-            draw(figures / f"{full.name}_R{acceleration:g}", references["rss"], found, scores["rss"][0], scan, ours)
+            draw(figures / f"{full.name}_R{acceleration:g}", references["rss"], scores["rss"][0], scan, methods)
     return scores
 
 
-def draw(stem: Path, reference: Tensor, found: dict[str, Tensor], scores: Scores, scan: Scan, ours: Method) -> None:
+def draw(stem: Path, reference: Tensor, scores: Scores, scan: Scan, methods: Mapping[str, Solve]) -> None:
     """The classical methods at the weights that are best inside the object, ours, and its way to the image."""
-    best = best_names(scores, "object_psnr")
+    best, ours = best_names(scores, "object_psnr"), methods[OURS]
+    assert isinstance(ours, Method)
+    found = images(scan, {name: methods[name] for name in best.values()})
     shown = {title: found[name][0] for title, name in best.items()}
     comparison_figure(
         shown,
@@ -115,13 +133,13 @@ def main() -> None:
     keep_freed_memory()
     methods: dict[str, Solve] = {"zero-filled": zero_filled_method, **over_grids(quick=args.quick, bart=True)}
     methods[OURS] = open_method(model=args.model)
-    seeds, results = SEEDS[:1] if args.quick else SEEDS, dict[str, Any]()
+    seeds, results, book = SEEDS[:1] if args.quick else SEEDS, dict[str, Any](), ScoreBook(args.scores)
     for file, how in list(SCANS.items())[-1:] if args.quick else SCANS.items():
         full = read(args.data / file, variable=how.get("variable"), axes=how.get("axes"))
         rows = results.setdefault(full.name, {})
         for acceleration in ACCELERATIONS:
             try:
-                scores = score(full, acceleration, methods, seeds, args.figures)
+                scores = score(full, acceleration, methods, seeds, book, args.figures)
                 rows[f"{acceleration:g}"] = {kind: settled(value) for kind, value in scores.items()}
             except ConfigError as error:
                 rows[f"{acceleration:g}"] = {"failed": str(error)}

@@ -16,7 +16,7 @@ import h5py
 import torch
 from torch import Tensor
 
-from benchmarks.rivals import Scores, Solve, images, scored
+from benchmarks.rivals import ScoreBook, Scores, Solve, images, scored
 from laminar.data.images import find_images
 from laminar.data.masks import make_mask
 from laminar.data.simulation.fields import Canvas
@@ -104,11 +104,17 @@ def undersampled(scan: SimulatedSlice, condition: Condition, seed: int, kind: st
     return scan.scan.undersample(make_mask(kind, scan.matrix, acceleration, lines, seed % 2**32))
 
 
-def score(subject: Subject, condition: Condition, methods: Mapping[str, Solve]) -> list[Scores]:
+def score(subject: Subject, condition: Condition, methods: Mapping[str, Solve], book: ScoreBook) -> list[Scores]:
     """The metrics of all methods on each object of a subject."""
     found = []
     for index, thing in enumerate(subject.objects):
         seed = seed_of_text(f"{subject.name} {index} {condition.coils}")
-        scan = scan_of(thing, condition, seed)
-        found.append(scored(images(undersampled(scan, condition, seed), methods), scan.target))
+
+        def compute(some: Mapping[str, Solve], thing: Tensor = thing, seed: int = seed) -> dict[str, Scores]:
+            scan = scan_of(thing, condition, seed)
+            return {"clean": scored(images(undersampled(scan, condition, seed), some), scan.target)}
+
+        # Subjects keep their names when there are more slices of them, and not their slices.
+        place = f"{subject.name} {index} of {len(subject.objects)} R {condition.acceleration:g} {condition.name}"
+        found.append(book.scores(place, methods, compute)["clean"])
     return found

@@ -8,10 +8,12 @@ outsider with a grid of its own where the program `bart` is installed.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.record import RESULTS, mean_interval
+from laminar import __version__
 from laminar.classical import cg_sense_method, l1_wavelet_method, total_variation_method, zero_filled
 from laminar.data.cropping import center_crop
 from laminar.data.formats.bart import load
 from laminar.data.preparation import Problem, prepare, without_oversampling
 from laminar.flow import Trajectory
+from laminar.methods import Method
 from laminar.metrics import fastmri_metrics
 from laminar.scan import Scan
 
@@ -117,6 +121,44 @@ def scored(found: Mapping[str, Tensor], reference: Tensor) -> Scores:
     return {name: fastmri_metrics(image, reference) for name, image in found.items()}
 
 
+class ScoreBook:
+    """Scores of one scan after the other in a file of JSON lines, for benchmarks that take an hour.
+
+    What stands there is not computed again: an interrupted benchmark goes on, and another model costs its own images
+    alone. A network is known by its fingerprint, a classical method by its name, weight and the version of laminar.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.known = path, dict[str, dict[str, dict[str, float]]]()
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                with suppress(json.JSONDecodeError):  # of a line that was not finished
+                    self.known |= json.loads(line)
+
+    def scores(
+        self, place: str, methods: Mapping[str, Solve], compute: Callable[[Mapping[str, Solve]], dict[str, Scores]]
+    ) -> dict[str, Scores]:
+        """`{reference: metrics of every method}` of the scan called `place`; `compute` gives those not known yet."""
+        keys = {name: f"{place} | {name} | {_identity(method)}" for name, method in methods.items()}
+        missing = {name: method for name, method in methods.items() if keys[name] not in self.known}
+        if missing:
+            found = compute(missing)
+            self._add({keys[name]: {kind: scores[name] for kind, scores in found.items()} for name in missing})
+        kinds = self.known[next(iter(keys.values()))]
+        return {kind: {name: self.known[key][kind] for name, key in keys.items()} for kind in kinds}
+
+    def _add(self, entries: dict[str, dict[str, dict[str, float]]]) -> None:
+        self.known |= entries
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entries) + "\n")
+
+
+def _identity(method: Solve) -> str:
+    return (method.fingerprint if isinstance(method, Method) else None) or f"laminar {__version__}"
+
+
 def family(name: str) -> str:
     """`CG-SENSE` of `CG-SENSE 0.01`, and the name itself where there is no grid."""
     start = name.rpartition(" ")[0]
@@ -169,4 +211,7 @@ def options(description: str | None, name: str, corpus: bool = True) -> argparse
     parser.add_argument("--model", default="default")
     parser.add_argument("--quick", action="store_true", help="a small part of it, to see that it runs")
     parser.add_argument("--out", type=Path, default=RESULTS / f"{name}.json")
+    parser.add_argument(
+        "--scores", type=Path, default=Path("build") / "scores" / f"{name}.jsonl", help="what was scored already"
+    )
     return parser

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from benchmarks.persons import Condition, persons, score
 from benchmarks.record import write_record
-from benchmarks.rivals import GRIDS, OURS, Solve, options, over_grids, settled
+from benchmarks.rivals import GRIDS, OURS, ScoreBook, Solve, options, over_grids, settled
 from laminar.methods import open_method
 from laminar.runtime import keep_freed_memory
 
@@ -31,11 +31,12 @@ CONDITIONS = [
 def main() -> None:
     args = options(__doc__, "robustness").parse_args()
     keep_freed_memory()
+    book = ScoreBook(args.scores)
     subjects = persons(args.corpus, *((1, 1) if args.quick else (2, None)))
     methods: dict[str, Solve] = {**over_grids(quick=args.quick), OURS: open_method(model=args.model)}
     rows = []
     for condition in CONDITIONS[::5] if args.quick else CONDITIONS:
-        found = settled([one for subject in subjects for one in score(subject, condition, methods)])
+        found = settled([one for subject in subjects for one in score(subject, condition, methods, book)])
         rows.append({"condition": condition.name, **vars(condition), **found})
     table = Table("condition", *GRIDS, OURS, f"{OURS} - best [95 %]", title="PSNR in the object (dB)")
     for row in rows:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from benchmarks.persons import Condition, persons, score
 from benchmarks.record import mean_interval, write_record
-from benchmarks.rivals import GRIDS, OURS, Solve, options, over_grids, settled
+from benchmarks.rivals import GRIDS, OURS, ScoreBook, Solve, options, over_grids, settled
 from laminar.methods import open_method
 from laminar.runtime import keep_freed_memory
 
@@ -26,12 +26,13 @@ SLICES = 6
 def main() -> None:
     args = options(__doc__, "validation_persons").parse_args()
     keep_freed_memory()
+    book = ScoreBook(args.scores)
     subjects = persons(args.corpus, *((1, 2) if args.quick else (SLICES, None)))
     methods: dict[str, Solve] = {**over_grids(quick=args.quick), OURS: open_method(model=args.model)}
     rows: list[dict[str, Any]] = []
     for acceleration in ACCELERATIONS[:1] if args.quick else ACCELERATIONS:
         for subject in subjects:
-            found = settled(score(subject, Condition(acceleration), methods))
+            found = settled(score(subject, Condition(acceleration), methods, book))
             rows.append({"person": subject.name, "R": acceleration, "slices": len(subject.objects), **found})
     gains = {f"{r:g}": _over_persons(rows, r) for r in sorted({row["R"] for row in rows})}
     Console(width=140).print(_table(rows))

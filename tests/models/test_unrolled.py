@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from laminar.errors import ConfigError
 from laminar.flow import DATA_STEPS, power_schedule
 from laminar.models import UnrolledConfig, UnrolledNetwork, preset
+from laminar.models.coefficients import FlowCoefficients
 from laminar.models.config import RegularizerConfig
 from laminar.operators import Encoding, conjugate_gradient
 
@@ -238,6 +239,21 @@ def test_wrong_settings() -> None:
         UnrolledNetwork(regularizer=RegularizerConfig())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="regularizer must be a RegularizerConfig; got Shrink"):
         UnrolledConfig(regularizer=Shrink(0.1))  # type: ignore[arg-type]
+
+
+def test_prior_widths_are_bounded_from_below() -> None:
+    """`nu^2 = least^2 + exp(2 theta)`, in the data weights and at every time; the bound holds whatever is learned."""
+    network = UnrolledNetwork(n_cascades=3, least_prior_std=0.1, shared=True, noise_floor=0.0)
+    coefficients = network.coefficients
+    assert isinstance(coefficients, FlowCoefficients)
+    coefficients.log_prior_std.data = torch.tensor([0.5, 0.2, 1e-9]).log()
+    noise = torch.tensor([0.05])
+    expected = 0.05**2 / (0.01 + torch.tensor([0.25, 0.04, 0.0]))
+    torch.testing.assert_close(coefficients(noise).data[:, 0], expected)
+    for time, ratio in zip(coefficients.times()[:-1], expected, strict=True):
+        torch.testing.assert_close(coefficients.ratio_at(time[None], noise), ratio[None])
+    coefficients(noise).data.sum().backward()
+    assert bool(torch.isfinite(coefficients.log_prior_std.grad).all())
 
 
 class Halfway(nn.Module):

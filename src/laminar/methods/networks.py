@@ -64,7 +64,7 @@ class NetworkMethod(Method):
         if not isinstance(self.network, UnrolledNetwork):
             return None
         values = self.network.coefficients(problem.noise_level)
-        width = getattr(self.network.coefficients, "log_prior_std", None)
+        width = getattr(self.network.coefficients, "log_width", None)
         steps, data = (v.detach().double().cpu() for v in (values.steps, values.data[:, 0]))
         prior_std = None if width is None else width.detach().exp().double().cpu()
         return Coefficients(steps, data, self.network.config.data_step, prior_std)

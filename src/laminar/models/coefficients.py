@@ -63,7 +63,8 @@ class FlowCoefficients(nn.Module):
     `nu_k^2`, the variance of the image given the state at time t, is modeled by `nu_k = prior_std * t_{k+1}` (the
     source is the image plus an error of that size); with `learn_prior_std` each nu_k is a parameter that starts
     there, with `learn_schedule` the times are softmax increments: still a discretization, by construction.
-    `floor` stands for the error of the model itself (sensitivities, Gibbs ringing), in units of the image.
+    `least` bounds them, `nu_k^2 = least^2 + exp(2 theta_k)`: what a network learns of its own error where it is right
+    must hold on images that it has never seen. `floor` stands for the error of the model itself (sensitivities, Gibbs ringing), in units of the image.
     """
 
     def __init__(
@@ -72,12 +73,13 @@ class FlowCoefficients(nn.Module):
         data_step: DataStep,
         *,
         prior_std: float,
+        least: float,
         floor: float,
         learn_prior_std: bool,
         learn_schedule: bool,
     ) -> None:
         super().__init__()
-        self.data_step, self.floor = data_step, floor
+        self.data_step, self.least, self.floor = data_step, least, floor
         self.schedule = tuple(schedule)
         times = torch.tensor(schedule)
         learned = learn_prior_std and data_step.knows_width
@@ -89,9 +91,16 @@ class FlowCoefficients(nn.Module):
         times = self.times()
         steps = self.data_step.steps(times)
         variance = noise_level**2 + self.floor**2
-        width = self.log_prior_std if self.data_step.knows_width else torch.zeros_like(self.log_prior_std)
+        width = self.log_width if self.data_step.knows_width else torch.zeros_like(self.log_prior_std)
         ratio = variance[None] / (2 * width).exp()[:, None]
         return CoefficientValues(times, steps, self.data_step.coefficients(steps, ratio), times[:-1])
+
+    @property
+    def log_width(self) -> Tensor:
+        """`log nu_k` (N,)."""
+        if not self.least:
+            return self.log_prior_std
+        return 0.5 * (self.least**2 + (2 * self.log_prior_std).exp()).log()
 
     def times(self) -> Tensor:
         """The schedule (N + 1,), from 1 to 0."""
@@ -103,7 +112,7 @@ class FlowCoefficients(nn.Module):
     def ratio_at(self, time: Tensor, noise_level: Tensor) -> Tensor:
         """`w = sigma^2 / nu^2` (batch,) at any times (batch,): `log(nu / t)` is interpolated between the cascades'."""
         times = self.times()[:-1]
-        relative = self.log_prior_std - times.log()
+        relative = self.log_width - times.log()
         after = (times[:, None] > time).sum(0).clamp(1, max(1, len(times) - 1)) % len(times)
         before = (after - 1).clamp_min(0)
         gap = (times[before] - times[after]).clamp_min(torch.finfo(times.dtype).tiny)
@@ -120,6 +129,7 @@ def make_coefficients(config: UnrolledConfig) -> FreeCoefficients | FlowCoeffici
         config.times,
         data_step,
         prior_std=config.prior_std,
+        least=config.least_prior_std,
         floor=config.noise_floor,
         learn_prior_std=config.learn_prior_std,
         learn_schedule=config.coefficients == "learned",

@@ -116,6 +116,7 @@ class UnrolledConfig(Settings):
         schedule_times: the times of a list schedule, from 1 to 0.
         prior_std: model of the prior width, nu_k = prior_std * t (flow, learned); in units of the image.
         learn_prior_std: let every nu_k be learned.
+        least_prior_std: bound of every nu_k from below: the data never weigh less than such a width says.
         noise_floor: model error added to the measured noise level, in units of the image.
         data_weight: initial coefficient of the data step (free).
         cg_iterations: most conjugate-gradient iterations of a proximal step.
@@ -146,6 +147,7 @@ class UnrolledConfig(Settings):
     schedule_times: list[float] = field(default_factory=list)
     prior_std: float = 0.06
     learn_prior_std: bool = True
+    least_prior_std: float = 0.0
     noise_floor: float = 0.005
     data_weight: float = 0.1
     cg_iterations: int = 6
@@ -161,7 +163,7 @@ class UnrolledConfig(Settings):
         check_whole(self, **dict.fromkeys(("cg_iterations", "source_iterations", "solver_max_nfe"), (1, 10**6)))
         check_positive(self, "prior_std", "source_std", "data_weight")
         check_positive(
-            self, "noise_floor", "cg_tolerance", "schedule_alpha", "source_noise", "solver_tolerance", zero=True
+            self, "least_prior_std", "noise_floor", "cg_tolerance", "schedule_alpha", "source_noise", "solver_tolerance", zero=True
         )
         if not isinstance(self.regularizer, RegularizerConfig):
             raise ConfigError(f"regularizer must be a RegularizerConfig; got {type(self.regularizer).__name__}")
