@@ -163,7 +163,14 @@ class UnrolledConfig(Settings):
         check_whole(self, **dict.fromkeys(("cg_iterations", "source_iterations", "solver_max_nfe"), (1, 10**6)))
         check_positive(self, "prior_std", "source_std", "data_weight")
         check_positive(
-            self, "least_prior_std", "noise_floor", "cg_tolerance", "schedule_alpha", "source_noise", "solver_tolerance", zero=True
+            self,
+            "least_prior_std",
+            "noise_floor",
+            "cg_tolerance",
+            "schedule_alpha",
+            "source_noise",
+            "solver_tolerance",
+            zero=True,
         )
         if not isinstance(self.regularizer, RegularizerConfig):
             raise ConfigError(f"regularizer must be a RegularizerConfig; got {type(self.regularizer).__name__}")
