@@ -107,19 +107,19 @@ def _stream(kind: str, names: list[str], setting: str, config: TrainConfig, seed
             [_stream(each, names, setting, config, seed) for each in data.mixture], list(data.mixture.values()), seed
         )
     if kind == "simulation":
-        return _simulated(Phantoms(data.simulation.anatomy, data.simulation.matrices), data, seed)
+        return simulation_of(Phantoms(data.simulation.anatomy, data.simulation.matrices), data, seed)
     if not names:
         raise ConfigError(f"data.kind is {kind}: {setting} must name at least one file or folder")
     paths = [Path(name) for name in names]
     if kind == "images":
-        return _simulated(Images(find_images(paths)), data, seed)
+        return simulation_of(Images(find_images(paths)), data, seed)
     if kind == "problems":
         return PackedStream.open(paths, data.sampling, seed)
     scans = FullScans(find_scans(paths), data.variable, data.axes, undersampled=config.objective.self_supervised)
     return FileStream(scans, data.sampling, data.batch_size, seed)
 
 
-def _simulated(objects: Objects, data: DataConfig, seed: int) -> Stream:
+def simulation_of(objects: Objects, data: DataConfig, seed: int) -> Stream:
     """Scans of objects in the geometry that the settings name."""
     if data.acquisition is None:
         return SimulationStream(objects, data.simulation, data.sampling, data.batch_size, seed)
