@@ -9,6 +9,8 @@ from pathlib import Path
 import h5py
 import pytest
 
+from laminar.viewer.volumes import load
+
 Run = Callable[..., tuple[int, str, str]]
 TINY = (
     *("--data.batch_size", 2, "--data.validation_batches", 1, "--data.workers", 0, "--validate_every", 2, "--steps", 2),
@@ -75,6 +77,8 @@ def test_a_cine_end_to_end(tmp_path: Path, laminar: Run) -> None:
     with h5py.File(next((tmp_path / "images").glob("*.h5"))) as file:
         assert file["reconstruction"].shape == (1, 4, 32, 32)
         assert file.attrs["image_axes"] == "slice, frame, y, x"
+    images = next((tmp_path / "images").glob("*.h5"))
+    assert len(load(images).image) == 4, "the viewer shows every frame"
     assert next((tmp_path / "images").glob("*.gif")).read_bytes().startswith(b"GIF89a")
     code, _, error = laminar("reconstruct", scan, "--out", tmp_path / "images", "--overwrite")
     assert code == 2
