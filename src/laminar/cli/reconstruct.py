@@ -114,6 +114,7 @@ class Work:
             options.source.points,
             options.source.matrix,
             options.together,
+            options.source.select,
             options.coils,
             options.n_maps,
             options.trajectory,
