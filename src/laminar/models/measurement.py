@@ -7,13 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from laminar.errors import ConfigError
 from laminar.flow import pseudo_inverse
 from laminar.models.config import UnrolledConfig
 from laminar.networks import smooth_phase
-from laminar.operators import LinearOperator, squared_norm
-
-LARGEST_NORM = 1.05  # the fixed steps of untrained and published networks expect ||A|| <= 1
+from laminar.operators import LinearOperator, check_norm, squared_norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +67,7 @@ def measure(
 
     Raises ConfigError for an operator whose norm is known to be greater than one.
     """
-    if operator.norm is not None and operator.norm > LARGEST_NORM:
-        raise ConfigError(
-            f"a network takes an operator of norm one; got {operator.norm:.3g}: divide operator, y and noise level by "
-            "it, as prepare(Scan(y, Linear(operator, (y, x)), noise_std=...)) does"
-        )
+    check_norm(operator)
     back_projection = operator.adjoint(y)
     noise_level = torch.as_tensor(0.0 if noise_level is None else noise_level).to(back_projection.real)
     if noise_level.ndim == 0:

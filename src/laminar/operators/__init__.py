@@ -6,6 +6,7 @@ from laminar.operators.fourier import fft2c, ifft2c
 from laminar.operators.linear import (
     Identity,
     LinearOperator,
+    check_norm,
     conjugate_gradient,
     solve,
     spectral_norm,
@@ -26,6 +27,7 @@ __all__ = [
     "Projector",
     "Weighted",
     "box",
+    "check_norm",
     "check_operator",
     "conjugate_gradient",
     "fft2c",
