@@ -28,8 +28,7 @@ import h5py
 import numpy as np
 
 from benchmarks.record import RESULTS, header
-from laminar.data.formats import describe, read, read_target
-from laminar.data.formats.hdf5 import SANDBOX
+from laminar.data.formats import containers, describe, hdf5, read, read_target
 from laminar.errors import DataFormatError
 from laminar.evaluation import read_volume
 from laminar.files import write_json
@@ -37,6 +36,7 @@ from laminar.files import write_json
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "data" / "formats"))
 import scan_files
 
+SANDBOXES = (hdf5.SANDBOX, containers.SANDBOX)
 LONGEST, MOST_MEMORY, BATCH = 25, 2**30, 200
 INTERESTING = (0, 1, 2, 4, 8, 0x7F, 0x80, 0xFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)
 
@@ -72,7 +72,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     suffix: (lambda path, write=write: write(path, scan_files.random_kspace(3, 4, 5)))  # type: ignore[misc]
     for suffix, write in scan_files.ARRAY_WRITERS.items()
 }
-WRITERS |= {".mrd.h5": scan_files.write_small_mrd, ".fastmri.h5": scan_files.write_small_fastmri}
+WRITERS |= scan_files.SCAN_WRITERS
 WRITERS |= {".latest.h5": _latest, ".hdr": _bart_header, ".struct.mat": _struct}
 
 
@@ -117,7 +117,7 @@ def visit(path: Path) -> str:
 
     Raises ValueError for a refusal that is not one line.
     """
-    axes = None if path.name in ("a.mrd.h5", "a.fastmri.h5") else "coil,ky,kx"
+    axes = None if path.name[1:] in scan_files.SCAN_WRITERS else "coil,ky,kx"
     names = ("deep/kspace", "packed", "growing") if path.name == "a.latest.h5" else (None,)
     actions: list[Callable[[], object]] = [lambda name=name: read(path, variable=name, axes=axes) for name in names]  # type: ignore[misc]
     actions += [lambda: describe(path), lambda: read_target(path), lambda: read_volume(path, "reconstruction_rss")]
@@ -160,7 +160,7 @@ def attack(numbers: range, files: dict[str, dict[str, bytes]], folder: Path) -> 
         except Exception as error:
             end = f"broken: {type(error).__name__}: {str(error)[:200]}"
         signal.alarm(0)
-        held = max(peak(process) for process in (os.getpid(), SANDBOX.process_id))
+        held = max(peak(process) for process in (os.getpid(), *(box.process_id for box in SANDBOXES)))
         yield number, kind, f"broken: {held} bytes" if held > MOST_MEMORY else end
 
 
@@ -184,7 +184,8 @@ def _tell(numbers: range, files: dict[str, dict[str, bytes]], folder: Path, told
     with told.open("w") as out:
         for found in attack(numbers, files, folder):
             print(json.dumps(found), file=out, flush=True)
-    SANDBOX.stop()
+    for box in SANDBOXES:
+        box.stop()
 
 
 def run(first: int, count: int, until: float) -> tuple[Counter[str], list[str], int]:

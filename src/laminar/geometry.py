@@ -15,6 +15,7 @@ from laminar.operators import (
     LinearOperator,
     NonUniform,
     Projector,
+    SoftSense,
     Weighted,
     check_operator,
     spectral_norm,
@@ -100,7 +101,8 @@ class Cartesian(Geometry):
     def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
         if sensitivities is None:
             raise DataFormatError("a Cartesian scan is solved with sensitivities; got none")
-        return Encoding(self.mask.expand(n_images, *self.matrix), sensitivities)
+        kind = Encoding if sensitivities.ndim == 4 else SoftSense
+        return kind(self.mask.expand(n_images, *self.matrix), sensitivities)
 
     def check(self, data: Tensor) -> None:
         if data.ndim != 4 or not data.is_complex():

@@ -18,7 +18,7 @@ from laminar.data.preparation import Problem, magnitude, noise_std_of, prepare
 from laminar.errors import ConfigError, DataFormatError
 from laminar.flow import Trajectory
 from laminar.methods import Method, as_method
-from laminar.operators import Encoding, ifft2c
+from laminar.operators import Encoding, SoftSense, combined, ifft2c
 from laminar.runtime import seed_of
 from laminar.scan import Placement, Scan
 from laminar.uncertainty import Spread
@@ -83,26 +83,29 @@ def reconstruct(
     keep_trajectory: bool = True,
     samples: int = 0,
     seed: int = 0,
+    n_maps: int | None = None,
     device: str | torch.device | None = None,
     report: Callable[[int], None] = lambda slices_done: None,
 ) -> Reconstruction:
     """Reconstruct every slice of a scan with a method, a network, or any callable from a Problem to a Trajectory.
 
     Readout oversampling is removed first, and the image is center-cropped to `scan.image_shape`. A slice
-    without any signal is returned as zeros, and the log says so. `device` is where the work is done; None is where the
-    network is.
+    without any signal is returned as zeros, and the log says so. `n_maps` sets of sensitivities, 1 or 2, are estimated;
+    None takes two where the object reaches over the edge of its field of view and the method can: the image is then
+    the root of the sum of squares of both, with the phase of the first (`laminar.operators.combined`). `device` is
+    where the work is done; None is where the network is.
 
     With `samples` of two or more, that many posterior samples are drawn; the image is their mean, `spread` says how
     far they differ, and the trajectory is that of the first, which ends in the first and not in the mean. All
     randomness comes from `seed`, and sample i of slice j is the same however many there are.
 
     Raises DataFormatError if the scan has neither sensitivities nor calibration lines, or if the image is not finite,
-    and ConfigError if samples are asked of a method that has none.
+    and ConfigError if samples are asked of a method that has none, or two maps of one that takes one.
     """
     started = time.perf_counter()
     slices = []
     for done in reconstruct_slices(
-        scan, method, keep_trajectory=keep_trajectory, samples=samples, seed=seed, device=device
+        scan, method, keep_trajectory=keep_trajectory, samples=samples, seed=seed, n_maps=n_maps, device=device
     ):
         slices.append(done)
         report(len(slices))
@@ -125,6 +128,7 @@ def reconstruct_slices(
     keep_trajectory: bool = True,
     samples: int = 0,
     seed: int = 0,
+    n_maps: int | None = None,
     device: str | torch.device | None = None,
 ) -> Iterator[SliceReconstruction]:
     """The slices of `reconstruct` one after the other, in the memory of one; of two where the device is no CPU.
@@ -136,19 +140,22 @@ def reconstruct_slices(
     device = device or method.device
     method = method.to(device)
     solver = _drawn(method, samples) if samples else _single(method)
+    wanted = 1 if n_maps is None and method.n_maps in (None, 1) else n_maps
     noise = noise_std_of(scan)  # before the readout is cropped: air shows it best
 
     def problem(index: int) -> tuple[Scan, Problem | None]:
         part = crop_readout(replace(scan.slice(index), noise_std=noise))
-        return part, prepare(part) if bool(part.data.any()) else None
+        return part, prepare(part, wanted) if bool(part.data.any()) else None
 
     # On a CPU the thread and the network would fight for the same cores: measured on two, it takes twice as long.
     on_cpu = torch.device(device).type == "cpu"
     problems = map(problem, range(scan.n_slices)) if on_cpu else _made_ahead(problem, scan.n_slices)
+    folded = False
     for index, (part, ready) in enumerate(problems):
         if ready is None:
             yield _placed(_empty(part, index, samples, keep_trajectory), part)
             continue
+        _check_maps(method, ready)
         trajectory, images, nfe = solver(ready.to(device), (seed, index))
         image = _in_units(images.mean(0), ready, part)
         if not bool(torch.isfinite(image).all()):
@@ -156,6 +163,8 @@ def reconstruct_slices(
         states = _in_units(torch.cat(trajectory.states), ready, part) if keep_trajectory else None
         spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
         log = () if bool(image.any()) else (_why_empty(index, ready),)
+        if ready.n_maps > 1 and not folded:
+            folded, log = True, (*log, _FOLDED.format(index))
         done = SliceReconstruction(image, states, trajectory.times, nfe, log, spread=spread)
         yield _placed(done, part)
 
@@ -197,12 +206,24 @@ def check_samples_of(method: Method, samples: int) -> None:
         raise method.no_samples()
 
 
+_FOLDED = "two sets of sensitivities from slice {} on, where the object reaches over the edge of its field of view"
+
+
+def _check_maps(method: Method, problem: Problem) -> None:
+    if method.n_maps is not None and problem.n_maps > method.n_maps:
+        raise ConfigError(
+            f"{method.name} takes one set of sensitivities; the problem has {problem.n_maps}: classical methods and "
+            "unrolled networks take two"
+        )
+
+
 def _generator(problem: Problem, *seeds: int) -> torch.Generator:
     return torch.Generator(problem.y.device).manual_seed(seed_of(*seeds))
 
 
 def _in_units(images: Tensor, problem: Problem, part: Scan) -> Tensor:
-    """Images (..., y, x) of a problem of one slice in the units and the crop of the scan."""
+    """Images (..., y, x) of a problem of one slice in the units and the crop of the scan, one image a pixel."""
+    images = combined(images) if problem.n_maps > 1 else images
     return center_crop(images.cpu() * problem.scale.cpu(), part.image_shape)
 
 
@@ -220,7 +241,7 @@ def _placed(done: SliceReconstruction, part: Scan) -> SliceReconstruction:
 
 def _why_empty(index: int, problem: Problem) -> str:
     said = f"slice {index} has samples, but its image is zero everywhere"
-    is_dark = isinstance(problem.operator, Encoding) and not bool(problem.operator.sensitivities.any())
+    is_dark = isinstance(problem.operator, Encoding | SoftSense) and not bool(problem.operator.sensitivities.any())
     return f"{said}: all coil sensitivities are zero" if is_dark else said
 
 

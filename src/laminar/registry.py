@@ -66,6 +66,8 @@ FORMATS = {
     "HDF5": "laminar.data.formats.plain_hdf5:FORMAT",
     "CMRxRecon v5": "laminar.data.formats.published:CMRXRECON_5",
     "MATLAB v5": "laminar.data.formats.mat5:FORMAT",
+    "MRD v2": "laminar.data.formats.containers:MRD2",
+    "Siemens raw": "laminar.data.formats.containers:SIEMENS",
     "MATLAB v4": "laminar.data.formats.mat5:LEVEL4",
 }
 """Kinds of files that hold scans; the first one that fits a file's content counts."""

@@ -36,11 +36,11 @@ class Scan:
     (image, coil, y, x). The images may be a series with several named axes, such as {"phase": 12, "slice": 3}: `series`
     names them, the last one running fastest; without it they are slices.
 
-    `sensitivities` complex64 (image, coil, y, x) if they are known. `noise_std` is the standard deviation per complex
-    sample, E|n|^2 = noise_std^2, of white noise; `noise_covariance` (coil, coil) that of colored noise, which
-    `prepare` whitens. `image_shape` is the matrix (y, x) that the scanner would show: the image is center-cropped to
-    it. `spacing_mm` is the pixel size (y, x) of that image, `placements` say where each image lies. `header` holds what
-    the file said besides, as plain values.
+    `sensitivities` complex64 (image, coil, y, x), or (image, map, coil, y, x) of several sets, if they are known.
+    `noise_std` is the standard deviation per complex sample, E|n|^2 = noise_std^2, of white noise; `noise_covariance`
+    (coil, coil) that of colored noise, which `prepare` whitens. `image_shape` is the matrix (y, x) that the scanner
+    would show: the image is center-cropped to it. `spacing_mm` is the pixel size (y, x) of that image, `placements` say
+    where each image lies. `header` holds what the file said besides, as plain values.
 
     Raises DataFormatError if the parts do not fit each other or hold NaN or Inf.
     """
@@ -75,7 +75,8 @@ class Scan:
         if self.series and math.prod(self.series.values()) != self.n_slices:
             raise DataFormatError(f"a series {dict(self.series)} has as many images; got {self.n_slices}")
         maps, shape = self.sensitivities, (self.n_slices, self.n_coils, *self.matrix)
-        if maps is not None and (tuple(maps.shape) != shape or not maps.is_complex()):
+        one = maps if maps is None or maps.ndim == 4 else maps[:, 0]
+        if maps is not None and (one is None or tuple(one.shape) != shape or not maps.is_complex()):
             raise DataFormatError(
                 f"sensitivities must be complex (image, coil, y, x), {shape}; got {maps.dtype} {tuple(maps.shape)}"
             )

@@ -13,6 +13,9 @@ from laminar.cli.main import main
 from laminar.data.formats import read, scan_name
 from laminar.data.masks import make_mask
 from laminar.data.simulation import simulate_slice
+from laminar.errors import DataFormatError
+from laminar.evaluation import read_volume
+from laminar.operators import ifft2c
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def test_a_scan_survives(tmp_path: Path, kspace: torch.Tensor, to: str, kind: st
     torch.testing.assert_close(back.kspace, expected[: back.n_slices])
     assert back.n_slices == 2 or (to, kind) == ("ismrmrd", "time")
     assert torch.equal(back.mask, mask.T if to == "ismrmrd" else mask)
-    if to in ("bart", "numpy") and kind == "time":
+    if to in ("bart", "numpy", "fastmri") and kind == "time":
         assert back.series == {"time": 2}
 
 
@@ -58,3 +61,38 @@ def test_coils_are_compressed_and_the_file_says_so(
     said = capsys.readouterr().out
     assert "36 of 48 along x: partial Fourier" in said
     assert np.linalg.norm(images[4] - images[None]) < 0.1 * np.linalg.norm(images[None])
+
+
+def test_a_full_scan_becomes_images(tmp_path: Path, kspace: torch.Tensor, capsys: pytest.CaptureFixture[str]) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    np.save(tmp_path / "a.npy", kspace.numpy())
+    line = ["convert", str(tmp_path / "a.npy"), "--axes", "slice,coil,kx,ky", "--to", "nifti"]
+    assert main([*line, str(tmp_path / "b")]) == 0
+    images = np.asarray(nibabel.load(tmp_path / "b.nii").dataobj)
+    expected = ifft2c(kspace).abs().square().sum(1).sqrt()
+    np.testing.assert_allclose(images, expected.permute(2, 1, 0), rtol=1e-5, atol=1e-5)
+    np.save(tmp_path / "a.npy", (kspace * make_mask("equispaced", (64, 48), 3, 12, 0)).numpy())
+    assert main([*line, str(tmp_path / "c")]) == 2
+    assert "laminar reconstruct --format nifti" in capsys.readouterr().err
+    assert not (tmp_path / "c.nii").exists()
+
+
+def test_a_full_series_has_its_reference_in_the_file_and_is_scored_as_one(tmp_path: Path, kspace: torch.Tensor) -> None:
+    series = torch.stack([kspace, 2 * kspace, 3 * kspace])
+    np.save(tmp_path / "a.npy", series.numpy())
+    axes = ["--axes", "time,slice,coil,kx,ky"]
+    for out in ("refs", "images"):
+        (tmp_path / out).mkdir()
+    assert main(["convert", str(tmp_path / "a.npy"), *axes, "--to", "fastmri", str(tmp_path / "refs" / "a.h5")]) == 0
+    back = read(tmp_path / "refs" / "a.h5")
+    assert back.series == {"time": 3, "slice": 2}
+    line = ["reconstruct", str(tmp_path / "refs" / "a.h5"), "--method", "cg-sense", "--out", str(tmp_path / "images")]
+    assert main(line) == 0
+    for folder, names in (("images", ("reconstruction",)), ("refs", ("reconstruction_rss",))):
+        volume = read_volume(tmp_path / folder / "a.h5", *names, series=True)
+        assert volume.shape == (3, 2, 64, 48)
+        np.testing.assert_allclose(volume[2], 3 * volume[0], rtol=1e-2, atol=1e-2 * volume.max())
+    with h5py.File(tmp_path / "refs" / "a.h5", "r+") as file:
+        file.attrs["series"] = '{"time": 5}'
+    with pytest.raises(DataFormatError, match="does not count 6 images"):
+        read(tmp_path / "refs" / "a.h5")

@@ -188,11 +188,28 @@ def test_degenerate_calibrations() -> None:
 
 
 def test_object_larger_than_the_field_of_view() -> None:
+    """Two orthonormal maps explain the coil images; one, as coarse as the calibration, leaves three times more."""
     kspace, _, _ = head(8, (64, 64), zoom=1.5)
-    maps = espirit(central(kspace, 24), (64, 64))
-    norm = maps.abs().square().sum(1)
+    maps = espirit(central(kspace, 24), (64, 64), n_maps=2)
+    assert torch.equal(maps[:, 0], espirit(central(kspace, 24), (64, 64)))
+    norm = maps.abs().square().sum(2)
     assert torch.allclose(norm, (norm > 0.5).to(norm))
-    assert (norm > 0.5).float().mean() > 0.9
+    assert (norm[:, 0] > 0.5).float().mean() > 0.9
+    assert 0.2 < (norm[:, 1] > 0.5).float().mean() < 0.8
+    assert (maps[:, 0].conj() * maps[:, 1]).sum(1).abs().max() < 1e-5
+    images = coil_images(kspace)
+    one, two = (images - (m * (m.conj() * images[:, None]).sum(2, keepdim=True)).sum(1) for m in (maps[:, :1], maps))
+    assert two.norm() < 0.4 * one.norm()
+
+
+def test_a_second_map_is_made_where_there_is_one() -> None:
+    mask = torch.ones(64, 64, dtype=torch.bool)
+    for zoom, shape in ((1.0, (1, 8, 64, 64)), (1.5, (1, 2, 8, 64, 64))):
+        kspace, _, _ = head(8, (64, 64), zoom=zoom)
+        assert estimate_sensitivities(cartesian(kspace, mask), n_maps=None).shape == shape
+    assert bool((espirit(central(kspace, 24)[:, :1], (64, 64), n_maps=2)[:, 1] == 0).all())
+    with pytest.raises(ConfigError, match="1 or 2 maps; got 3"):
+        espirit(central(kspace, 24), (64, 64), n_maps=3)
 
 
 def test_espirit_refuses() -> None:

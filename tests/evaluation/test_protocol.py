@@ -152,8 +152,8 @@ def test_a_reference_that_is_not_of_a_full_scan_is_called_that(
     """Metrics against a scan with partial Fourier or zero padding look better than they are."""
     simulate_file(tmp_path / "scan.h5", "brain", (64, 96), 4, 1, 0.01, 0)
     for part, said in (
-        ((slice(None), slice(24, None)), "72 of 96 along x"),
-        ((slice(8, 56), slice(None)), "48 of 64 along y"),
+        ((slice(None), slice(24, None)), "samples are 72 of 96 along x"),
+        ((slice(8, 56), slice(None)), "k-space is zero-padded by 8 + 8 lines along y"),
     ):
         with h5py.File(tmp_path / "scan.h5") as file:
             full = file["kspace"][()]
@@ -162,7 +162,7 @@ def test_a_reference_that_is_not_of_a_full_scan_is_called_that(
         np.save(tmp_path / "part.npy", kept[0])
         command = ["reconstruct", str(tmp_path / "part.npy"), "--axes", "coil,kx,ky", "--method", "zero-filled"]
         assert main([*command, "--out", str(tmp_path / "out"), "--acceleration", "2"]) == 0
-        assert f"part: the reference is not of a full scan: samples are {said}" in capsys.readouterr().err
+        assert f"part: the reference is not of a full scan: {said}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

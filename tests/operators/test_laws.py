@@ -15,6 +15,7 @@ from laminar.operators import (
     Inpainting,
     LinearOperator,
     Projector,
+    SoftSense,
     Weighted,
     box,
     gaussian,
@@ -37,10 +38,16 @@ def encoding(real: torch.dtype) -> LinearOperator:
     return Encoding(pixels()[None], maps)
 
 
+def soft_sense(real: torch.dtype) -> LinearOperator:
+    maps = draw(1, 2, 3, *SIZE, dtype=real.to_complex(), seed=2) / 4
+    return SoftSense(pixels()[None], maps)
+
+
 KERNEL = torch.rand(3, 4, generator=torch.Generator().manual_seed(3))
 ANGLES = torch.arange(9) * torch.pi / 9
 OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "cartesian": encoding,
+    "soft": soft_sense,
     "blur": lambda real: Convolution(KERNEL, SIZE),
     "complex blur": lambda real: Convolution(KERNEL * (1 + 2j), SIZE),
     "super-resolution": lambda real: Convolution(box(2), SIZE, 2),
@@ -50,7 +57,7 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "weighted beam": lambda real: Weighted(Projector(Beam(ANGLES, 20), SIZE), torch.rand(1, 9, 20) + 0.1),
     "inpainting": lambda real: Inpainting(pixels()),
 }
-COMPLEX_ONLY = ("cartesian", "complex blur")
+COMPLEX_ONLY = ("cartesian", "soft", "complex blur")
 KINDS = [
     (name, dtype)
     for name in OPERATORS
@@ -64,7 +71,8 @@ def test_laws(name: str, dtype: torch.dtype) -> None:
     """Adjoint, Gram matrix, batch = single, the norm, the optimum of the regularized solve and its gradient."""
     operator = OPERATORS[name](dtype.to_real())
     eps = torch.finfo(dtype).eps
-    x, other = draw(1, *SIZE, dtype=dtype), draw(1, *SIZE, dtype=dtype, seed=4)
+    shape = (1, 2, *SIZE) if name == "soft" else (1, *SIZE)
+    x, other = draw(*shape, dtype=dtype), draw(*shape, dtype=dtype, seed=4)
     image = operator(x)
     assert image.dtype == (dtype.to_complex() if name in COMPLEX_ONLY else dtype)
     y = draw(*image.shape, dtype=image.dtype, seed=5)
@@ -81,7 +89,7 @@ def test_laws(name: str, dtype: torch.dtype) -> None:
 
     close(operator.gram(x), operator.adjoint(operator(x)), norm**2)
     both = torch.cat([x, other])
-    if name != "cartesian":  # whose maps are those of one image
+    if name not in ("cartesian", "soft"):  # whose maps are those of one image
         assert torch.allclose(operator(both)[1:], operator(other), atol=100 * eps * norm)
         close(operator.gram(both)[1:], operator.gram(other), norm**2)
 

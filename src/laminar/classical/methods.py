@@ -18,7 +18,7 @@ from laminar.classical.sparsity import l1_wavelet, total_variation
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
-from laminar.operators import Encoding, Projector, Weighted, check_norm
+from laminar.operators import Projector, Weighted, check_norm
 from laminar.operators.linear import Scaled
 
 _NORM = 1.0  # of the encoding operator of a Problem, whose sensitivities have unit power
@@ -55,9 +55,10 @@ def total_variation_method(problem: Problem, weight: float = 0.2) -> Trajectory:
 
 def grappa_method(problem: Problem) -> Trajectory:
     """`grappa`, its coils combined by the sensitivities, as a method of `laminar.reconstruct`; line masks only."""
-    parts = zip(problem.y.unsqueeze(1), problem.encoding.mask, problem.noise_level, strict=True)
+    sensed = problem.sensed
+    parts = zip(problem.y.unsqueeze(1), sensed.mask, problem.noise_level, strict=True)
     filled = torch.cat([grappa(kspace, mask, noise) for kspace, mask, noise in parts])
-    everywhere = Encoding(torch.ones_like(problem.encoding.mask), problem.encoding.sensitivities)
+    everywhere = type(sensed)(torch.ones_like(sensed.mask), sensed.sensitivities)
     return _trajectory(problem, [everywhere.adjoint(filled)])
 
 
@@ -76,7 +77,7 @@ def filtered_back_projection_method(problem: Problem) -> Trajectory:
 
 def pocs_method(problem: Problem, iterations: int = 20) -> Trajectory:
     """`pocs`, for partial Fourier, as a method of `laminar.reconstruct`."""
-    return _trajectory(problem, [pocs(problem.y, problem.encoding, iterations)])
+    return _trajectory(problem, [pocs(problem.y, problem.sensed, iterations)])
 
 
 def _scale(problem: Problem) -> Tensor:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from laminar.data.coils import calibration_region, whole_lines
 from laminar.errors import ConfigError
-from laminar.operators import Encoding
+from laminar.operators import Encoding, SoftSense
 
 
-def pocs(y: Tensor, operator: Encoding, iterations: int = 20) -> Tensor:
+def pocs(y: Tensor, operator: Encoding | SoftSense, iterations: int = 20) -> Tensor:
     """The image whose phase is that of the center of k-space and whose samples are the measured ones, by projections.
 
         x <- p Re(conj(p) x),   x <- x + A^H (y - A x),   p = exp(i arg A^H w y)

@@ -15,7 +15,7 @@ _BALANCE = 0.5  # of the curvature L that `pdhg` spends on the dual step
 
 
 class Differences(LinearOperator):
-    """Differences to the preceding pixel of a periodic image: (batch, y, x) to (batch, 2, y, x). `||D||^2 <= 8`.
+    """Differences to the preceding pixel of a periodic image: (..., y, x) to (..., 2, y, x). `||D||^2 <= 8`.
 
     Its adjoint is minus the divergence.
     """
@@ -119,16 +119,18 @@ def total_variation(
 
 
 def _curvature(operator: LinearOperator, like: Tensor, norm: float | None) -> Tensor:
-    """An upper bound of `||A||^2`, (batch, 1, 1), from `norm` or by power iteration."""
+    """An upper bound of `||A||^2`, (batch, 1, 1), or with an axis more where `like` has one, from `norm` or by power
+    iteration.
+    """
     real = like.real.dtype
     if norm is not None:
-        return torch.full((len(like), 1, 1), norm**2, dtype=real, device=like.device)
+        return _each(torch.full((len(like),), norm**2, dtype=real, device=like.device), like)
     random = torch.randn(like.shape, dtype=like.dtype, generator=torch.Generator().manual_seed(0)).to(like.device)
-    return (_MARGIN * spectral_norm(operator, random)).square().to(real)[:, None, None]
+    return _each((_MARGIN * spectral_norm(operator, random)).square().to(real), like)
 
 
 def _threshold(weight: float | Tensor, scale: float | Tensor | None, back: Tensor, curvature: Tensor) -> Tensor:
-    """`weight * scale`, (batch, 1, 1)."""
+    """`weight * scale`, in the shape of `_curvature`."""
     if scale is None:
         scale = back.abs().flatten(1).quantile(0.99, dim=1) / curvature.flatten()
     weight, scale = (torch.as_tensor(part, dtype=torch.float64, device=back.device) for part in (weight, scale))
@@ -137,4 +139,9 @@ def _threshold(weight: float | Tensor, scale: float | Tensor | None, back: Tenso
         raise ConfigError(
             f"a regularization weight must not be negative; got weight {weight.tolist()} and scale {scale.tolist()}"
         )
-    return threshold.to(back.real.dtype).expand(len(back))[:, None, None]
+    return _each(threshold.to(back.real.dtype).expand(len(back)), back)
+
+
+def _each(values: Tensor, images: Tensor) -> Tensor:
+    """Values (batch,) that broadcast against images (batch, ...)."""
+    return values.reshape(-1, *[1] * (images.ndim - 1))

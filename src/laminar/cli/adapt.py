@@ -165,6 +165,7 @@ def _reconstruct(checkpoint: Path, options: Options) -> int:
             overwrite=options.overwrite,
             source=options.source,
             coils=None,
+            maps="auto",
             trajectory=False,
             device=options.device,
             verbose=options.verbose,

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.scans import ScanOptions, add_scan_options
-from laminar.errors import printable
+from laminar.errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from laminar.scan import Scan
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "convert",
         help="write a scan in another format",
-        description="Write the k-space of a scan of any format that can be read as another one.",
+        description="Write the k-space of a scan of any format that can be read as another one, or of a fully sampled "
+        "scan the images of all its samples as NIfTI.",
     )
     parser.add_argument("input", type=Path, metavar="SCAN", help="a scan file")
-    parser.add_argument("--to", choices=("fastmri", "bart", "numpy", "ismrmrd"), required=True)
+    parser.add_argument("--to", choices=("fastmri", "bart", "numpy", "ismrmrd", "nifti"), required=True)
     parser.add_argument(
         "out", type=Path, metavar="OUT", help="the file; its suffix is that of the format if it has none"
     )
@@ -36,10 +41,37 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run, options=Options)
 
 
+def _write_with_target(path: Path, scan: Scan) -> None:
+    """The fastMRI layout, with the root-sum-of-squares images as `reconstruction_rss` of a fully sampled scan."""
+    from laminar.data.cases import MOST_ACCELERATED
+    from laminar.data.formats import write_fastmri
+    from laminar.reconstruction import reference_image
+
+    write_fastmri(path, scan, reference_image(scan) if scan.measured_acceleration <= MOST_ACCELERATED else None)
+
+
+def _write_images(path: Path, scan: Scan) -> None:
+    """The root-sum-of-squares images of a fully sampled scan as NIfTI. Raises ConfigError for another one."""
+    from laminar.data.cases import MOST_ACCELERATED
+    from laminar.files import replacing
+    from laminar.nifti import write_nifti
+    from laminar.reconstruction import reference_image
+
+    if scan.measured_acceleration > MOST_ACCELERATED:
+        raise ConfigError(
+            f"{scan.name}: NIfTI holds images, and with R = {scan.measured_acceleration:.2f} these are to be "
+            "reconstructed: laminar reconstruct --format nifti"
+        )
+    n_slices = scan.series.get("slice", 1 if scan.series else scan.n_slices)
+    with replacing(path) as temporary:
+        write_nifti(temporary, reference_image(scan), scan.placements, scan.spacing_mm, n_slices)
+
+
 def run(options: Options) -> int:
     from laminar.data.formats.write import WRITERS, named
 
-    suffix, write = WRITERS[options.to]
+    own = {"nifti": (".nii", _write_images), "fastmri": (".h5", _write_with_target)}
+    suffix, write = own.get(options.to) or WRITERS[options.to]
     path = options.out if options.out.suffix else options.out.with_suffix(suffix)
     outputs = [path.with_suffix(kind) for kind in (".cfl", ".hdr")] if options.to == "bart" else [path]
     check_outputs(options, *outputs)

@@ -132,7 +132,7 @@ _LIMIT = 64
 
 def _facts(scan: LazyScan) -> dict[str, Any]:
     from laminar.data.coils import calibration_region
-    from laminar.data.formats import padding_note
+    from laminar.data.formats import padding_note, partial_note
     from laminar.data.preparation import noise_std_of
 
     first = scan.slice(0)
@@ -150,6 +150,8 @@ def _facts(scan: LazyScan) -> dict[str, Any]:
         facts["notes"] = {str(i): note for i, note in enumerate(scan.notes, 1)}
     if (note := padding_note(scan.grid.union)) is not None:
         facts["padding"] = note
+    if (note := partial_note(scan.grid.union)) is not None:
+        facts["partial"] = note
     try:
         rows, columns = calibration_region(scan.grid.common_mask, limit=_LIMIT)
         facts[f"calibration region (y, x), up to {_LIMIT}"] = [rows.stop - rows.start, columns.stop - columns.start]
@@ -164,7 +166,7 @@ def _facts(scan: LazyScan) -> dict[str, Any]:
 
 
 def _undersampled(scan: LazyScan) -> str:
-    mask = scan.grid.common_mask
+    mask = scan.grid.of_image(0).mask
     if bool(mask.all()):
         return "none, fully sampled"
     gaps = {"y": mask.any(1), "x": mask.any(0)}

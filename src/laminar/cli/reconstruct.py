@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
 from laminar.cli.executors import ExecutorOptions, add_executor_options
@@ -53,6 +53,7 @@ class Options:
     overwrite: bool
     source: ScanOptions
     coils: int | None
+    maps: Literal["auto", "1", "2"]
     trajectory: bool
     device: str
     verbose: bool
@@ -79,6 +80,10 @@ class Options:
         return [path for _, path in self.files(name)]
 
     @property
+    def n_maps(self) -> int | None:
+        return None if self.maps == "auto" else int(self.maps)
+
+    @property
     def nifti(self) -> bool:
         return "nifti" in self.format
 
@@ -100,6 +105,7 @@ class Work:
             options.source.axes,
             options.source.domain,
             options.coils,
+            options.n_maps,
             options.trajectory,
             options.drawn,
             options.undersampling,
@@ -123,6 +129,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_overwrite(parser)
     add_scan_options(parser)
     parser.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils first, for large arrays")
+    parser.add_argument("--maps", choices=("auto", "1", "2"), default="auto", help=_MAPS)
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     add_device(parser)
     parser.add_argument("--skip-existing", action="store_true", help=_SKIP)
@@ -136,6 +143,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 _SKIP = "leave out scans whose results are there, by the same settings and no older than they; an executor always does"
+_MAPS = "sets of coil sensitivities; auto: 2 where the object is larger than its field of view (default: auto)"
 _FORMAT = "what else to write beside <name>.h5: nifti, <name>.nii in its place in the patient (extra nifti)"
 
 
@@ -297,8 +305,7 @@ def _write_slices(
     """Write slice by slice; what the pictures show (slice, y, x) stays in memory. Last, what is to be said of it."""
     import torch
 
-    from laminar.data.check import padding
-    from laminar.data.formats import padding_note
+    from laminar.data.formats import padding_note, partial_note
     from laminar.reconstruction import reconstruct_slices
     from laminar.store import writing_reconstruction
     from laminar.uncertainty import Spread
@@ -310,10 +317,11 @@ def _write_slices(
         keep_trajectory=work.options.trajectory,
         samples=drawn.samples,
         seed=drawn.sample_seed or 0,
+        n_maps=work.options.n_maps,
         device=work.options.device,
     )
     attributes = _attributes(scan, work)
-    missing = padding(scan.grid.union)["partial"]
+    missing = partial_note(scan.grid.union)
     partial = f"{missing}; the other side is zero, unless --method pocs" if missing else None
     log = [*scan.notes, *filter(None, [padding_note(scan.grid.union), partial])]
     magnitudes, spreads, places = [], [], []

@@ -70,7 +70,7 @@ class Undersampling:
         Raises ConfigError if it is undersampled already.
         """
         from laminar.data.cases import MOST_ACCELERATED
-        from laminar.data.check import padding
+        from laminar.data.formats import padding_note, partial_note
         from laminar.data.masks import make_mask
 
         if not self.wanted:
@@ -80,7 +80,7 @@ class Undersampling:
                 f"{full.name}: --acceleration needs a fully sampled scan; this one has R = "
                 f"{full.measured_acceleration:.2f} already"
             )
-        for said in filter(None, padding(full.grid.union).values()):
+        for said in filter(None, (padding_note(full.grid.union), partial_note(full.grid.union))):
             print(f"{full.name}: the reference is not of a full scan: {said}", file=sys.stderr)
         if self._protocol is not None:
             return full.undersample(self._protocol.mask.draw(file, full.matrix, self.masks))

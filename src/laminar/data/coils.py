@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 _FEWEST_LINES = 4
+_FOLDED = 0.01  # of the pixels; measured heads within their field of view have 0 to 0.006
 
 
 def estimate_sensitivities(
@@ -31,18 +32,31 @@ def estimate_sensitivities(
     kernel_size: int = 6,
     threshold: float = 1e-3,
     crop: float = 0.8,
+    n_maps: int | None = 1,
 ) -> Tensor:
     """Sensitivities of a scan: those it brings, else ESPIRiT maps of its calibration region, slice by slice.
 
-    Shape: complex (slice, coil, y, x). `limit` bounds the calibration region along each axis, the other
-    parameters are those of `espirit`. Raises DataFormatError if the mask has no calibration region.
+    Shape: complex (slice, coil, y, x), of two maps (slice, map, coil, y, x). None makes two where the object reaches
+    over the edge of its field of view: where a second one is in more than a hundredth of the first. `limit` bounds the
+    calibration region along each axis, the other parameters are those of `espirit`. Raises DataFormatError if the mask
+    has no calibration region.
     """
     if scan.sensitivities is not None:
         return scan.sensitivities
     mask = scan.grid.common_mask
     region = calibration_region(mask, limit=limit)
     block, lines = (scan.kspace[..., *r] for r in (region, whole_lines(mask, region)))
-    return espirit(block, scan.matrix, lines=lines, kernel_size=kernel_size, threshold=threshold, crop=crop)
+    wanted = 2 if n_maps is None else n_maps
+    maps = espirit(
+        block, scan.matrix, lines=lines, kernel_size=kernel_size, threshold=threshold, crop=crop, n_maps=wanted
+    )
+    return maps[:, 0] if n_maps is None and not _is_folded(maps) else maps
+
+
+def _is_folded(maps: Tensor) -> bool:
+    """Whether any slice of maps (slice, 2, coil, y, x) has a second one in a telling part of its pixels."""
+    first, second = maps.abs().square().sum(2).gt(0).sum((-2, -1)).unbind(1)
+    return bool((second > _FOLDED * first).any())
 
 
 def calibration_region(mask: Tensor, *, limit: int = 24) -> tuple[slice, slice]:

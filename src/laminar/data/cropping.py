@@ -28,8 +28,12 @@ def crop_readout(scan: Scan) -> Scan:
 def _crop_axis(scan: Scan, axis: int, size: int) -> Scan:
     image = _narrow(ifft2c(scan.kspace, (axis,)), axis, size)
     maps = scan.sensitivities
-    narrow = scan.with_kspace(fft2c(image, (axis,)), _narrow(scan.mask, axis, size))
-    return narrow if maps is None else replace(narrow, sensitivities=_narrow(maps, axis, size))
+    return replace(
+        scan,
+        data=fft2c(image, (axis,)),
+        geometry=replace(scan.grid, mask=_narrow(scan.mask, axis, size)),
+        sensitivities=None if maps is None else _narrow(maps, axis, size),
+    )
 
 
 def center_crop(image: Tensor, shape: tuple[int, int] | None) -> Tensor:

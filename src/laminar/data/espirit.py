@@ -24,6 +24,7 @@ def espirit(
     kernel_size: int = 6,
     threshold: float = 1e-3,
     crop: float = 0.8,
+    n_maps: int = 1,
 ) -> Tensor:
     """Sensitivities S of all coils, up to the phase of the object, from calibration data around DC.
 
@@ -38,6 +39,9 @@ def espirit(
 
         S = p(G) c / |p(G) c|,   p(g) = g^n (n + 1 - n g): flat at p(1) = 1, and next to nothing below
 
+    That is right for an image as coarse as `lines`. With two maps, the second is the eigenvector of the largest
+    eigenvalue of `(1 - S S^H) G (1 - S S^H)`: what the coil images hold besides, finer than that, is in its image.
+
     Maps that are not ambiguous are smooth: they are computed on a coarse grid and interpolated.
 
     Args:
@@ -47,9 +51,11 @@ def espirit(
         kernel_size: side of a patch; less along an axis of fewer than twice as many calibration lines.
         threshold: eigenvalues of the patch covariance above this fraction of the largest are signal.
         crop: maps are zero in pixels where S^H G S is smaller.
+        n_maps: 1 or 2.
 
     Returns:
-        complex (batch, coil, y, x), sum over coils |S|^2 = 1 or 0. The phase is relative to a combination of
+        complex (batch, coil, y, x), sum over coils |S|^2 = 1 or 0; of two maps (batch, map, coil, y, x), orthogonal,
+        the second one zero where there is no second image. The phase is relative to a combination of
         the coils, chosen slice by slice, that no pixel is blind to: it is smooth, and leaves the phase of the
         object in the image. A single coil has S = 1 everywhere. Without any signal S = 0.
 
@@ -61,8 +67,10 @@ def espirit(
     """
     lines = calibration if lines is None else lines
     _check(calibration, lines, matrix, kernel_size, threshold, crop)
+    if n_maps not in (1, 2):
+        raise ConfigError(f"ESPIRiT makes 1 or 2 maps; got {n_maps}")
     blocks = zip(calibration, lines, strict=True)
-    return torch.stack([_maps(*both, matrix, kernel_size, threshold, crop) for both in blocks])
+    return torch.stack([_maps(*both, matrix, kernel_size, threshold, crop, n_maps) for both in blocks])
 
 
 def _check(
@@ -82,28 +90,37 @@ def _check(
 
 
 def _maps(
-    calibration: Tensor, lines: Tensor, matrix: tuple[int, int], kernel_size: int, threshold: float, crop: float
+    calibration: Tensor,
+    lines: Tensor,
+    matrix: tuple[int, int],
+    kernel_size: int,
+    threshold: float,
+    crop: float,
+    n_maps: int,
 ) -> Tensor:
-    """Maps (coil, y, x) of one slice; calibration (coil, cy, cx)."""
+    """Maps (coil, y, x) of one slice, or (2, coil, y, x); calibration (coil, cy, cx)."""
     coils = calibration.shape[0]
     scale = calibration.abs().amax()
+    shape = (coils, *matrix) if n_maps == 1 else (2, coils, *matrix)
     if scale == 0:
-        return calibration.new_zeros(coils, *matrix)
+        return calibration.new_zeros(shape)
     if coils == 1:
-        return calibration.new_ones(1, *matrix)
+        maps = calibration.new_ones(1, *matrix)
+        return maps if n_maps == 1 else torch.stack([maps, torch.zeros_like(maps)])
     columns, kernel = patches(calibration / scale, kernel_size)
     lags = _lag_kernel(_signal_projector(columns, threshold), kernel)
     lines = lines / scale
     y, x = (_nodes(n) for n in matrix)
     vectors, values, others = _eigenvectors(lags, lines, y, x)
     if not bool((values >= crop).any()):
-        return calibration.new_zeros(coils, *matrix)
+        return calibration.new_zeros(shape)
     reference = _reference(vectors, _images(lines, y, x), values >= crop)
     fine_y, fine_x = (_interpolation(at, n).to(values) for at, n in zip((y, x), matrix, strict=True))
     values, others = (fine_y @ part @ fine_x.mT for part in (values, others))
     maps = _interpolate(_referred(vectors, reference), fine_y, fine_x, values >= crop)
-    _settle(maps, (others >= _AMBIGUOUS) & (values >= crop), lags, lines, reference)
-    return maps
+    ambiguous = (others >= _AMBIGUOUS) & (values >= crop)
+    _settle(maps, ambiguous, lags, lines, reference)
+    return maps if n_maps == 1 else torch.stack([maps, _second(maps, ambiguous, lags, reference, crop)])
 
 
 def patches(calibration: Tensor, kernel_size: int) -> tuple[Tensor, tuple[int, int]]:
@@ -242,6 +259,23 @@ def _settle(maps: Tensor, where: Tensor, lags: Tensor, lines: Tensor, reference:
         place = (rows[:, None], columns)
         vectors = _referred(_eigenvectors(lags, lines, y[rows], x[columns])[0], reference)
         maps[:, *place] = torch.where(where[place], vectors.permute(2, 0, 1), maps[:, *place])
+
+
+def _second(maps: Tensor, where: Tensor, lags: Tensor, reference: Tensor, crop: float) -> Tensor:
+    """The second map (coil, y, x) of ambiguous pixels, a row of the image at a time; zero elsewhere."""
+    found = torch.zeros_like(maps)
+    ly, lx, coils, _ = lags.shape
+    y, x = (_pixels(n) for n in where.shape)
+    for row in where.any(1).nonzero()[:, 0].tolist():
+        columns = where[row].nonzero()[:, 0]
+        along_y = (_waves(y[row : row + 1], ly, lags) @ lags.reshape(ly, -1)).reshape(lx, -1)
+        g = (_waves(x[columns], lx, lags) @ along_y).reshape(-1, coils, coils)
+        first = maps[:, row, columns].T
+        others = torch.eye(coils).to(g) - first[:, :, None] * first[:, None].conj()
+        values, vectors = torch.linalg.eigh(others @ g @ others)
+        second = _referred(vectors[..., -1], reference) * (values[:, -1:] >= crop)
+        found[:, row, columns] = second.T
+    return found
 
 
 def _reference(vectors: Tensor, images: Tensor, inside: Tensor) -> Tensor:

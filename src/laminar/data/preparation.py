@@ -16,7 +16,7 @@ from laminar.data.noise import estimate_noise_std, telling_slices
 from laminar.data.noncartesian import calibration_block
 from laminar.errors import ConfigError, DataFormatError
 from laminar.geometry import Cartesian, NonCartesian
-from laminar.operators import Encoding, LinearOperator, ifft2c, solve
+from laminar.operators import Encoding, LinearOperator, SoftSense, ifft2c, solve
 from laminar.scan import Scan
 
 SCALE_QUANTILE = 0.99
@@ -59,6 +59,16 @@ class Problem:
             )
         return self.operator
 
+    @property
+    def sensed(self) -> Encoding | SoftSense:
+        """`encoding`, of one or several sets of sensitivities."""
+        return self.operator if isinstance(self.operator, SoftSense) else self.encoding
+
+    @property
+    def n_maps(self) -> int:
+        """Images in a pixel: x is (batch, y, x) of one, else (batch, map, y, x)."""
+        return self.operator.sensitivities.shape[1] if isinstance(self.operator, SoftSense) else 1
+
     @staticmethod
     def stack(problems: Sequence[Problem]) -> Problem:
         """One batch of problems of the same sizes and kind of operator."""
@@ -71,14 +81,16 @@ class Problem:
         )
 
 
-def prepare(scan: Scan) -> Problem:
+def prepare(scan: Scan, n_maps: int | None = 1) -> Problem:
     """The inverse problem of a scan, one batch entry a slice, its coils whitened where their covariance is known.
 
     Of a Cartesian scan, sensitivities come from the scan, brought to `sum_coil |S|^2 = 1` where they are not zero, or
-    from its calibration region (ESPIRiT); the noise level from the scan or from its k-space. The scale is the 0.99
+    from its calibration region (ESPIRiT), with `n_maps` of 2 for an object that reaches over the edge of its field of
+    view (`SoftSense`), None where it does; the noise level from the scan or from its k-space. The scale is the 0.99
     quantile of the root-sum-of-squares image of the calibration region alone, so that it does not depend on the
     acceleration; a scan that brings sensitivities and has no calibration region takes all its samples. A slice without
-    signal keeps scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines.
+    signal keeps scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines, ConfigError
+    where two maps are asked of a scan that brings one.
 
     Any other geometry brings its noise level, and the scale is the quantile of a least-squares image. Operator and data
     are divided by the norm of the operator. Real data stay real, and so does their image.
@@ -90,16 +102,25 @@ def prepare(scan: Scan) -> Problem:
     noise, unit = noise_std_of(scan), magnitude(scan.data)
     scan = replace(scan, data=scan.data / _per_image(unit, scan.data))
     if isinstance(scan.geometry, Cartesian):
-        given = scan.sensitivities
-        sensitivities = estimate_sensitivities(scan) if given is None else _unit_power(given)
-        operator, scale = scan.geometry.operator(scan.n_slices, sensitivities), _scale(scan)
+        operator, scale = scan.geometry.operator(scan.n_slices, _maps(scan, n_maps)), _scale(scan)
         return _normalized(scan.data, operator, noise, unit, scale)
+    if n_maps == 2:
+        raise ConfigError(f"{scan.name}: two maps are of a Cartesian scan; got {type(scan.geometry).__name__}")
     operator, norm = scan.geometry.operator(scan.n_slices, _off_grid_maps(scan)), scan.geometry.norm
     if norm != 1:
         operator = (1 / norm) * operator
     y = scan.geometry.whitened(scan.data) / norm
     y = y.to(torch.complex64 if y.is_complex() else torch.float32)
     return _normalized(y, operator, noise / norm, unit, _least_squares_scale(y, operator))
+
+
+def _maps(scan: Scan, n_maps: int | None) -> Tensor:
+    given = scan.sensitivities
+    if given is None:
+        return estimate_sensitivities(scan, n_maps=n_maps)
+    if n_maps == 2 and given.ndim == 4:
+        raise ConfigError(f"{scan.name}: the scan brings one set of sensitivities; two maps cannot be made of them")
+    return _unit_power(given)
 
 
 def _off_grid_maps(scan: Scan) -> Tensor | None:
@@ -158,9 +179,9 @@ def without_oversampling(scan: Scan) -> Scan:
 
 
 def _unit_power(sensitivities: Tensor) -> Tensor:
-    largest = torch.view_as_real(sensitivities).abs().amax((1, -1), keepdim=True).squeeze(-1)
+    largest = torch.view_as_real(sensitivities).abs().amax((-4, -1), keepdim=True).squeeze(-1)
     sensitivities = sensitivities / torch.where(largest > 0, largest, 1)
-    power = sensitivities.abs().square().sum(1, keepdim=True).sqrt()
+    power = sensitivities.abs().square().sum(-3, keepdim=True).sqrt()
     return torch.where(power > 0, sensitivities / power, 0)
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from laminar.data.formats.fastmri import series_of
 from laminar.data.formats.guard import reading
 from laminar.data.formats.hdf5 import survey
 from laminar.errors import ConfigError, DataFormatError, LaminarError
@@ -100,7 +101,8 @@ def evaluate_files(
 
 
 def read_volume(path: Path, *names: str, series: bool = False) -> Volume:
-    """The first dataset of `names` that the HDF5 file has: real (slice, y, x), or in a `series` (frame, slice, y, x).
+    """The first dataset of `names` that the HDF5 file has: real (slice, y, x), or in a `series` (frame, slice, y, x),
+    as which a flat one with the attribute of `series_of` is read.
 
     Raises DataFormatError for a file that is missing, no HDF5 or truncated, for a missing dataset (listing
     those that exist), and for values that are not real finite magnitudes.
@@ -112,6 +114,8 @@ def read_volume(path: Path, *names: str, series: bool = False) -> Volume:
             there = ", ".join(sorted({each.split("/")[0] for each in (*file.datasets, *file.groups)})) or "nothing"
             raise DataFormatError(f"no dataset {' or '.join(names)}; the file has: {there}")
         array = file.datasets[name].load()
+        if series and array.ndim == 3 and (counted := series_of(file, len(array))):
+            array = array.reshape(-1, counted.get("slice", 1), *array.shape[1:])
     return _checked(array, f"{path}, dataset {name}", series)
 
 

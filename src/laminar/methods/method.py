@@ -52,6 +52,8 @@ class Method(ABC):
     module: nn.Module | None = None
     draws: bool = False
     offers: frozenset[str] = frozenset()
+    n_maps: int | None = None
+    """The most sets of sensitivities that it takes, an image of a pixel each; None: not known, one unless told."""
     OFFERS: ClassVar = frozenset({"edit", "n_cascades"})
 
     @abstractmethod

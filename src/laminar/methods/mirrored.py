@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from laminar.data.preparation import Problem
 from laminar.flow import Trajectory
 from laminar.methods.method import Method
-from laminar.operators import Encoding, fft2c, ifft2c
+from laminar.operators import fft2c, ifft2c
 
 MIRRORS = tuple(chain.from_iterable(combinations((-2, -1), n) for n in range(3)))
 """The axes of each of the four mirrorings, none first."""
@@ -39,6 +39,10 @@ class MirroredMethod(Method):
     @property
     def description(self) -> str:  # type: ignore[override]
         return f"{self.of.description}; mean over four mirrored scans"
+
+    @property
+    def n_maps(self) -> int | None:  # type: ignore[override]
+        return self.of.n_maps
 
     @property
     def module(self) -> nn.Module | None:  # type: ignore[override]
@@ -68,6 +72,7 @@ def mirrored(problem: Problem, axes: tuple[int, ...]) -> Problem:
     """
     if not axes:
         return problem
-    mask, maps = problem.encoding.mask.flip(axes), problem.encoding.sensitivities.flip(axes)
+    sensed = problem.sensed
+    mask, maps = sensed.mask.flip(axes), sensed.sensitivities.flip(axes)
     mask = mask.roll([1 - mask.shape[axis] % 2 for axis in axes], axes)
-    return replace(problem, y=fft2c(ifft2c(problem.y).flip(axes)) * mask[:, None], operator=Encoding(mask, maps))
+    return replace(problem, y=fft2c(ifft2c(problem.y).flip(axes)) * mask[:, None], operator=type(sensed)(mask, maps))

@@ -41,6 +41,7 @@ class ClassicalMethod(NamedMethod):
     name: str
     function: Callable[..., Trajectory]
     settings: Mapping[str, Number] = field(default_factory=dict)
+    n_maps = 2
 
     def estimate(self, problem: Problem, generator: torch.Generator, **offered: Any) -> Trajectory:
         return self.function(problem, **self.settings)
@@ -59,6 +60,7 @@ class SamplerMethod(NamedMethod):
     nfe: int = DEFAULT_NFE
     start_level: float = samplers.Sampler.start_level
     draws = True
+    n_maps = 1
 
     def __post_init__(self) -> None:
         if self.nfe < 1:

@@ -41,6 +41,10 @@ class NetworkMethod(Method):
         return isinstance(self.network, UnrolledNetwork) and self.network.config.source_noise > 0
 
     @property
+    def n_maps(self) -> int:  # type: ignore[override]
+        return 2 if isinstance(self.network, UnrolledNetwork) else 1
+
+    @property
     def description(self) -> str:  # type: ignore[override]
         return self.network.description
 

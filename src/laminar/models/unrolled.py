@@ -180,9 +180,12 @@ class UnrolledNetwork(nn.Module):
         images = [x, scan.source] if self.config.see_source and scan.source is not None else [x]
         if scan.frame is not None:
             images = [image * scan.frame.conj() for image in images]
-        told = {} if scan.conditions is None else {"conditions": scan.conditions}
-        images = [as_complex(image) for image in images]
-        residual: Tensor = self.regularizer(k)(images[0], time.expand(len(x)), *images[1:], **told)
+        n = x[0].numel() // (x.shape[-1] * x.shape[-2])
+        told = {} if scan.conditions is None else {"conditions": scan.conditions.repeat_interleave(n, 0)}
+        images = [as_complex(image).reshape(-1, *x.shape[-2:]) for image in images]
+        times = time.expand(len(x)).repeat_interleave(n)
+        residual: Tensor = self.regularizer(k)(images[0], times, *images[1:], **told)
+        residual = residual.reshape(x.shape)
         residual = residual if scan.frame is None else scan.frame * residual
         return x - (residual if x.is_complex() else residual.real)
 

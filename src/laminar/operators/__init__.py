@@ -15,6 +15,7 @@ from laminar.operators.linear import (
 from laminar.operators.nonuniform import NonUniform, toeplitz_spectrum
 from laminar.operators.projector import Beam, Projector, Weighted
 from laminar.operators.restoration import Convolution, Inpainting, box, gaussian
+from laminar.operators.soft import SoftSense, combined
 
 __all__ = [
     "Beam",
@@ -25,10 +26,12 @@ __all__ = [
     "LinearOperator",
     "NonUniform",
     "Projector",
+    "SoftSense",
     "Weighted",
     "box",
     "check_norm",
     "check_operator",
+    "combined",
     "conjugate_gradient",
     "fft2c",
     "gaussian",

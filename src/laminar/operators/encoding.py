@@ -94,7 +94,11 @@ class Encoding(LinearOperator):
         return torch.cat([self._gram(*part) for part in zip(maps, conjugates, lines, strict=True)], axis)
 
     def _gram(self, maps: Tensor, conjugate: Tensor, x: Tensor) -> Tensor:
-        return (conjugate * circulant(maps * x.unsqueeze(1), self._spectrum, self._axes)).sum(1)
+        return (conjugate * self.convolved(maps * x.unsqueeze(1))).sum(1)
+
+    def convolved(self, coils: Tensor) -> Tensor:
+        """`F^H M F` of coil images (batch, coil, y, x): what sampling makes of them."""
+        return circulant(coils, self._spectrum, self._axes)
 
     def _split(self, tensor: Tensor, axis: int) -> tuple[Tensor, ...]:
         """Blocks along `axis` whose coil images fit the workspace."""

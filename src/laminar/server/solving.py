@@ -111,6 +111,10 @@ class Watched(Method):
         return self.method.draws
 
     @property
+    def n_maps(self) -> int | None:  # type: ignore[override]
+        return self.method.n_maps
+
+    @property
     def module(self) -> torch.nn.Module | None:  # type: ignore[override]
         return self.method.module
 

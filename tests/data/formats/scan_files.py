@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -125,3 +127,91 @@ def write_small_fastmri(path: Path) -> None:
     kspace = torch.from_numpy(random_kspace(2, 2, 8, 6))
     mask = torch.tensor([False, True, False, True, True, True]).expand(8, 6)
     write_fastmri(path, cartesian(kspace * mask, mask, image_shape=(4, 6)), kspace[:, 0].abs())
+
+
+def write_mrd2(path: Path, kspace: Complex, skip: Sequence[int] = (), noise: Complex | None = None) -> None:
+    """An MRD version 2 stream of slices (slice, coil, y, x) without some lines, by the package of the format."""
+    import mrd
+
+    _, coils, height, width = kspace.shape
+    space = mrd.EncodingSpaceType(
+        matrix_size=mrd.MatrixSizeType(x=width, y=height, z=1),
+        field_of_view_mm=mrd.FieldOfViewMm(x=400, y=200, z=5),
+    )
+    seen = mrd.EncodingSpaceType(
+        matrix_size=mrd.MatrixSizeType(x=width // 2, y=height, z=1),
+        field_of_view_mm=mrd.FieldOfViewMm(x=200, y=200, z=5),
+    )
+    lines = mrd.LimitType(minimum=0, maximum=height - 1, center=height // 2)
+    encoding = mrd.EncodingType(
+        encoded_space=space, recon_space=seen, encoding_limits=mrd.EncodingLimitsType(kspace_encoding_step_1=lines)
+    )
+
+    def item(data: Complex, **idx: int) -> mrd.StreamItem:
+        made = mrd.Acquisition(data=np.ascontiguousarray(data, np.complex64))
+        made.head.channel_order = list(range(coils))
+        made.head.center_sample = data.shape[1] // 2
+        made.head.idx = mrd.EncodingCounters(**idx)
+        if not idx:
+            made.head.flags = mrd.AcquisitionFlags.IS_NOISE_MEASUREMENT
+        return mrd.StreamItem.Acquisition(made)
+
+    items = [] if noise is None else [item(noise)]
+    for index, one in enumerate(kspace):
+        items += [item(one[:, y], kspace_encode_step_1=y, slice=index) for y in range(height) if y not in skip]
+    with mrd.BinaryMrdWriter(str(path)) as writer:
+        writer.write_header(mrd.Header(encoding=[encoding]))
+        writer.write_data(items)
+
+
+SIEMENS_PROTOCOL = """### ASCCONV BEGIN ###
+sKSpace.lBaseResolution = {base}
+sKSpace.lPhaseEncodingLines = {lines}
+sKSpace.ucTrajectory = 1
+sSliceArray.asSlice[0].dReadoutFOV = 200
+sSliceArray.asSlice[0].dPhaseFOV = 200
+sSliceArray.asSlice[0].dThickness = 5
+sRXSPEC.alDwellTime[0] = 2000
+sPat.ucRefScanMode = 2
+### ASCCONV END ###"""
+
+
+def write_siemens(path: Path, kspace: Complex, noise: Complex | None = None, missing: int = 0) -> None:
+    """Siemens raw data (VD) of slices (slice, coil, y, x) whose first lines are `missing`, by `twixtools`.
+
+    The noise scan is a measurement before, as the scanner's adjustment is.
+    """
+    import twixtools
+    from twixtools.mdb import Mdb_local
+
+    _, _, height, width = kspace.shape
+    text = SIEMENS_PROTOCOL.format(base=width // 2, lines=height).encode()
+    buffer = b"MeasYaps\x00" + len(text).to_bytes(4, "little") + text
+    start = (8 + len(buffer)).to_bytes(4, "little") + (1).to_bytes(4, "little") + buffer
+
+    def block(data: Complex, line: int, index: int, *flags: str) -> Mdb_local:
+        made = Mdb_local(np.ascontiguousarray(data, np.complex64))
+        made.mdh.CenterCol, made.mdh.CenterLin = width // 2, height // 2 - missing
+        made.mdh.Counter.Lin, made.mdh.Counter.Sli = line, index
+        for flag in flags:
+            made.add_flag(flag)
+        return made
+
+    def scan(blocks: list[Mdb_local]) -> dict[str, object]:
+        return {"hdr_str": np.frombuffer(start, "S1"), "mdb": blocks}
+
+    scans = [] if noise is None else [scan([block(noise, 0, 0, "NOISEADJSCAN")])]
+    lines = range(missing, height)
+    scans.append(scan([block(one[:, y], y - missing, s) for s, one in enumerate(kspace) for y in lines]))
+    path.unlink(missing_ok=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        twixtools.write_twix(scans, str(path))
+
+
+SCAN_WRITERS: dict[str, Callable[[Path], None]] = {
+    ".mrd.h5": write_small_mrd,
+    ".fastmri.h5": write_small_fastmri,
+    ".mrd2": lambda path: write_mrd2(path, random_kspace(1, 2, 6, 8), noise=random_kspace(2, 16)),
+    ".dat": lambda path: write_siemens(path, random_kspace(1, 2, 6, 8), noise=random_kspace(2, 16)),
+}
+"""Those whose files say their axes."""

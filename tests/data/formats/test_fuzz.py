@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scan_files import ARRAY_WRITERS, random_kspace, write_small_fastmri, write_small_mrd
+from scan_files import ARRAY_WRITERS, SCAN_WRITERS, random_kspace
 
 from laminar.data.formats import describe, read, read_target
 from laminar.errors import DataFormatError
@@ -22,7 +22,7 @@ def original(suffix: str) -> bytes:
         if suffix in ARRAY_WRITERS:
             ARRAY_WRITERS[suffix](path, random_kspace(3, 4, 5))
         else:
-            {".mrd.h5": write_small_mrd, ".fastmri.h5": write_small_fastmri}[suffix](path)
+            SCAN_WRITERS[suffix](path)
         return path.read_bytes()
 
 
@@ -38,7 +38,7 @@ def check(action: Callable[[], object], path: Path) -> None:
 
 
 # The seed is fixed: HDF5 itself is not safe against every corruption, and a crash would end the test run.
-@pytest.mark.parametrize("suffix", [*ARRAY_WRITERS, ".mrd.h5", ".fastmri.h5"])
+@pytest.mark.parametrize("suffix", [*ARRAY_WRITERS, *SCAN_WRITERS])
 @settings(max_examples=120, derandomize=True, deadline=None)
 @given(data=st.data())
 def test_truncation_and_flipped_bytes(suffix: str, data: st.DataObject) -> None:
@@ -48,7 +48,7 @@ def test_truncation_and_flipped_bytes(suffix: str, data: st.DataObject) -> None:
     for position in data.draw(st.lists(near_start | anywhere, max_size=4)):
         content[position] = data.draw(st.integers(0, 255))
     length = data.draw(st.just(len(content)) | anywhere)
-    axes = None if suffix in (".mrd.h5", ".fastmri.h5") else "coil,ky,kx"
+    axes = None if suffix in SCAN_WRITERS else "coil,ky,kx"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"a{suffix}"
         if suffix == ".cfl":

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import ismrmrd
 import numpy as np
 import pytest
 import torch
 from scan_files import mrd_header, random_kspace, readout, write_mrd
 
-from laminar.data.coils import whitened
+from laminar.data.coils import estimate_sensitivities, whitened
 from laminar.data.formats import describe, read
+from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
+from laminar.methods import open_method
 from laminar.operators import fft2c
+from laminar.reconstruction import reconstruct
+from laminar.scan import cartesian
 
 COILS, HEIGHT, WIDTH = 3, 10, 16
 TRUTH = random_kspace(2, COILS, HEIGHT, WIDTH)  # (slice, coil, y, x)
@@ -164,3 +170,40 @@ def test_a_file_of_noise_alone_is_no_scan(tmp_path: Path) -> None:
     write_mrd(tmp_path / "a.h5", mrd_header(WIDTH, HEIGHT), [noise])
     with pytest.raises(DataFormatError, match="no acquired line: none of the 1 readouts is imaging data"):
         read(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("said", ["9.9996", "10.0", " 10 "])
+def test_matrix_sizes_that_are_no_whole_numbers_are_rounded_and_said(tmp_path: Path, said: str) -> None:
+    path = tmp_path / "a.mrd.h5"
+    write_mrd(path, mrd_header(WIDTH, HEIGHT), lines(TRUTH, list(range(HEIGHT))))
+    with h5py.File(path, "r+") as file:
+        text = file["dataset/xml"][0].decode()
+        file["dataset/xml"][0] = text.replace(f"<y>{HEIGHT}</y>", f"<y>{said}</y>")
+    scan = read(path)
+    assert torch.equal(scan.kspace, torch.from_numpy(TRUTH))
+    noted = "encodedSpace/matrixSize of 16, 9.9996, 1: taken as 16, 10, 1" in " ".join(scan.header["notes"])
+    assert noted == (said == "9.9996")
+    with h5py.File(path, "r+") as file:
+        file["dataset/xml"][0] = text.replace(f"<y>{HEIGHT}</y>", "<y>ten</y>")
+    with pytest.raises(DataFormatError, match="whole encodedSpace/matrixSize; got 16, ten, 1"):
+        read(path)
+
+
+def test_sensitivities_of_separate_calibration_lines_serve_an_oversampled_readout(tmp_path: Path) -> None:
+    """Images without a calibration region of their own, of which half the readout is cropped before they are solved."""
+    full = simulate_slice("brain", (32, 64), 4, 0.001, torch.Generator().manual_seed(0)).kspace.numpy()[None]
+    calibration = [
+        readout(full[0][:, y], y, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) for y in range(8, 24) if y not in range(0, 32, 2)
+    ]
+    path = tmp_path / "a.mrd.h5"
+    write_mrd(path, mrd_header(64, 32, calibration="interleaved"), [*lines(full, list(range(0, 32, 2))), *calibration])
+    with h5py.File(path, "r") as file:
+        assert len(file["dataset/data"]) == 24
+    scan = read(path)
+    assert scan.sensitivities is not None
+    assert scan.image_shape == (32, 32)
+    assert "8 calibration readouts are no part of the images" in scan.header["notes"][0]
+    everything = cartesian(torch.from_numpy(full), torch.ones(32, 64, dtype=torch.bool), image_shape=(32, 32))
+    known = replace(everything.undersample(scan.mask), sensitivities=estimate_sensitivities(everything))
+    found, expected = (reconstruct(one, open_method("cg-sense")).magnitude for one in (scan, known))
+    assert (found - expected).norm() < 0.05 * expected.norm()

@@ -20,9 +20,12 @@ import torch
 from scan_files import random_kspace, write_h5, write_npy
 
 from benchmarks import mutants
-from laminar.data.formats import describe, read, stream, write_fastmri
+from laminar.data.check import suspicions
+from laminar.data.formats import describe, padding_note, partial_note, read, stream, write_fastmri
 from laminar.data.formats.hdf5 import SANDBOX, survey
+from laminar.data.formats.sampling import empty_ends
 from laminar.data.formats.sandbox import Sandbox
+from laminar.data.masks import make_mask
 from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
 from laminar.evaluation import read_volume
@@ -190,6 +193,21 @@ def test_images_of_coils_are_refused_or_transformed(tmp_path: Path, laminar: Run
     common = ("reconstruct", tmp_path / "images.npy", "--axes", AXES, "--method", "zero-filled", "--out", tmp_path)
     assert laminar(*common)[0] == 2
     assert laminar(*common, "--domain", "image")[0] == 0
+
+
+def test_undersampling_is_no_padding_and_partial_fourier_none() -> None:
+    """One criterion for what is said on the command line and found in a data set."""
+    kinds = ("random", "equispaced", "equispaced-fraction", "gaussian")
+    masks = [make_mask(kind, (96, 128), rate, 12, seed) for kind in kinds for rate in (2, 4, 6) for seed in range(10)]
+    said = [(padding_note(mask), partial_note(mask)) for mask in masks]
+    assert said.count((None, None)) >= len(said) - 1
+    partial = masks[0].clone()
+    partial[:24] = False
+    assert empty_ends(partial) == {"y": (24, 0)}
+    assert padding_note(partial) is None
+    assert "72 of 96 along y: partial Fourier" in str(partial_note(partial))
+    partial[:, 100:] = partial[:, :20] = False
+    assert suspicions(torch.ones(2, 96, 128) * partial + 0j, partial, 1.0).keys() >= {"partial", "zero-padded"}
 
 
 def test_zero_padding_is_said(tmp_path: Path, laminar: Run) -> None:

@@ -2,6 +2,6 @@
 
 from laminar.data.check.index import INDEX, Read, check_folder
 from laminar.data.check.report import Finding, Report, report_on
-from laminar.data.check.suspicions import padding, suspicions
+from laminar.data.check.suspicions import suspicions
 
-__all__ = ["INDEX", "Finding", "Read", "Report", "check_folder", "padding", "report_on", "suspicions"]
+__all__ = ["INDEX", "Finding", "Read", "Report", "check_folder", "report_on", "suspicions"]

@@ -6,11 +6,12 @@ Training and testing on k-space that was computed from processed images gives nu
 from __future__ import annotations
 
 import math
-from itertools import pairwise, product
+from itertools import product
 
 import torch
 from torch import Tensor
 
+from laminar.data.formats import padding_note, partial_note
 from laminar.data.noise import estimate_noise_std
 from laminar.operators import ifft2c
 
@@ -38,7 +39,8 @@ def suspicions(kspace: Tensor, mask: Tensor, noise_std: float) -> dict[str, str]
     found = {
         "dead-coil": _dead_coil(energy),
         "off-center": _off_center(strong),
-        **padding(mask),
+        "zero-padded": f"{padded}: its images are interpolated" if (padded := padding_note(mask)) else None,
+        "partial": partial_note(mask),
         "hermitian": _hermitian(strong, mask),
         "noise-free": "there is no noise: simulated, or denoised"
         if noise_std < _QUIET * float(strong.abs().max())
@@ -66,24 +68,6 @@ def _off_center(kspace: Tensor) -> str | None:
     if all(abs(p - c) <= max(n / 8, 2) for p, c, n in zip(peak, center, power.shape, strict=True)):
         return None
     return f"the strongest sample is at {peak}, not near the zero frequency {center}"
-
-
-def padding(mask: Tensor) -> dict[str, str | None]:
-    """Lines at both ends that were never acquired: zero padding; at one end: partial Fourier or asymmetric echo."""
-    both, one = [], []
-    for axis, lines in (("y", mask.any(1)), ("x", mask.any(0))):
-        acquired, n = lines.nonzero().flatten().tolist(), len(lines)
-        gap = max((b - a for a, b in pairwise(acquired)), default=1)
-        ends = [acquired[0], n - 1 - acquired[-1]]
-        missing = [end > max(gap, 0.01 * n) for end in ends]
-        if all(missing):
-            both.append(f"{n - sum(ends)} of {n} along {axis}")
-        elif any(missing):
-            one.append(f"{n - max(ends)} of {n} along {axis}")
-    return {
-        "zero-padded": f"samples are {' and '.join(both)}, zeros around: its images are interpolated" if both else None,
-        "partial": f"samples are {' and '.join(one)}: partial Fourier or asymmetric echo" if one else None,
-    }
 
 
 def _hermitian(kspace: Tensor, mask: Tensor) -> str | None:

@@ -4,7 +4,7 @@ from laminar.data.formats.arrays import scan_name
 from laminar.data.formats.door import describe, find_scans, read, read_target, scan_sha256, stream
 from laminar.data.formats.fastmri import write_fastmri
 from laminar.data.formats.lazy import AnyScan, LazyScan
-from laminar.data.formats.sampling import padding_note
+from laminar.data.formats.sampling import padding_note, partial_note
 
 __all__ = [
     "AnyScan",
@@ -12,6 +12,7 @@ __all__ = [
     "describe",
     "find_scans",
     "padding_note",
+    "partial_note",
     "read",
     "read_target",
     "scan_name",

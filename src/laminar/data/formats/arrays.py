@@ -78,7 +78,7 @@ def scan_name(path: Path) -> str:
     return stem[:-4] if stem.lower().endswith(".mrd") else stem
 
 
-SUFFIXES = {".h5", ".hdf5", ".mrd", ".cfl", ".hdr", ".npy", ".npz", ".mat"}
+SUFFIXES = {".h5", ".hdf5", ".mrd", ".mrd2", ".bin", ".dat", ".cfl", ".hdr", ".npy", ".npz", ".mat"}
 
 
 def _unlike_kspace(name: str) -> bool:

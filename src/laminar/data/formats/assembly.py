@@ -178,7 +178,20 @@ def _to_scan(found: Sorted, grid: Complex, header: MrdHeader, covariance: Tensor
         placements=None if placements is None else placements * n_series,
         series=series if n_series > 1 else {},
         name=name,
-        header={**header.info, **found.report, "noise_scan": covariance is not None},
+        header={**header.info, **found.report, "noise_scan": covariance is not None, "notes": _notes(found, header)},
+    )
+
+
+def _notes(found: Sorted, header: MrdHeader) -> tuple[str, ...]:
+    """What was assumed and what was left out, a line each."""
+    report = found.report
+    apart, others = report["calibration_readouts_left_out"], report.get("readouts_of_other_encodings_left_out", 0)
+    return (
+        *header.notes,
+        *(f"no readout of {image}: its image is zero" for image in report.get("without_readouts", ())),
+        *[f"{apart} calibration readouts are no part of the images (calibration mode: {report['calibration_mode']})"]
+        * bool(apart),
+        *[f"{others} readouts of other encodings were left out"] * bool(others),
     )
 
 
@@ -213,25 +226,34 @@ def _calibrated(
 ) -> Tensor | None:
     """Sensitivities (image, coil, y, x) from calibration lines, where the images share no calibration region.
 
-    Without such lines they are taken from all images of a series together, as of a real-time scan whose lines take
-    turns. They are estimated of whitened lines and brought back, for `prepare` whitens sensitivities with the scan.
-    None where every image has a region, or a slice has no calibration lines.
+    Where these have none either they are taken together with those of all images of a series, as of calibration lines
+    between others, or a real-time scan whose lines take turns. They are estimated of whitened lines and brought back,
+    for `prepare` whitens sensitivities with the scan. None where every image has a region, or a slice has no
+    calibration lines.
     """
     if _has_region(mask if mask.ndim == 2 else mask.all(0)):
         return None
-    lines = found.calibration if len(found.calibration) else found.imaging
-    lines = lines[np.isin(lines["head"]["idx"]["slice"], found.slices)]
-    if len(np.unique(lines["head"]["idx"]["slice"])) < len(found.slices):
-        return None
-    grid, _ = _filled(lines, _ranks(found.slices, lines["head"]["idx"]["slice"]), len(found.slices), header)
-    kspace = _planes(grid, keep)
-    if not _has_region(region := detect_mask(kspace)):
+    together = np.concatenate([found.calibration, found.imaging])
+    tried = (_calibration(lines, found, keep, header) for lines in (found.calibration, together))
+    kspace, region = next((one for one in tried if one is not None), (None, None))
+    if kspace is None or region is None:
         return None
     maps = estimate_sensitivities(whitened(cartesian(kspace, region, noise_covariance=covariance)))
     if covariance is not None:
         factor = torch.linalg.cholesky(covariance.to(torch.complex128)).to(maps)
         maps = torch.einsum("nc,scyx->snyx", factor, maps)
     return maps.repeat(int(np.prod(found.shape[:-1])), 1, 1, 1)
+
+
+def _calibration(lines: Records, found: Sorted, keep: int | None, header: MrdHeader) -> tuple[Tensor, Tensor] | None:
+    """K-space (slice, coil, y, x) of lines and its mask; None if a slice has none, or they have no full region."""
+    lines = lines[np.isin(lines["head"]["idx"]["slice"], found.slices)]
+    if len(np.unique(lines["head"]["idx"]["slice"])) < len(found.slices):
+        return None
+    grid, _ = _filled(lines, _ranks(found.slices, lines["head"]["idx"]["slice"]), len(found.slices), header)
+    kspace = _planes(grid, keep)
+    region = detect_mask(kspace)
+    return (kspace, region) if _has_region(region) else None
 
 
 def _has_region(mask: Tensor) -> bool:

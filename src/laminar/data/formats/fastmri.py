@@ -7,6 +7,8 @@ arXiv:1811.08839.
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +93,24 @@ def stream_slices(path: Path, file: Hdf5, kspace: Variable, shape: tuple[int, ..
 
     grid = Cartesian(said["mask"], said["readout_axis"])
     coils = shape[1] if len(shape) == 4 else 1
-    return LazyScan(shape[0], coils, grid, one, name=said["name"], header=said["header"])
+    series = series_of(file, shape[0])
+    return LazyScan(shape[0], coils, grid, one, series=series, name=said["name"], header=said["header"])
+
+
+def series_of(file: Hdf5, n_images: int) -> dict[str, int]:
+    """What counts the images of a file that Laminar wrote, `{"time": 12, "slice": 3}`, the last one fastest; else {}.
+
+    Raises DataFormatError if it counts another number of them.
+    """
+    text = file.attributes.get("series")
+    if not isinstance(text, str):
+        return {}
+    series = json.loads(text)
+    if not isinstance(series, dict) or any(type(n) is not int or n < 1 for n in series.values()):
+        raise DataFormatError(f"the attribute series must count images by name; got {text[:80]}")
+    if math.prod(series.values()) != n_images:
+        raise DataFormatError(f"the attribute series {text[:80]} does not count {n_images} images")
+    return series
 
 
 def _what_it_says(file: Hdf5, path: Path, kspace: Tensor) -> dict[str, Any]:
@@ -193,6 +212,8 @@ def _write(file: h5py.File, scan: Scan, target: Tensor | None) -> None:
         file["sensitivities"] = scan.sensitivities.numpy(force=True)
     if scan.noise_std is not None:
         file.attrs["noise_std"] = scan.noise_std
+    if scan.series:
+        file.attrs["series"] = json.dumps(dict(scan.series))
     file.attrs["acquisition"] = str(scan.header.get("acquisition", "unknown"))
     file.attrs["patient_id"] = str(scan.header.get("patient_id", scan.name))
     if target is not None:

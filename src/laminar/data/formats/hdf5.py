@@ -20,6 +20,7 @@ import numpy as np
 
 from laminar.data.formats.arrays import Variable, Variables
 from laminar.data.formats.axes import Array, Index
+from laminar.data.formats.readouts import split_floats
 from laminar.data.formats.sandbox import EndedError, Sandbox, fill
 from laminar.errors import DataFormatError
 
@@ -80,7 +81,7 @@ class Dataset:
     def readouts(self) -> tuple[Array, list[Array]]:
         """The heads of ISMRMRD readouts, and the floats of each."""
         heads, counts, floats = _ask(self.identity, "readouts", self.path, self.name)[1]
-        return heads, np.split(floats, counts.cumsum()[:-1]) if len(counts) else []
+        return heads, split_floats(counts, floats)
 
 
 @dataclass(frozen=True)

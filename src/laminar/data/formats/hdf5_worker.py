@@ -265,15 +265,15 @@ def readouts(path: str, name: str) -> Answer:
 REQUESTS: dict[str, Callable[..., Answer]] = {"survey": survey, "numbers": numbers, "text": text, "readouts": readouts}
 
 
-def main() -> None:
+def serve(requests: dict[str, Callable[..., Answer]]) -> None:
     """Answer until the input ends, as it does with the process that asks."""
     with suppress(AttributeError):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    out = sys.stdout.buffer
+    out, sys.stdout = sys.stdout.buffer, sys.stderr  # what a library prints is no answer
     for line in sys.stdin.buffer:
         what, *arguments = json.loads(line)
         try:
-            answer = REQUESTS[what](*arguments)
+            answer = requests[what](*arguments)
             started = next(answer.pieces, None)  # most that fails fails with the first piece
         except Refusal as error:
             out.write(json.dumps(["refused", str(error)]).encode() + b"\n")
@@ -291,4 +291,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(REQUESTS)

@@ -37,6 +37,7 @@ class MrdHeader:
     calibration_mode: str = ""
     noise_bandwidth: float = 1.0
     info: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def crop(self, axis: int) -> int:
         """Number of points (axis 0, 1, 2 = x, y, z) of the reconstructed field of view at the encoded
@@ -76,10 +77,10 @@ def parse_header(xml: str | bytes) -> MrdHeader:
     encoding = _find(root, "encoding")
     if encoding is None:
         raise DataFormatError("the ISMRMRD header has no encoding")
-    encoded = _size(encoding, "encodedSpace/matrixSize")
+    notes: list[str] = []
     return MrdHeader(
-        encoded_matrix=encoded,
-        recon_matrix=_size(encoding, "reconSpace/matrixSize"),
+        encoded_matrix=_size(encoding, "encodedSpace/matrixSize", notes),
+        recon_matrix=_size(encoding, "reconSpace/matrixSize", notes),
         encoded_fov_mm=_lengths(encoding, "encodedSpace/fieldOfView_mm"),
         recon_fov_mm=_lengths(encoding, "reconSpace/fieldOfView_mm"),
         limits=_limits(encoding),
@@ -87,6 +88,7 @@ def parse_header(xml: str | bytes) -> MrdHeader:
         calibration_mode=_text(encoding, "parallelImaging/calibrationMode"),
         noise_bandwidth=float(_text(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth") or 1.0),
         info={name: _plain(text) for place, name in INFO.items() if (text := _text(root, place))},
+        notes=tuple(notes),
     )
 
 
@@ -106,11 +108,26 @@ def _plain(text: str) -> str | float:
         return text
 
 
-def _size(node: ElementTree.Element, place: str) -> Size:
-    x, y, z = (int(_text(node, f"{place}/{axis}") or 0) for axis in "xyz")
+def _size(node: ElementTree.Element, place: str, notes: list[str]) -> Size:
+    """A matrix of whole numbers. Converters that derive it from lengths write 35.9996 or 64.0: rounded, and said."""
+    said = [_text(node, f"{place}/{axis}") or "0" for axis in "xyz"]
+    try:
+        x, y, z = (round(float(text)) for text in said)
+    except (ValueError, OverflowError):
+        raise DataFormatError(f"the ISMRMRD header must give a whole {place}; got {', '.join(said)}") from None
     if min(x, y, z) < 1:
-        raise DataFormatError(f"the ISMRMRD header must give a positive {place}; got {(x, y, z)}")
+        raise DataFormatError(f"the ISMRMRD header must give a positive {place}; got {', '.join(said)}")
+    if any(float(text) != n for text, n in zip(said, (x, y, z), strict=True)):
+        notes.append(f"the header says a {place} of {', '.join(said)}: taken as {x}, {y}, {z}")
     return x, y, z
+
+
+def _whole(node: ElementTree.Element, place: str) -> int:
+    text = _text(node, place) or "0"
+    try:
+        return round(float(text))
+    except (ValueError, OverflowError):
+        raise DataFormatError(f"the ISMRMRD header must give a whole {place}; got {text}") from None
 
 
 def _lengths(node: ElementTree.Element, place: str) -> Length | None:
@@ -123,6 +140,5 @@ def _limits(encoding: ElementTree.Element) -> dict[str, Limits]:
     for name in ("kspace_encoding_step_1", "kspace_encoding_step_2", "average"):
         place = f"encodingLimits/{name}"
         if _find(encoding, place) is not None:
-            values = (int(_text(encoding, f"{place}/{part}") or 0) for part in ("minimum", "maximum", "center"))
-            found[name] = Limits(*values)
+            found[name] = Limits(*(_whole(encoding, f"{place}/{part}") for part in ("minimum", "maximum", "center")))
     return found

@@ -43,7 +43,14 @@ def load_text(path: Path, group: str | None = None) -> tuple[bytes, Records]:
 def summary(path: Path) -> dict[str, Any]:
     """What the header and the readouts' own headers say, as plain values."""
     header, records = load(path)
-    return {"header": asdict(header), "readouts": len(records)}
+    return summarized(header, records)
+
+
+def summarized(header: MrdHeader, records: Records) -> dict[str, Any]:
+    """What a header says, without the notes, which are those of the scan, and how many readouts there are."""
+    told = asdict(header)
+    del told["notes"]
+    return {"header": told, "readouts": len(records)}
 
 
 def read(path: Path, group: str | None = None) -> Scan:

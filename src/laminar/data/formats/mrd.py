@@ -14,11 +14,7 @@ def stream(path: Path, request: Request) -> LazyScan | None:
     """The scan of the group that `request.variable` names, in memory, with a note of what was not taken."""
     if request.axes is not None:
         return None
-    scan = LazyScan.of(ismrmrd_.read(path, request.variable))
-    said = scan.header
-    missing, others = said.get("without_readouts", []), said.get("readouts_of_other_encodings_left_out", 0)
-    notes = [f"no readout of {image}: its image is zero" for image in missing]
-    return scan.noting(*notes, *([f"{others} readouts of other encodings were left out"] * bool(others)))
+    return LazyScan.of(ismrmrd_.read(path, request.variable))
 
 
 FORMAT = Format(

@@ -33,6 +33,11 @@ def records_of(heads: Records, floats: Iterable[Any]) -> Records:
     return records
 
 
+def split_floats(counts: npt.NDArray[np.int64], floats: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """The floats of each readout, of which all have `counts`."""
+    return np.split(floats, counts.cumsum()[:-1]) if len(counts) else []
+
+
 def flag_word(*bits: int) -> np.uint64:
     return np.uint64(sum(1 << (bit - 1) for bit in bits))
 

@@ -97,24 +97,26 @@ def readout_axis(mask: Tensor) -> int:
     )
 
 
-def zero_padding(mask: Tensor) -> dict[str, tuple[int, int]]:
-    """The empty lines before and after what was acquired of a mask (y, x), of each axis "y" or "x" padded at both ends.
+def empty_ends(mask: Tensor) -> dict[str, tuple[int, int]]:
+    """The lines (before, after) what was acquired of a mask (y, x), along each axis "y" or "x" that has such.
 
-    Lines that an undersampled scan leaves out at its edges are not more than it leaves out between two others.
+    Lines that an undersampled scan leaves out at its edges are not more than twice what lies between two others, or a
+    hundredth of all.
     """
     found = {}
     for name, lines in (("y", mask.any(1)), ("x", mask.any(0))):
         at = lines.nonzero()[:, 0]
-        before, after = int(at[0]), len(lines) - 1 - int(at[-1])
-        gap = int(at.diff().max()) - 1 if len(at) > 1 else 0
-        if min(before, after) > max(1, gap):
+        apart = int(at.diff().max()) if len(at) > 1 else 1
+        ends = (int(at[0]), len(lines) - 1 - int(at[-1]))
+        before, after = (end if end > max(2 * apart, 0.01 * len(lines)) else 0 for end in ends)
+        if before or after:
             found[name] = (before, after)
     return found
 
 
 def padding_note(mask: Tensor) -> str | None:
-    """A line on zero padding, with the acceleration over the rest of k-space; None without padding."""
-    padding = zero_padding(mask)
+    """A line on zero padding, at both ends of an axis, with the acceleration over the rest of k-space; None without."""
+    padding = {name: ends for name, ends in empty_ends(mask).items() if min(ends)}
     if not padding:
         return None
     (top, bottom), (left, right) = (padding.get(name, (0, 0)) for name in "yx")
@@ -124,3 +126,14 @@ def padding_note(mask: Tensor) -> str | None:
         f"k-space is zero-padded by {where}: R = {extent.numel() / int(extent.sum()):.2f} over the rest, "
         f"{mask.numel() / int(mask.sum()):.2f} over all"
     )
+
+
+def partial_note(mask: Tensor) -> str | None:
+    """A line on lines missing at one end of an axis: partial Fourier or asymmetric echo; None without."""
+    sizes = dict(zip("yx", mask.shape, strict=True))
+    missing = [
+        f"{sizes[name] - max(ends)} of {sizes[name]} along {name}"
+        for name, ends in empty_ends(mask).items()
+        if not min(ends)
+    ]
+    return f"samples are {' and '.join(missing)}: partial Fourier or asymmetric echo" if missing else None

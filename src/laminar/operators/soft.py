@@ -1,0 +1,75 @@
+"""Soft SENSE: several images, each with sensitivities of its own, in one measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from laminar.errors import ConfigError
+from laminar.operators.encoding import Encoding
+from laminar.operators.fourier import fft2c, ifft2c
+from laminar.operators.linear import LinearOperator
+
+
+class SoftSense(LinearOperator):
+    """`y = M F sum_m S_m x_m`: where the object reaches over the edge of its field of view, a pixel holds two images.
+
+    Shapes: images (batch, set, y, x); k-space (batch, coil, y, x); `sensitivities` (batch, set, coil, y, x), those of
+    the sets of a pixel orthonormal or zero, hence `||A|| <= 1`; `mask` bool (batch or 1, y, x), true = acquired.
+    Source: Uecker et al. 2014, doi:10.1002/mrm.24751.
+    """
+
+    def __init__(self, mask: Tensor, sensitivities: Tensor) -> None:
+        if mask.ndim != 3 or sensitivities.ndim != 5 or mask.shape[-2:] != sensitivities.shape[-2:]:
+            raise ValueError(
+                "SoftSense needs a mask (batch or 1, y, x) and sensitivities (batch, set, coil, y, x); "
+                f"got {tuple(mask.shape)} and {tuple(sensitivities.shape)}"
+            )
+        self.mask, self.sensitivities = mask, sensitivities
+        # F^H M F of coil images is that of images of a single coil of sensitivity one.
+        self._coil = Encoding(mask, torch.ones_like(sensitivities[:, 0, :1]))
+
+    @property
+    def sampled(self) -> Tensor:
+        return self.mask.unsqueeze(1)
+
+    def to(self, device: torch.device | str) -> SoftSense:
+        return SoftSense(self.mask.to(device), self.sensitivities.to(device))
+
+    @staticmethod
+    def stack(operators: Sequence[LinearOperator]) -> SoftSense:
+        """One operator for the images of all, one after the other. ConfigError unless sets, coils and size agree."""
+        parts = [operator for operator in operators if isinstance(operator, SoftSense)]
+        shapes = [tuple(part.sensitivities.shape) for part in parts]
+        if len(parts) != len(operators) or len({shape[1:] for shape in shapes}) != 1:
+            raise ConfigError(f"only encodings of the same sets, coils and size can be stacked; got {shapes}")
+        masks = [part.mask.expand(len(part.sensitivities), -1, -1) for part in parts]
+        return SoftSense(torch.cat(masks), torch.cat([part.sensitivities for part in parts]))
+
+    def coil_images(self, x: Tensor) -> Tensor:
+        """`sum_m S_m x_m`, (batch, coil, y, x)."""
+        return (self.sensitivities * x.unsqueeze(2)).sum(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fft2c(self.coil_images(x)) * self.sampled
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self._joined(ifft2c(y * self.sampled))
+
+    def gram(self, x: Tensor) -> Tensor:
+        return self._joined(self._coil.convolved(self.coil_images(x)))
+
+    def _joined(self, coils: Tensor) -> Tensor:
+        """`S_m^H c` of coil images c."""
+        return (self.sensitivities.conj() * coils.unsqueeze(1)).sum(2)
+
+
+def combined(images: Tensor) -> Tensor:
+    """One image of those of a pixel: `sqrt(sum_m |x_m|^2)` with the phase of the first, (.., set, y, x) to (.., y, x).
+
+    Its magnitude is that of all coil images together.
+    """
+    size: Tensor = torch.linalg.vector_norm(images, dim=-3)
+    return size * torch.sgn(images[..., 0, :, :]) if images.is_complex() else size
