@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laminar.errors import printable
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from laminar.data.formats import LazyScan
+    from laminar.reconstruction import SliceReconstruction
 
 
 def reference_of(full: LazyScan) -> Tensor:
@@ -40,3 +43,19 @@ def draw(picture: Path, label: str, magnitude: Tensor, reference: Tensor | None,
     metrics = fastmri_metrics(magnitude, reference)
     comparison_figure({label: magnitude}, reference, {label: metrics}, picture, title)
     return metrics
+
+
+def write_volume(path: Path, magnitude: Tensor, done: list[SliceReconstruction], scan: LazyScan) -> None:
+    """The images (image, y, x), those of a series running fastest, as NIfTI."""
+    from laminar.geometry import Series
+    from laminar.nifti import write_nifti
+
+    found = [one.placement for one in done if one.placement is not None]
+    placements = found if len(found) == len(done) and scan.geometry.kind != "volume" else None
+    if placements is None:
+        print(printable(f"{scan.name}: the file does not say where its slices lie: the affine is marked as unknown"))
+    series = scan.geometry
+    if isinstance(series, Series) and series.is_moving:  # the frames of each slice run fastest here
+        magnitude = magnitude.reshape(len(done), series.count, *magnitude.shape[-2:]).movedim(1, 0).flatten(0, 1)
+    slices = series.shape[0] if scan.geometry.kind == "volume" else scan.series.get("slice", len(done))
+    write_nifti(path, magnitude, placements, done[0].spacing_mm, slices)

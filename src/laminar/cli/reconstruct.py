@@ -20,7 +20,7 @@ from laminar.cli.bulk import Scan, in_bulk, is_finished, kept_method
 from laminar.cli.executors import ExecutorOptions, add_executor_options
 from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.cli.pictures import draw, reference_of, stored_reference
+from laminar.cli.pictures import draw, reference_of, stored_reference, write_volume
 from laminar.cli.progress import progress
 from laminar.cli.samples import Intervals, SampleOptions, add_samples
 from laminar.cli.scans import ScanOptions, add_device, add_scan_options, check_device
@@ -264,7 +264,7 @@ def _one(path: Path, name: str, work: Work) -> _Done:
         reference = reference_of(full) if options.undersampling.wanted else stored_reference(path, magnitude)
         metrics = draw(picture, method.name, magnitude, reference, title)
         if volume is not None:
-            _write_volume(volume, magnitude, places, scan)
+            write_volume(volume, magnitude, places, scan)
         if moving is not None:
             movie(magnitude, moving)
         for uncertainty in others:
@@ -275,22 +275,6 @@ def _one(path: Path, name: str, work: Work) -> _Done:
             uncertainty_figure(spread, uncertainty, reference, interval, f"{title}: {said}")
     shape = (scan.n_slices, scan.n_coils, *magnitude.shape[-2:])
     return _Done(name, shape, scan.measured_acceleration, seconds, metrics)
-
-
-def _write_volume(path: Path, magnitude: Tensor, done: list[SliceReconstruction], scan: LazyScan) -> None:
-    """The images as NIfTI."""
-    from laminar.geometry import Series
-    from laminar.nifti import write_nifti
-
-    found = [one.placement for one in done if one.placement is not None]
-    placements = found if len(found) == len(done) and scan.geometry.kind != "volume" else None
-    if placements is None:
-        print(printable(f"{scan.name}: the file does not say where its slices lie: the affine is marked as unknown"))
-    series = scan.geometry
-    if isinstance(series, Series) and series.is_moving:  # the frames of each slice run fastest here
-        magnitude = magnitude.reshape(len(done), series.count, *magnitude.shape[-2:]).movedim(1, 0).flatten(0, 1)
-    slices = series.shape[0] if scan.geometry.kind == "volume" else scan.series.get("slice", len(done))
-    write_nifti(path, magnitude, placements, done[0].spacing_mm, slices)
 
 
 def _write_slices(
