@@ -149,7 +149,7 @@ def test_the_source_of_a_frame_knows_the_others() -> None:
         network = UnrolledNetwork(config=config, source_motion_std=width, source_iterations=30)
         measured = network.measure(problem.y, problem.operator, problem.noise_level)
         errors.append(error(network.source(measured)[0] * problem.scale, frames))
-    assert errors[1] == pytest.approx(errors[0], rel=0.02)
+    assert errors[1] == pytest.approx(errors[0], rel=0.1)
     assert errors[2] < 0.8 * errors[0]
     planar, alone = UnrolledNetwork(n_cascades=1, source_motion_std=0.1), prepare(scan.slice(0))
     with pytest.raises(ConfigError, match="source_motion_std is of a series"):

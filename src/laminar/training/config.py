@@ -181,7 +181,7 @@ class TrainConfig:
             )
 
     def _suit_geometry(self) -> None:
-        """Tell the model what it is trained for; in a series a planar U-Net sees neighbors, and a cine's source moves."""
+        """Tell the model what it is for; in a series a planar U-Net sees neighbors, and the source of a cine moves."""
         acquisition, model = self.data.acquisition, self.model
         if acquisition is None:
             return
