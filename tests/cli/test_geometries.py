@@ -37,7 +37,7 @@ def test_tomography_end_to_end(tmp_path: Path, laminar: Run) -> None:
     assert code == 0, error
     assert "PSNR" in said, "against the reference in the file"
     run = tmp_path / "run"
-    code, said, error = laminar("train", "--out", run, "--geometry", "ct", *TINY)
+    code, said, error = laminar("train", "--out", run, "--geometry", "ct", *TINY, "--data.workers", 1)
     assert code == 0, error
     assert "validation: PSNR" in said
     assert json.loads((run / "best" / "model.json").read_text())["config"]["geometry"] == "tomography"
