@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from laminar.data.formats import LazyScan
+    from laminar.image_files import Volume
     from laminar.methods import Method
     from laminar.reconstruction import SliceReconstruction
     from laminar.uncertainty import Spread
@@ -69,8 +70,10 @@ class Options:
     @property
     def kinds(self) -> tuple[str, ...]:
         """How the names of the files end that a scan becomes."""
+        from laminar.image_files import IMAGE_FORMATS
+
         pictures = (".png", *(("-uncertainty.png",) * bool(self.drawn.samples)))
-        return (".h5", *(pictures * self.figures), *((".nii",) * self.nifti))
+        return (".h5", *(pictures * self.figures), *(IMAGE_FORMATS[format].ending for format in self.others))
 
     def files(self, name: str) -> list[tuple[str, Path]]:
         """The files that a scan becomes, each with its kind."""
@@ -84,8 +87,9 @@ class Options:
         return None if self.maps == "auto" else int(self.maps)
 
     @property
-    def nifti(self) -> bool:
-        return "nifti" in self.format
+    def others(self) -> list[str]:
+        """The formats beside HDF5, each once."""
+        return [format for format in dict.fromkeys(self.format) if format != "h5"]
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--skip-existing", action="store_true", help=_SKIP)
     parser.add_argument("--no-figures", dest="figures", action="store_false", help="write no pictures")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
-    parser.add_argument("--format", nargs="+", choices=("h5", "nifti"), default=["h5"], help=_FORMAT)
+    parser.add_argument("--format", nargs="+", choices=("h5", "nifti", "dicom", "mrd"), default=["h5"], help=_FORMAT)
     add_samples(parser)
     add_undersampling(parser)
     add_executor_options(parser, default=None)
@@ -144,7 +148,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 _SKIP = "leave out scans whose results are there, by the same settings and no older than they; an executor always does"
 _MAPS = "sets of coil sensitivities; auto: 2 where the object is larger than its field of view (default: auto)"
-_FORMAT = "what else to write beside <name>.h5: nifti, <name>.nii in its place in the patient (extra nifti)"
+_FORMAT = (
+    "what else to write beside <name>.h5, in its place in the patient: nifti, <name>.nii; dicom, a folder <name>.dicom "
+    "of MR images; mrd, ISMRMRD images in <name>.mrd.h5 (extras of the same names)"
+)
 
 
 def run(options: Options) -> int:
@@ -152,6 +159,7 @@ def run(options: Options) -> int:
 
     from laminar.data.formats import find_scans, scan_name
     from laminar.figures import check_drawable
+    from laminar.image_files import IMAGE_FORMATS
     from laminar.runtime import keep_freed_memory
 
     if options.figures:
@@ -165,10 +173,8 @@ def run(options: Options) -> int:
     outputs = Counter(path for name in names for path in options.outputs(name))
     if twice := [path for path, count in outputs.items() if count > 1]:
         raise ConfigError(f"two inputs would both be written to {twice[0]}: reconstruct them apart")
-    if options.nifti:
-        from laminar.nifti import nibabel
-
-        nibabel()  # a missing extra is told before any work is done
+    for format in options.others:
+        IMAGE_FORMATS[format].package()  # a missing extra is told before any work is done
     if options.drawn.samples and options.trajectory:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     check_device(options.device)
@@ -259,6 +265,7 @@ def _one(path: Path, name: str, work: Work) -> Done:
     from laminar.data.compression import compressed
     from laminar.figures import uncertainty_figure
     from laminar.files import replacing
+    from laminar.image_files import IMAGE_FORMATS
     from laminar.metrics import fastmri_metrics
 
     options, method, intervals = work.options, work.method, work.intervals
@@ -276,8 +283,13 @@ def _one(path: Path, name: str, work: Work) -> Done:
         metrics = None if reference is None else fastmri_metrics(magnitude, reference)
         if options.figures:
             draw(new[".png"], method.name, magnitude, reference, metrics, title)
-        if options.nifti:
-            notes += _write_volume(new[".nii"], magnitude, places, scan)
+        if options.others:
+            volume = _volume(path, scan, magnitude, spread, places, work)
+            notes += (
+                [] if volume.placements else ["the file does not say where its slices lie: their place is not told"]
+            )
+            for format in options.others:
+                IMAGE_FORMATS[format].write(new[IMAGE_FORMATS[format].ending], volume)
         if options.figures and spread is not None:
             kind = "not calibrated" if intervals.calibration is None else f"{intervals.calibration.kind} factor"
             said = f"{method.name}, {options.drawn.samples} samples, {100 * intervals.level:g} % intervals, {kind}"
@@ -289,14 +301,26 @@ def _one(path: Path, name: str, work: Work) -> Done:
     return Done(name, path, outputs, shape, scan.measured_acceleration, seconds, mask, metrics, notes)
 
 
-def _write_volume(path: Path, magnitude: Tensor, done: list[SliceReconstruction], scan: LazyScan) -> list[str]:
-    """The images as NIfTI; returns what it lacks."""
-    from laminar.nifti import write_nifti
+def _volume(
+    path: Path, scan: LazyScan, magnitude: Tensor, spread: Spread | None, done: list[SliceReconstruction], work: Work
+) -> Volume:
+    """The images for the writers of other formats."""
+    from laminar.image_files import Volume, digest_of
 
     found = [one.placement for one in done if one.placement is not None]
     placements = found if len(found) == len(done) else None
-    write_nifti(path, magnitude, placements, done[0].spacing_mm, scan.series.get("slice", len(done)))
-    return [] if placements else ["the file does not say where its slices lie: the affine is marked as unknown"]
+    return Volume(
+        magnitude,
+        placements,
+        done[0].spacing_mm,
+        scan.series,
+        scan.header,
+        scan.name,
+        work.method.name,
+        None if spread is None else spread.std,
+        digest_of(path),
+        work.request,
+    )
 
 
 def _write_slices(
