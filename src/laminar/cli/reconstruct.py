@@ -19,12 +19,13 @@ from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
 from laminar.cli.executors import ExecutorOptions, add_executor_options
 from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.cli.pictures import draw, reference_of, stored_reference, write_volume
+from laminar.cli.pictures import draw, reference_of, stored_reference
 from laminar.cli.progress import progress
 from laminar.cli.samples import Intervals, SampleOptions, add_samples
 from laminar.cli.scans import ScanOptions, add_device, add_scan_options, check_device
 from laminar.cli.summary import Batch, Done
 from laminar.cli.undersampling import Undersampling, add_undersampling
+from laminar.cli.volumes import volume_of
 from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, MissingExtraError, explaining, printable
 from laminar.registry import SAMPLERS
 
@@ -72,8 +73,10 @@ class Options:
     @property
     def kinds(self) -> tuple[str, ...]:
         """How the names of the files end that a scan becomes."""
+        from laminar.image_files import IMAGE_FORMATS
+
         pictures = (".png", *(("-uncertainty.png",) * bool(self.drawn.samples)))
-        return (".h5", *(pictures * self.figures), *((".gif",) * self.movie), *((".nii",) * self.nifti))
+        return (".h5", *(pictures * self.figures), *(IMAGE_FORMATS[format].ending for format in self.others))
 
     def files(self, name: str) -> list[tuple[str, Path]]:
         """The files that a scan becomes, each with its kind."""
@@ -87,12 +90,9 @@ class Options:
         return None if self.maps == "auto" else int(self.maps)
 
     @property
-    def movie(self) -> bool:
-        return "gif" in self.format
-
-    @property
-    def nifti(self) -> bool:
-        return "nifti" in self.format
+    def others(self) -> list[str]:
+        """The formats beside HDF5, each once."""
+        return [format for format in dict.fromkeys(self.format) if format != "h5"]
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--skip-existing", action="store_true", help=_SKIP)
     parser.add_argument("--no-figures", dest="figures", action="store_false", help="write no pictures")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
-    parser.add_argument("--format", nargs="+", choices=("h5", "nifti", "gif"), default=["h5"], help=_FORMAT)
+    parser.add_argument("--format", nargs="+", choices=FORMATS, default=["h5"], help=_FORMAT)
     parser.add_argument("--together", metavar="AXIS", help=_TOGETHER)
     add_samples(parser)
     add_undersampling(parser)
@@ -155,11 +155,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run, options=Options)
 
 
+FORMATS = ("h5", "nifti", "dicom", "mrd", "gif")
 _SKIP = "leave out scans whose results are there, by the same settings and no older than they; an executor always does"
 _MAPS = "sets of coil sensitivities; auto: 2 where the object is larger than its field of view (default: auto)"
 _FORMAT = (
-    "what else to write beside <name>.h5: nifti, <name>.nii in its place in the patient (extra nifti); gif, a movie of "
-    "its images in turn (extra figures)"
+    "what else to write beside <name>.h5, in its place in the patient: nifti, <name>.nii; dicom, a folder <name>.dicom "
+    "of MR images; mrd, ISMRMRD images in <name>.mrd.h5 (extras of the same names); gif, a movie of its images in turn "
+    "(extra figures)"
 )
 _TOGETHER = (
     "solve the images along an axis of the scan's series, such as phase, as one: a cine; slice: a volume; needs a "
@@ -171,7 +173,8 @@ def run(options: Options) -> int:
     from rich.console import Console
 
     from laminar.data.formats import find_scans, scan_name
-    from laminar.figures import check_drawable, pillow
+    from laminar.figures import check_drawable
+    from laminar.image_files import IMAGE_FORMATS
     from laminar.runtime import keep_freed_memory
 
     if options.figures:
@@ -185,12 +188,8 @@ def run(options: Options) -> int:
     outputs = Counter(path for name in names for path in options.outputs(name))
     if twice := [path for path, count in outputs.items() if count > 1]:
         raise ConfigError(f"two inputs would both be written to {twice[0]}: reconstruct them apart")
-    if options.nifti:  # a missing extra is told before any work is done
-        from laminar.nifti import nibabel
-
-        nibabel()
-    if options.movie:
-        pillow()
+    for format in options.others:
+        IMAGE_FORMATS[format].package()  # a missing extra is told before any work is done
     if options.drawn.samples and options.trajectory:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     check_device(options.device)
@@ -279,8 +278,9 @@ def work_of(options: Options) -> Work:
 def _one(path: Path, name: str, work: Work) -> Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
     from laminar.data.compression import compressed
-    from laminar.figures import movie, uncertainty_figure
+    from laminar.figures import uncertainty_figure
     from laminar.files import replacing
+    from laminar.image_files import IMAGE_FORMATS
     from laminar.metrics import fastmri_metrics
 
     options, method, intervals = work.options, work.method, work.intervals
@@ -301,10 +301,13 @@ def _one(path: Path, name: str, work: Work) -> Done:
         metrics = None if reference is None else fastmri_metrics(magnitude, reference)
         if options.figures:
             draw(new[".png"], method.name, magnitude, reference, metrics, title)
-        if options.nifti:
-            notes += write_volume(new[".nii"], magnitude, places, scan)
-        if options.movie:
-            movie(magnitude, new[".gif"])
+        if options.others:
+            volume = volume_of(path, scan, magnitude, spread, places, work.method.name, work.request)
+            notes += (
+                [] if volume.placements else ["the file does not say where its slices lie: their place is not told"]
+            )
+            for format in options.others:
+                IMAGE_FORMATS[format].write(new[IMAGE_FORMATS[format].ending], volume)
         if options.figures and spread is not None:
             kind = "not calibrated" if intervals.calibration is None else f"{intervals.calibration.kind} factor"
             said = f"{method.name}, {options.drawn.samples} samples, {100 * intervals.level:g} % intervals, {kind}"
