@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError
-from laminar.flow import pseudo_inverse
+from laminar.flow import PoissonTerm, pseudo_inverse
+from laminar.flow.path import per_entry
 from laminar.models.config import UnrolledConfig
 from laminar.networks import smooth_phase
-from laminar.operators import LinearOperator, squared_norm
-
-LARGEST_NORM = 1.05  # the fixed steps of untrained and published networks expect ||A|| <= 1
+from laminar.operators import Counting, LinearOperator, check_norm, solve, squared_norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,20 @@ class Measurement:
         """`A^H (A x - y)`."""
         return self.operator.gram(x) - self.back_projection
 
+    def tikhonov(self, weight: Tensor, iterations: int, motion: Tensor | None = None) -> Tensor:
+        """`(A^H A + w I)^(-1) A^H y`; with a weight v of `motion`, of a series, `(A^H A + w I + v (I - M))^(-1) A^H y`.
+
+        M is the mean over the frames, the second axis.
+        """
+        if motion is None:
+            return self.operator.solve_regularized(self.back_projection, weight, iterations=iterations)
+        w, v = (per_entry(each, self.back_projection) for each in (weight, motion))
+
+        def normal(x: Tensor) -> Tensor:
+            return self.operator.gram(x) + w * x + v * (x - x.mean(1, keepdim=True))
+
+        return solve(normal, self.back_projection, iterations=iterations)
+
     def proximal(self, center: Tensor, weight: Tensor) -> Tensor:
         """`(A^H A + w I)^(-1) (A^H y + w center)`, by conjugate gradient from the center."""
         return self.operator.solve_regularized(
@@ -63,6 +77,26 @@ class Measurement:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class CountMeasurement(Measurement):
+    """Counts: the data steps are those of the Poisson likelihood (`laminar.flow.poisson`); images are real."""
+
+    @cached_property
+    def term(self) -> PoissonTerm:
+        assert isinstance(self.operator, Counting)
+        return PoissonTerm(self.y + self.operator.background, self.operator, self.operator.background)
+
+    def gradient(self, x: Tensor) -> Tensor:
+        return self.term.gradient(x)
+
+    def proximal(self, center: Tensor, weight: Tensor) -> Tensor:
+        return self.term.proximal(center, weight, center, self.cg_iterations)
+
+    def tikhonov(self, weight: Tensor, iterations: int, motion: Tensor | None = None) -> Tensor:
+        zero = torch.zeros_like(self.back_projection)
+        return self.term.proximal(zero, weight, torch.ones_like(zero), iterations)
+
+
 def measure(
     config: UnrolledConfig, y: Tensor, operator: LinearOperator, noise_level: Tensor | float | None = None
 ) -> Measurement:
@@ -70,16 +104,23 @@ def measure(
 
     Raises ConfigError for an operator whose norm is known to be greater than one.
     """
-    if operator.norm is not None and operator.norm > LARGEST_NORM:
-        raise ConfigError(
-            f"a network takes an operator of norm one; got {operator.norm:.3g}: divide operator, y and noise level by "
-            "it, as prepare(Scan(y, Linear(operator, (y, x)), noise_std=...)) does"
-        )
+    check_norm(operator)
     back_projection = operator.adjoint(y)
+    options = config.regularizer
+    shape = operator.image_shape(back_projection)
+    takes_series = options.neighbors is not None or options.kind == "separable"
+    if options.kind != "custom" and takes_series != (len(shape) == 3):
+        taken = "series (frame, y, x): it has neighbors" if takes_series else "planar images: it has no neighbors"
+        raise ConfigError(
+            f"the regularizer of this network, of geometry {config.geometry}, takes {taken}; got images {shape}"
+        )
+    if config.source_motion_std and back_projection.ndim != 4:
+        raise ConfigError(f"source_motion_std is of a series of images; got {tuple(back_projection.shape[1:])}")
     noise_level = torch.as_tensor(0.0 if noise_level is None else noise_level).to(back_projection.real)
     if noise_level.ndim == 0:
         noise_level = noise_level.expand(len(y))
-    scan = Measurement(y, operator, back_projection, noise_level, config.cg_iterations, config.cg_tolerance)
+    kind = CountMeasurement if isinstance(operator, Counting) else Measurement
+    scan = kind(y, operator, back_projection, noise_level, config.cg_iterations, config.cg_tolerance)
     if not (config.see_source or config.phase_frame or config.scan_embedding):
         return scan
     source = source_of(config, scan).detach()
@@ -100,5 +141,6 @@ def source_of(config: UnrolledConfig, scan: Measurement) -> Tensor:
         return scan.back_projection
     if config.source == "pseudo-inverse":
         return pseudo_inverse(scan.y, scan.operator, config.source_iterations)
-    weight = (scan.noise_level**2 + config.noise_floor**2) / config.source_std**2
-    return scan.operator.solve_regularized(scan.back_projection, weight, iterations=config.source_iterations)
+    variance = scan.noise_level**2 + config.noise_floor**2
+    motion = variance / config.source_motion_std**2 if config.source_motion_std else None
+    return scan.tikhonov(variance / config.source_std**2, config.source_iterations, motion)

@@ -1,11 +1,13 @@
 """Linear operators: pure functions of tensors, never changed after they are made."""
 
+from laminar.operators.counting import Counting
 from laminar.operators.encoding import Encoding
 from laminar.operators.foreign import check_operator, wrap
 from laminar.operators.fourier import fft2c, ifft2c
 from laminar.operators.linear import (
     Identity,
     LinearOperator,
+    check_norm,
     conjugate_gradient,
     solve,
     spectral_norm,
@@ -15,10 +17,12 @@ from laminar.operators.nonuniform import NonUniform, toeplitz_spectrum
 from laminar.operators.projector import Beam, Projector, Weighted
 from laminar.operators.restoration import Convolution, Inpainting, box, gaussian
 from laminar.operators.soft import SoftSense, combined
+from laminar.operators.stacked import Stacked
 
 __all__ = [
     "Beam",
     "Convolution",
+    "Counting",
     "Encoding",
     "Identity",
     "Inpainting",
@@ -26,8 +30,10 @@ __all__ = [
     "NonUniform",
     "Projector",
     "SoftSense",
+    "Stacked",
     "Weighted",
     "box",
+    "check_norm",
     "check_operator",
     "combined",
     "conjugate_gradient",

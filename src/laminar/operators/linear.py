@@ -66,6 +66,12 @@ class LinearOperator(ABC):
 
     norm: float | None = None
     """`||A||_2`, where it is known."""
+    n_maps: int = 1
+    """Sets of sensitivities, with an image of a pixel each: of several, x is (batch, map, ...)."""
+
+    def image_shape(self, x: Tensor) -> tuple[int, ...]:
+        """The size of an image of x (batch, ...): (y, x), of a series (frame, y, x)."""
+        return tuple(x.shape[2 if self.n_maps > 1 else 1 :])
 
     @property
     def sampled(self) -> Tensor | None:
@@ -152,6 +158,7 @@ class Scaled(LinearOperator):
             raise ConfigError(f"an operator is scaled by a finite number that is not 0; got {factor}")
         self.operator, self.factor, self._power = operator, factor, abs(factor) ** 2
         self.norm = None if operator.norm is None else abs(factor) * operator.norm
+        self.n_maps = operator.n_maps
 
     @property
     def sampled(self) -> Tensor | None:
@@ -186,6 +193,19 @@ class Scaled(LinearOperator):
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
         return self.factor * (self.operator @ other)
+
+
+LARGEST_NORM = 1.05
+"""The fixed steps of untrained and published networks, and the weights of classical methods, expect `||A|| <= 1`."""
+
+
+def check_norm(operator: LinearOperator) -> None:
+    """Raise ConfigError if the norm is known to be greater than one."""
+    if operator.norm is not None and operator.norm > LARGEST_NORM:
+        raise ConfigError(
+            f"networks and methods take an operator of norm one; got {operator.norm:.3g}: divide operator, y and noise "
+            "level by it, as prepare(Scan(y, Linear(operator, (y, x)), noise_std=...)) does"
+        )
 
 
 def squared_norm(x: Tensor) -> Tensor:

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from laminar.errors import DataFormatError
-from laminar.geometry import Cartesian
+from laminar.geometry import Cartesian, Geometry
 from laminar.scan import Placement, Scan
 
 
 @dataclass(frozen=True, eq=False)
 class LazyScan:
-    """What a Cartesian `Scan` says of all slices; `slice` reads one of them, as a `Scan` of one slice.
+    """What a `Scan` says of all slices; `slice` reads one of them, as a `Scan` of one slice.
 
     `load(index)` may raise DataFormatError: a broken slice shows only when it is read. `held` is the scan if all of it
     is in memory.
@@ -24,7 +24,7 @@ class LazyScan:
 
     n_slices: int
     n_coils: int
-    grid: Cartesian
+    geometry: Geometry
     load: Callable[[int], Scan]
     series: Mapping[str, int] = field(default_factory=dict)
     name: str = "scan"
@@ -35,16 +35,28 @@ class LazyScan:
     def of(cls, scan: Scan) -> LazyScan:
         """The slices of a scan that is in memory."""
         series, name, header = scan.series, scan.name, scan.header
-        return cls(scan.n_slices, scan.n_coils, scan.grid, scan.slice, series, name, header, scan)
+        return cls(scan.n_slices, scan.n_coils, scan.geometry, scan.slice, series, name, header, scan)
+
+    @property
+    def grid(self) -> Cartesian:
+        """The geometry of a Cartesian scan. Raises DataFormatError for another one."""
+        if not isinstance(self.geometry, Cartesian):
+            raise DataFormatError(f"{self.name}: this needs a Cartesian scan; got {type(self.geometry).__name__}")
+        return self.geometry
+
+    @property
+    def is_planar_grid(self) -> bool:
+        """Whether it is Cartesian, image by image."""
+        return isinstance(self.geometry, Cartesian)
 
     @property
     def matrix(self) -> tuple[int, int]:
-        """Size (y, x) of the sampled grid."""
-        return self.grid.matrix
+        """Size (y, x) of the images, of a Cartesian scan that of the sampled grid."""
+        return self.geometry.matrix
 
     @property
     def measured_acceleration(self) -> float:
-        return self.grid.measured_acceleration
+        return self.geometry.measured_acceleration
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -68,21 +80,17 @@ class LazyScan:
             return self.held
         first = self.slice(0)
         data, maps = (_room(one, self.n_slices) for one in (first.data, first.sensitivities))
-        placements: list[Placement] = []
+        places: list[Placement] = []
         for index in range(self.n_slices):
             part = first if index == 0 else self.slice(index)
-            placements += part.placements or ()
             for room, values in ((data, part.data), (maps, part.sensitivities)):
                 if room is not None and values is not None:
                     room[index] = values[0]
+            places += part.placements or ()
         assert data is not None
+        placements = tuple(places) if len(places) == self.n_slices else None
         return replace(
-            first,
-            data=data,
-            sensitivities=maps,
-            geometry=self.grid,
-            series=self.series,
-            placements=tuple(placements) or None,
+            first, data=data, sensitivities=maps, geometry=self.geometry, placements=placements, series=self.series
         )
 
     def select(self, name: str, index: int) -> LazyScan:
@@ -92,11 +100,13 @@ class LazyScan:
             there = ", ".join(f"{each} 0 to {count - 1}" for each, count in axes.items())
             raise DataFormatError(f"{self.name}: no {name} {index}; the scan has {there}")
         kept = torch.arange(self.n_slices).reshape(*axes.values()).select(list(axes).index(name), index).flatten()
-        grid = self.grid if self.grid.mask.ndim == 2 else replace(self.grid, mask=self.grid.mask[kept])
+        geometry = self.geometry
+        if geometry.of_image(0) is not geometry:
+            geometry = replace(self.grid, mask=self.grid.mask[kept])
         left = {each: count for each, count in axes.items() if each != name}
         series = left if left.keys() - {"slice"} else {}
         load = lambda image: self.load(int(kept[image]))  # noqa: E731
-        chosen = replace(self, n_slices=len(kept), grid=grid, load=load, series=series, held=None)
+        chosen = replace(self, n_slices=len(kept), geometry=geometry, load=load, series=series, held=None)
         return chosen.noting(f"{name} {index} of {axes[name]}, by choice")
 
     def undersample(self, mask: Tensor) -> LazyScan:
@@ -107,7 +117,7 @@ class LazyScan:
             raise DataFormatError(f"{self.name}: {error}") from None
         of_image = Cartesian(mask).of_image
         load = lambda index: self.load(index).undersample(of_image(index).mask)  # noqa: E731
-        return replace(self, grid=grid, held=None, load=load)
+        return replace(self, geometry=grid, held=None, load=load)
 
 
 def _room(part: Tensor | None, n: int) -> Tensor | None:
