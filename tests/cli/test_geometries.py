@@ -15,7 +15,7 @@ Run = Callable[..., tuple[int, str, str]]
 TINY = (
     *("--data.batch_size", 2, "--data.validation_batches", 1, "--data.workers", 0, "--validate_every", 2, "--steps", 2),
     *("--model.regularizer.channels", "[4,4]", "--model.n_cascades", 2, "--data.simulation.matrices", "[[32,32]]"),
-    *("--accelerator", "cpu", "--quiet"),
+    *("--accelerator", "cpu"),
 )
 
 

@@ -44,5 +44,5 @@ def _idle(config: UnrolledConfig) -> Iterator[tuple[tuple[str, ...], str]]:
     kind = config.regularizer.kind
     if kind != "unet":
         yield ("regularizer.fold",), f"for a regularizer of kind {kind}"
-    if kind != "cnn":
+    if kind not in ("cnn", "separable"):
         yield ("regularizer.depth",), f"for a regularizer of kind {kind}"
