@@ -21,7 +21,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("model-card", "theory", "audit", "performance", "methods", "uncertainty", "evidence")
+        for name in ("model-card", "theory", "audit", "performance", "methods", "uncertainty", "evidence", "geometries")
     ),
 ]
 AUDITED = {
@@ -293,6 +293,25 @@ def ceilings() -> str:
     return markdown(["operation", "ms", "GFLOP/s", "GB/s", "of its ceiling"], rows)
 
 
+def geometries() -> str:
+    """A row a task: each method's PSNR, SSIM and seconds; the classical one that its geometry has, first."""
+
+    def cell(row: dict[str, Any], name: str) -> str:
+        values = row[name]
+        return f"{values['psnr']:.2f} / {values['ssim']:.3f} / {values['seconds']:.2f}"
+
+    rows = []
+    for task, row in result("geometries")["rows"].items():
+        special = next(name for name in row if name in GEOMETRY_METHODS)
+        gain = row["FLAT"]["psnr"] - max(row[name]["psnr"] for name in (special, "total-variation"))
+        methods = (special, "total-variation", "unrolled, free", "FLAT")
+        rows.append([task, special, *(cell(row, name) for name in methods), f"{gain:+.2f}"])
+    header = ["task", "classical", "that", "total variation", "unrolled, free", "FLAT", "FLAT − best classical, dB"]
+    return markdown(header, rows)
+
+
+GEOMETRY_METHODS = ("low-rank", "cg-sense", "filtered-back-projection", "expectation-maximization")
+
 TABLES: dict[str, Callable[[], str]] = {
     "measured_rss": lambda: measured("rss"),
     "measured_combined": lambda: measured("combined"),
@@ -311,6 +330,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "growth": growth,
     "readers": readers,
     "ceilings": ceilings,
+    "geometries": geometries,
     **METHOD_TABLES,
 }
 

@@ -51,6 +51,8 @@ def test_every_name_stands_for_an_object() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_gives_a_trajectory(name: str, problem: Problem, prior: str, tiny_model: Path) -> None:
     """Complex images of the problem's size, within the budget, the same for the same generator and batch by batch."""
+    if name in ("low-rank", "filtered-back-projection", "expectation-maximization"):
+        pytest.skip("of another geometry: tests/test_series.py, test_tomography.py, test_emission.py")
     given = {"prior": prior, "nfe": 6} if name in SAMPLERS else {}
     method = open_method(name, **given, **({"model": str(tiny_model)} if name == "network" else {}))
     with torch.no_grad():

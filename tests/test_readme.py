@@ -63,13 +63,26 @@ def test_recipes_of_the_cookbook_run(block: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_python_of_the_geometries_runs(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", DOCUMENTS["geometries.md"], re.DOTALL)
+    assert len(blocks) == 3
+    (tmp_path / "blocks.py").write_text("\n".join(blocks))
+    command = [sys.executable, "-W", "error", "blocks.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    errors = [float(line.split()[0]) for line in done.stdout.splitlines() if line[0].isdigit()]
+    assert len(errors) == 3
+    assert max(errors) < 0.5, done.stdout
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_of_the_documents_parse(command: str) -> None:
     """Verbs, options and the values that they may have; of `train`, the settings too. Nothing is run."""
     args, rest = build_parser().parse_known_args(shlex.split(re.split(" [<>|] ", command)[0], comments=True))
     assert hasattr(args, "settings") or not rest, f"unknown: {rest}"
     if args.verb == "train" and not args.resume and "--config" not in rest:
-        Settings.of_preset(args.preset, rest).parse(rest)
+        told = ["--data.geometry", args.geometry] if args.geometry else []
+        Settings.of_preset(args.preset, rest).parse([*rest, *told])
 
 
 def test_the_documents_are_there() -> None:

@@ -31,7 +31,8 @@ T = TypeVar("T")
 class Reconstruction:
     """The image of a scan and how it came about.
 
-    `image` complex64, of real data float32, (slice, y, x), in the units of the scan; `trajectory` the states
+    `image` complex64, of real data float32, (slice, y, x), in the units of the scan; of images that are solved
+    together (slice, frame, y, x), and so on; `trajectory` the states
     (state, slice, y, x) from the source to the image, or None if it was not kept; `times` of the states, or None if the
     method has none; `nfe` network evaluations a slice; `seconds` of computation; `log` what the reader of the image
     should know; `spread` mean and standard deviation (slice, y, x) of the magnitude of the samples, if any were drawn:
@@ -58,7 +59,7 @@ class SliceReconstruction:
     """One slice, without the first axis of a Reconstruction: `image` (y, x), `trajectory` (state, y, x), and so on.
 
     `is_empty` if it holds no signal: the image is zero, and so is the one state. `placement` and `spacing_mm` are
-    those of the scan, if it has any.
+    those of the scan, if it has any, `axes` the names of those of all images, (slice, y, x) or (slice, frame, y, x).
     """
 
     image: Tensor
@@ -70,6 +71,7 @@ class SliceReconstruction:
     spread: Spread | None = None
     placement: Placement | None = None
     spacing_mm: tuple[float, float] | None = None
+    axes: tuple[str, ...] = ("slice", "y", "x")
 
     @property
     def magnitude(self) -> Tensor:
@@ -112,7 +114,7 @@ def reconstruct(
     image = torch.stack([done.image for done in slices])
     trajectories = [done.trajectory for done in slices if done.trajectory is not None]
     depth = max(map(len, trajectories), default=0)
-    trajectory = torch.stack([one.expand(depth, -1, -1) for one in trajectories], 1) if trajectories else None
+    trajectory = torch.stack([one.expand(depth, *one.shape[1:]) for one in trajectories], 1) if trajectories else None
     times, nfe = next(((done.times, done.nfe) for done in reversed(slices) if not done.is_empty), (None, 0))
     log = tuple(line for done in slices for line in done.log)
     seconds = time.perf_counter() - started
@@ -162,7 +164,9 @@ def reconstruct_slices(
             raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
         states = _in_units(torch.cat(trajectory.states), ready, part) if keep_trajectory else None
         spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
-        log = () if bool(image.any()) else (_why_empty(index, ready),)
+        log: tuple[str, ...] = () if bool(image.any()) else (_why_empty(index, ready),)
+        if index == 0 and method.geometry not in (None, part.geometry.kind):
+            log += (f"{method.name} was trained for {method.geometry} scans; this one is {part.geometry.kind}",)
         if ready.n_maps > 1 and not folded:
             folded, log = True, (*log, _FOLDED.format(index))
         done = SliceReconstruction(image, states, trajectory.times, nfe, log, spread=spread)
@@ -228,7 +232,7 @@ def _in_units(images: Tensor, problem: Problem, part: Scan) -> Tensor:
 
 
 def _empty(part: Scan, index: int, samples: int, keep_trajectory: bool) -> SliceReconstruction:
-    zero = center_crop(torch.zeros(1, *part.matrix, dtype=part.data.dtype), part.image_shape)
+    zero = center_crop(torch.zeros(1, *part.geometry.shape, dtype=part.data.dtype), part.image_shape)
     spread = Spread(zero[0].abs(), zero[0].abs(), samples) if samples else None
     log = (f"slice {index} holds no signal: its image is zero",)
     return SliceReconstruction(zero[0], zero if keep_trajectory else None, None, 0, log, is_empty=True, spread=spread)
@@ -236,7 +240,7 @@ def _empty(part: Scan, index: int, samples: int, keep_trajectory: bool) -> Slice
 
 def _placed(done: SliceReconstruction, part: Scan) -> SliceReconstruction:
     placement = None if part.placements is None else part.placements[0]
-    return replace(done, placement=placement, spacing_mm=part.spacing_mm)
+    return replace(done, placement=placement, spacing_mm=part.spacing_mm, axes=part.geometry.stack_axes)
 
 
 def _why_empty(index: int, problem: Problem) -> str:

@@ -16,6 +16,9 @@ CLASSICAL = {
     "total-variation": "laminar.classical:total_variation_method",
     "grappa": "laminar.classical:grappa_method",
     "pocs": "laminar.classical:pocs_method",
+    "low-rank": "laminar.classical:low_rank_method",
+    "filtered-back-projection": "laminar.classical:filtered_back_projection_method",
+    "expectation-maximization": "laminar.classical:expectation_maximization_method",
 }
 """Functions from a Problem to a Trajectory; their keywords that are numbers are settings."""
 
@@ -49,8 +52,26 @@ PRESETS = {
 }
 """The published networks, and those that ship, as settings of ours."""
 
+ACQUISITIONS = {
+    "cine": "laminar.data.acquisition.resonance:Cine",
+    "volume": "laminar.data.acquisition.resonance:Volume",
+    "radial": "laminar.data.acquisition.resonance:Radial",
+    "spiral": "laminar.data.acquisition.resonance:Spiral",
+    "ct": "laminar.data.acquisition.tomography:CT",
+    "pet": "laminar.data.acquisition.tomography:PET",
+    "deblurring": "laminar.data.acquisition.restoration:Deblurring",
+    "super-resolution": "laminar.data.acquisition.restoration:SuperResolution",
+    "inpainting": "laminar.data.acquisition.restoration:Filling",
+}
+"""Kinds of acquisitions beside the planar Cartesian one: frozen dataclasses of their settings."""
+
+CARTESIAN = "cartesian"
+GEOMETRIES = (CARTESIAN, *ACQUISITIONS)
+"""What `--geometry` knows."""
+
 FORMATS = {
     "BART": "laminar.data.formats.bart:FORMAT",
+    "Laminar scan": "laminar.data.formats.scan_file:FORMAT",
     "NumPy npy": "laminar.data.formats.numpy_:NPY",
     "NumPy npz": "laminar.data.formats.numpy_:NPZ",
     "ISMRMRD": "laminar.data.formats.mrd:FORMAT",

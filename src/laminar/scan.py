@@ -74,14 +74,8 @@ class Scan:
             raise DataFormatError("k-space holds NaN or Inf")
         if self.series and math.prod(self.series.values()) != self.n_slices:
             raise DataFormatError(f"a series {dict(self.series)} has as many images; got {self.n_slices}")
-        maps, shape = self.sensitivities, (self.n_slices, self.n_coils, *self.matrix)
-        one = maps if maps is None or maps.ndim == 4 else maps[:, 0]
-        if maps is not None and (one is None or tuple(one.shape) != shape or not maps.is_complex()):
-            raise DataFormatError(
-                f"sensitivities must be complex (image, coil, y, x), {shape}; got {maps.dtype} {tuple(maps.shape)}"
-            )
-        if maps is not None and not bool(torch.isfinite(maps).all()):
-            raise DataFormatError("the sensitivities hold NaN or Inf")
+        if self.sensitivities is not None:
+            self._check_maps(self.sensitivities)
         if self.noise_std is not None and not 0 <= self.noise_std < float("inf"):
             raise DataFormatError(f"the noise level must be finite and not negative; got {self.noise_std}")
         if self.placements is not None and len(self.placements) != self.n_slices:
@@ -89,10 +83,20 @@ class Scan:
                 f"expected a placement for each of {self.n_slices} images; got {len(self.placements)}"
             )
 
+    def _check_maps(self, maps: Tensor) -> None:
+        shape = (self.n_slices, *self.geometry.maps_shape(self.n_coils))
+        several = maps.ndim == 5 and isinstance(self.geometry, Cartesian)
+        one = maps[:, 0] if several and maps.shape[1] else maps
+        if tuple(one.shape) != shape or not maps.is_complex():
+            axes = "(image, coil, y, x), " if len(shape) == 4 else ""
+            raise DataFormatError(f"sensitivities must be complex {axes}{shape}; got {maps.dtype} {tuple(maps.shape)}")
+        if not bool(torch.isfinite(maps).all()):
+            raise DataFormatError("the sensitivities hold NaN or Inf")
+
     def __repr__(self) -> str:
         series = " x ".join(f"{size} {name}s" for name, size in self.series.items()) or f"{self.n_slices} slices"
         rate = f"R = {self.measured_acceleration:.2f}"
-        size = " x ".join(map(str, self.matrix))
+        size = " x ".join(map(str, self.geometry.shape))
         return f"Scan({self.name!r}: {series}, {self.n_coils} coils, {size}, {type(self.geometry).__name__}, {rate})"
 
     @property
@@ -120,7 +124,8 @@ class Scan:
 
     @property
     def n_coils(self) -> int:
-        return int(self.data.shape[1]) if "coil" in self.geometry.axes else 1
+        axes = self.geometry.axes
+        return int(self.data.shape[1 + axes.index("coil")]) if "coil" in axes else 1
 
     @property
     def matrix(self) -> tuple[int, int]:

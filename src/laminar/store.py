@@ -9,6 +9,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from laminar.files import writing_hdf5
 from laminar.reconstruction import SliceReconstruction
@@ -28,10 +31,11 @@ def writing_reconstruction(
     """A function that writes the next slice of a reconstruction into HDF5, which becomes `path` after the last.
 
     `reconstruction` (magnitude float32 (slice, y, x), as fastMRI's evaluation reads it), `reconstruction_complex`,
-    and where it was kept the `trajectory` (state, slice, y, x) with its `times`. Each says its `axes` and `units`. Of a
-    scan that knows them, the file has `spacing_mm` (y, x) and the `placement` of each slice (slice, 3, 3): the center
-    of pixel (n // 2, n // 2) in mm and the directions of x and y, along L, P, S of DICOM. Nothing else of its header is
-    copied: that may name a patient. The file grows in memory.
+    and where it was kept the `trajectory` (state, slice, y, x) with its `times`. Each says its `axes` and `units`;
+    images of a series have the axis of it behind that of the slices. Of a scan that knows them, the file has
+    `spacing_mm` (y, x) and the `placement` of each slice (slice, 3, 3): the center of pixel (n // 2, n // 2) in mm and
+    the directions of x and y, along L, P, S of DICOM. Nothing else of its header is copied: that may name a patient.
+    The file grows in memory.
 
     Slices that bring a spread add, float32 (slice, y, x) in the units of the scan, `uncertainty_std` and the ends
     `interval_lower` and `interval_upper` of the intervals of `level`, widened by a `calibration` if there is one; their
@@ -49,34 +53,39 @@ def writing_reconstruction(
             index = next(written)
             _write(file, index, n_slices, done)
             if done.spread is not None:
-                _write_spread(file, index, n_slices, done.spread, level, calibration)
+                _write_spread(file, index, n_slices, done.spread, done.axes, level, calibration)
 
         yield write
 
 
 def _write(file: h5py.File, index: int, n_slices: int, done: SliceReconstruction) -> None:
     shape = (n_slices, *done.image.shape)
-    _images(file, "reconstruction", shape, np.float32)[index] = done.magnitude.numpy()
-    _images(file, "reconstruction_complex", shape, np.complex64)[index] = done.image.numpy()
+    _images(file, "reconstruction", shape, np.float32, done.axes)[index] = done.magnitude.numpy()
+    _images(file, "reconstruction_complex", shape, np.complex64, done.axes)[index] = _complex(done.image)
     if done.spacing_mm is not None:
         file.require_dataset("spacing_mm", (2,), np.float64, exact=True)[:] = done.spacing_mm
     if done.placement is not None:
         _write_placement(file, index, n_slices, done.placement)
     if done.trajectory is not None and not done.is_empty:  # HDF5 leaves the states of an empty slice at zero
-        states = (len(done.trajectory), *shape)
-        _images(file, "trajectory", states, np.complex64)[:, index] = done.trajectory.numpy()
+        states, axes = (len(done.trajectory), *shape), ("state", *done.axes)
+        _images(file, "trajectory", states, np.complex64, axes)[:, index] = _complex(done.trajectory)
         if done.times is not None and "times" not in file:
             file["times"] = done.times.cpu().numpy()
 
 
-def _images(file: h5py.File, name: str, shape: tuple[int, ...], kind: Any) -> h5py.Dataset:
+def _images(file: h5py.File, name: str, shape: tuple[int, ...], kind: Any, axes: tuple[str, ...]) -> h5py.Dataset:
     """The dataset of a name, which is made if it is not there."""
     dataset = file.require_dataset(name, shape, kind, exact=True)
-    dataset.attrs.update({"axes": ("state,slice,y,x", "slice,y,x")[len(shape) == 3], "units": _UNITS})
+    dataset.attrs.update({"axes": ",".join(axes), "units": _UNITS})
     return dataset
 
 
-_UNITS = "those of the k-space of the scan, by unitary Fourier transforms"
+_UNITS = "those of the data of the scan; Fourier transforms are unitary"
+
+
+def _complex(image: Tensor) -> NDArray[np.complex64]:
+    """An image as the files hold it: a real one is a complex one."""
+    return image.to(torch.complex64).numpy()
 
 
 def _write_placement(file: h5py.File, index: int, n_slices: int, placement: Placement) -> None:
@@ -88,7 +97,13 @@ def _write_placement(file: h5py.File, index: int, n_slices: int, placement: Plac
 
 
 def _write_spread(
-    file: h5py.File, index: int, n_slices: int, spread: Spread, level: float, calibration: Calibration | None
+    file: h5py.File,
+    index: int,
+    n_slices: int,
+    spread: Spread,
+    axes: tuple[str, ...],
+    level: float,
+    calibration: Calibration | None,
 ) -> None:
     lower, upper = spread.interval(level, calibration)
     attributes = {
@@ -100,6 +115,6 @@ def _write_spread(
     # No magnitude is negative, so an interval may end at zero and lose nothing.
     images = {"uncertainty_std": spread.std, "interval_lower": lower.clamp_min(0), "interval_upper": upper}
     for name, image in images.items():
-        dataset = _images(file, name, (n_slices, *image.shape), np.float32)
+        dataset = _images(file, name, (n_slices, *image.shape), np.float32, axes)
         dataset[index] = image.numpy()
         dataset.attrs.update(attributes)

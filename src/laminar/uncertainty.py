@@ -51,6 +51,10 @@ class Spread:
             raise ConfigError(f"only spreads of equally many samples go together; got {sorted(counts) or 'none'}")
         return Spread(torch.stack([s.mean for s in spreads]), torch.stack([s.std for s in spreads]), counts.pop())
 
+    def flat(self) -> Spread:
+        """That of images (image, y, x), whatever axes they had."""
+        return Spread(self.mean.flatten(0, -3), self.std.flatten(0, -3), self.n)
+
     @property
     def object_pixels(self) -> Tensor:
         """Bool (..., y, x): where the mean magnitude is above a tenth of the 99 % quantile of its slice.

@@ -11,11 +11,13 @@ from torch import Tensor
 from laminar.operators import (
     Beam,
     Convolution,
+    Counting,
     Encoding,
     Inpainting,
     LinearOperator,
     Projector,
     SoftSense,
+    Stacked,
     Weighted,
     box,
     gaussian,
@@ -43,6 +45,18 @@ def soft_sense(real: torch.dtype) -> LinearOperator:
     return SoftSense(pixels()[None], maps)
 
 
+def series(real: torch.dtype) -> LinearOperator:
+    """Three frames with masks of their own."""
+    maps = draw(1, 2, *SIZE, dtype=real.to_complex(), seed=2) / 4
+    masks = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1)) < 0.5
+    return Stacked(Encoding(masks, maps.expand(3, -1, -1, -1)), 3)
+
+
+def volume(real: torch.dtype) -> LinearOperator:
+    maps = draw(1, 2, 3, *SIZE, dtype=real.to_complex(), seed=2) / 4
+    return Encoding(torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(1)) < 0.5, maps)
+
+
 KERNEL = torch.rand(3, 4, generator=torch.Generator().manual_seed(3))
 ANGLES = torch.arange(9) * torch.pi / 9
 OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
@@ -56,8 +70,13 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "fan beam": lambda real: Projector(Beam(2 * ANGLES, 15, 2.5, 40.0, 30.0), SIZE),
     "weighted beam": lambda real: Weighted(Projector(Beam(ANGLES, 20), SIZE), torch.rand(1, 9, 20) + 0.1),
     "inpainting": lambda real: Inpainting(pixels()),
+    "series": series,
+    "volume": volume,
+    "counts": lambda real: Counting(0.1 * Projector(Beam(ANGLES, 20), SIZE), torch.ones(1, 9, 20)),
 }
-COMPLEX_ONLY = ("cartesian", "soft", "complex blur")
+SHAPES = {"soft": (2, *SIZE), "series": (3, *SIZE), "volume": (3, *SIZE)}
+OF_THEIR_IMAGES = ("cartesian", "soft", "series", "volume")  # whose maps are those of one image
+COMPLEX_ONLY = (*OF_THEIR_IMAGES, "complex blur")
 KINDS = [
     (name, dtype)
     for name in OPERATORS
@@ -71,8 +90,8 @@ def test_laws(name: str, dtype: torch.dtype) -> None:
     """Adjoint, Gram matrix, batch = single, the norm, the optimum of the regularized solve and its gradient."""
     operator = OPERATORS[name](dtype.to_real())
     eps = torch.finfo(dtype).eps
-    shape = (1, 2, *SIZE) if name == "soft" else (1, *SIZE)
-    x, other = draw(*shape, dtype=dtype), draw(*shape, dtype=dtype, seed=4)
+    shape = SHAPES.get(name, SIZE)
+    x, other = draw(1, *shape, dtype=dtype), draw(1, *shape, dtype=dtype, seed=4)
     image = operator(x)
     assert image.dtype == (dtype.to_complex() if name in COMPLEX_ONLY else dtype)
     y = draw(*image.shape, dtype=image.dtype, seed=5)
@@ -89,7 +108,7 @@ def test_laws(name: str, dtype: torch.dtype) -> None:
 
     close(operator.gram(x), operator.adjoint(operator(x)), norm**2)
     both = torch.cat([x, other])
-    if name not in ("cartesian", "soft"):  # whose maps are those of one image
+    if name not in OF_THEIR_IMAGES:
         assert torch.allclose(operator(both)[1:], operator(other), atol=100 * eps * norm)
         close(operator.gram(both)[1:], operator.gram(other), norm**2)
 

@@ -82,8 +82,8 @@ def measure(method: Method, case: Case, seed: int) -> Measured:
         depths=_depths(method, case, len(trajectory.states) - 1) if "n_cascades" in method.offers else None,
         times=None if trajectory.times is None else trajectory.times.detach().double(),
         coefficients=coefficients,
-        states=torch.cat(trajectory.states).abs().float(),
-        target=case.image[0].abs().float(),
+        states=_shown(torch.cat(trajectory.states)),
+        target=_shown(case.image)[0],
         nfe=trajectory.nfe,
         seconds=seconds,
     )
@@ -145,7 +145,7 @@ class _View:
         times = (measured if own is None else own).to(self.states.real)
         formed = 1 - times > NEAREST_TO_SOURCE
         endpoints = implied_endpoint(self.states, self.states[:1], torch.where(formed, times, 0))
-        return torch.where(formed[:, None, None], endpoints, torch.nan)
+        return torch.where(per_entry(formed, endpoints), endpoints, torch.nan)
 
     def residuals(self, images: Tensor) -> dict[str, Tensor]:
         """`||A x - y|| / ||y||`, and the same norm over the `sigma sqrt(samples)` that noise alone would leave."""
@@ -157,15 +157,20 @@ class _View:
 
 
 def quality(images: Tensor, target: Tensor) -> Tensor:
-    """PSNR in dB (image,) of complex images against one complex target (1, y, x)."""
-    a, b = _magnitudes(images, target)
+    """PSNR in dB (image,) of complex images against one complex target (1, y, x), of a series over all its frames."""
+    a, b = (x.flatten(1, -2) for x in _magnitudes(images, target))
     return psnr(a, b, b.amax((1, 2)), per_slice=True)
 
 
 def similarity(images: Tensor, target: Tensor) -> Tensor:
-    """SSIM (image,), as `quality`."""
-    a, b = _magnitudes(images, target)
-    return ssim(a, b, b.amax((1, 2)), per_slice=True)
+    """SSIM (image,), as `quality`; of a series the mean over its frames."""
+    a, b = (x.flatten(0, -3) for x in _magnitudes(images, target))
+    return ssim(a, b, b.max(), per_slice=True).reshape(len(images), -1).mean(1)
+
+
+def _shown(images: Tensor) -> Tensor:
+    """The magnitudes (image, y, x) that a page shows: of a series the first frame."""
+    return images.abs().float().reshape(len(images), -1, *images.shape[-2:])[:, 0]
 
 
 def _magnitudes(images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from laminar.data.acquisition import Acquisition
+from laminar.data.acquisition.file import measure_phantom
 from laminar.data.cases import Case, FullScans, case_of
 from laminar.data.formats import find_scans, scan_name, scan_sha256
 from laminar.data.masks import MASK_KINDS, make_mask
@@ -21,6 +23,8 @@ from laminar.runtime import seed_of
 from laminar.scan import Scan
 
 ANATOMIES, MATRIX, COILS = ("brain", "knee", "cardiac"), (160, 144), 6
+OTHER_MATRIX = (128, 128)
+"""Of images in other geometries."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class ScenarioConfig:
         mask: kind of mask, see `laminar.data.masks.make_mask`.
         seed: of anatomy, coils, noise and masks, for each slice by itself.
         noise_std: noise of the simulated slices, relative to a magnetization of about one.
+        acquisition: what measures the simulated slices; None: coils on a Cartesian grid, with the masks above.
         variable, axes: the array of k-space and its axes where a file does not say, see `laminar.data.formats.read`.
     """
 
@@ -47,6 +52,7 @@ class ScenarioConfig:
     noise_std: float = 0.01
     variable: str | None = None
     axes: str | None = None
+    acquisition: Acquisition | None = None
 
     def __post_init__(self) -> None:
         if self.slices < 1:
@@ -67,6 +73,8 @@ def make_cases(
     `accelerations`, one for each of `config.slices`, take the place of the one in the settings. Raises LaminarError for
     files that cannot be read, are not fully sampled or hold no signal.
     """
+    if config.acquisition is not None:
+        return _acquired(config, config.acquisition)
     paths = find_scans(config.data)
     each = accelerations or [config.acceleration] * config.slices
     found = _from_files(paths, config) if paths else _simulated(config)
@@ -82,6 +90,25 @@ def make_cases(
         "mask": config.mask.replace("_", "-"),
         "acceleration": config.acceleration,
         "calibration_lines": config.calibration_lines,
+        "seed": config.seed,
+    }
+
+
+def _acquired(config: ScenarioConfig, acquisition: Acquisition) -> tuple[list[Case], dict[str, Any]]:
+    """Simulated images of another geometry."""
+    anatomies = ("cardiac",) if acquisition.kind == "cine" else ANATOMIES
+    cases, rates = [], []
+    for index in range(config.slices):
+        anatomy = anatomies[index % len(anatomies)]
+        seeds = (config.seed, index)
+        measured = measure_phantom(acquisition, anatomy, OTHER_MATRIX, COILS, config.noise_std, *seeds)
+        cases.append(measured.case(f"simulated {anatomy} {index // len(anatomies) + 1}"))
+        rates.append(measured.scan.measured_acceleration)
+    return cases, describe(cases) | {
+        "simulated": True,
+        "source": f"simulated {acquisition}: random procedural phantoms ({', '.join(anatomies)})",
+        "noise_std": config.noise_std if acquisition.has_coils else None,
+        "measured_acceleration": sum(rates) / len(rates),
         "seed": config.seed,
     }
 

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 from laminar.classical.backprojection import filtered_back_projection
+from laminar.classical.emission import Subset, expectation_maximization
 from laminar.classical.grappa import grappa
 from laminar.classical.linear import cg_sense, zero_filled
+from laminar.classical.low_rank import locally_low_rank
 from laminar.classical.partial_fourier import pocs
 from laminar.classical.proximal import Solution
 from laminar.classical.sparsity import l1_wavelet, total_variation
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
-from laminar.operators import Projector, Weighted
+from laminar.operators import Counting, LinearOperator, Projector, Weighted
 from laminar.operators.linear import Scaled
 
 _NORM = 1.0  # of the encoding operator of a Problem, whose sensitivities have unit power
@@ -62,20 +64,61 @@ def grappa_method(problem: Problem) -> Trajectory:
 
 def filtered_back_projection_method(problem: Problem) -> Trajectory:
     """`filtered_back_projection` as a method of `laminar.reconstruct`; tomography only. Its states are no iterates."""
-    y, operator = problem.y, problem.operator
+    projector, weights = _projections(problem.operator)
+    if projector is None:
+        kind = type(problem.operator).__name__
+        raise ConfigError(f"filtered back-projection needs a scan of tomography; got a {kind}")
+    sinogram = torch.where(weights > 0, problem.y / weights, 0)
+    return _trajectory(problem, [filtered_back_projection(sinogram, projector.beam, projector.matrix)])
+
+
+def _projections(operator: LinearOperator) -> tuple[Projector | None, Tensor]:
+    """The projector P and the weights w of an operator `diag(w) P`; None if it is another."""
+    weights = torch.ones(1, 1, 1)
+    if isinstance(operator, Counting):
+        operator = operator.operator
     if isinstance(operator, Scaled):
-        y, operator = y / operator.factor, operator.operator
+        weights, operator = weights * abs(operator.factor), operator.operator
     if isinstance(operator, Weighted):
-        weights = operator.weights
-        y, operator = torch.where(weights > 0, y / weights, 0), operator.operator
-    if not isinstance(operator, Projector):
-        raise ConfigError(f"filtered back-projection needs a scan of tomography; got a {type(operator).__name__}")
-    return _trajectory(problem, [filtered_back_projection(y, operator.beam, operator.matrix)])
+        weights, operator = weights * operator.weights, operator.operator
+    return (operator if isinstance(operator, Projector) else None), weights
 
 
 def pocs_method(problem: Problem, iterations: int = 20) -> Trajectory:
     """`pocs`, for partial Fourier, as a method of `laminar.reconstruct`."""
     return _trajectory(problem, [pocs(problem.y, problem.sensed, iterations)])
+
+
+def low_rank_method(problem: Problem, weight: float = 0.3, seed: int = 0) -> Trajectory:
+    """`locally_low_rank` as a method of `laminar.reconstruct`, for series; the unit of `weight` is that of
+    `l1_wavelet_method`."""
+    shifts = torch.Generator().manual_seed(seed)
+    found = locally_low_rank(problem.y, problem.operator, weight, scale=_scale(problem), norm=_NORM, shifts=shifts)
+    return _sparse(problem, found)
+
+
+def expectation_maximization_method(problem: Problem, iterations: int = 20, subsets: int = 1) -> Trajectory:
+    """MLEM, or OSEM with several `subsets` of the views, as a method of `laminar.reconstruct`; emission only."""
+    states = list(expectation_maximization(_of_counts(problem, subsets), iterations))
+    kept = sorted({2**k for k in range(iterations.bit_length())} | {iterations})
+    return _trajectory(problem, [states[k - 1] for k in kept])
+
+
+def _of_counts(problem: Problem, subsets: int) -> list[Subset]:
+    """Every n-th view of a problem of counts, for each of n subsets."""
+    operator = problem.operator
+    projector, weights = _projections(operator)
+    if not isinstance(operator, Counting) or projector is None:
+        raise ConfigError(f"expectation maximization needs a scan of counts; got a {type(operator).__name__}")
+    views = projector.sinogram[0]
+    if not 1 <= subsets <= views:
+        raise ConfigError(f"from 1 to {views} subsets of the views; got {subsets}")
+    counts, background = problem.y + operator.background, operator.background
+    weights, parts = weights.expand(-1, *projector.sinogram), list[Subset]()
+    for some in (slice(first, None, subsets) for first in range(subsets)):
+        part = projector if subsets == 1 else projector.of_views(some)
+        parts.append((counts[:, some], Weighted(part, weights[:, some]), background[:, some]))
+    return parts
 
 
 def _scale(problem: Problem) -> Tensor:

@@ -17,15 +17,20 @@ _BALANCE = 0.5  # of the curvature L that `pdhg` spends on the dual step
 class Differences(LinearOperator):
     """Differences to the preceding pixel of a periodic image: (..., y, x) to (..., 2, y, x). `||D||^2 <= 8`.
 
-    Its adjoint is minus the divergence.
+    With three `axes`, (batch, frame, y, x) to (batch, 3, frame, y, x), `||D||^2 <= 12`. The adjoint is minus the
+    divergence.
     """
 
+    def __init__(self, axes: int = 2) -> None:
+        self.axes = tuple(range(-axes, 0))
+
     def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([x - x.roll(1, -2), x - x.roll(1, -1)], -3)
+        return torch.stack([x - x.roll(1, axis) for axis in self.axes], -1 - len(self.axes))
 
     def adjoint(self, y: Tensor) -> Tensor:
-        rows, columns = y.unbind(-3)
-        return rows - rows.roll(-1, -2) + columns - columns.roll(-1, -1)
+        parts = zip(y.unbind(-1 - len(self.axes)), self.axes, strict=True)
+        differences = [part - part.roll(-1, axis) for part, axis in parts]
+        return torch.stack(differences).sum(0)
 
 
 def l1_wavelet(
@@ -40,7 +45,7 @@ def l1_wavelet(
     iterations: int = 200,
     tolerance: float = 1e-4,
 ) -> Solution:
-    """The image whose wavelet coefficients are sparse, by FISTA.
+    """The image, or series of images, whose wavelet coefficients are sparse, by FISTA.
 
         argmin_x 1/2 ||A x - y||^2 + weight * scale * ||W x||_1
 
@@ -62,9 +67,9 @@ def l1_wavelet(
     Raises ConfigError if weight or scale is negative. Source: Lustig et al. 2007, doi:10.1002/mrm.21391.
     """
     back = operator.adjoint(y)
-    wavelet = Wavelet((back.shape[-2], back.shape[-1]), filter)
-    curvature = _curvature(operator, back, norm)
-    threshold = _threshold(weight, scale, back, curvature)
+    wavelet = Wavelet(operator.image_shape(back), filter)
+    curvature = curvature_of(operator, back, norm)
+    threshold = threshold_of(weight, scale, back, curvature)
 
     def gradient(x: Tensor) -> Tensor:
         return wavelet.pad(operator.gram(wavelet.crop(x)) - back)
@@ -80,9 +85,10 @@ def _wavelet_prox(wavelet: Wavelet, threshold: Tensor, shifts: torch.Generator |
         return wavelet.synthesize(soft_threshold(wavelet.analyze(x), step * threshold))
 
     def shifted(x: Tensor, step: Tensor) -> Tensor:
-        shift = torch.randint(2**wavelet.levels, (2,), generator=shifts).tolist()
+        axes = tuple(range(-len(wavelet.matrix), 0))
+        shift = torch.randint(2**wavelet.levels, (len(axes),), generator=shifts).tolist()
         back = [-s for s in shift]
-        return prox(x.roll(shift, (-2, -1)), step).roll(back, (-2, -1))
+        return prox(x.roll(shift, axes), step).roll(back, axes)
 
     return prox if shifts is None else shifted
 
@@ -101,36 +107,38 @@ def total_variation(
 
         argmin_x 1/2 ||A x - y||^2 + weight * scale * sum_pixels sqrt(|D_y x|^2 + |D_x x|^2)
 
+    with |D_f x|^2 too in a series, along its frames.
+
     Arguments and errors as of `l1_wavelet`; D are `Differences`. Source: Rudin, Osher and Fatemi 1992,
     doi:10.1016/0167-2789(92)90242-F.
     """
     back = operator.adjoint(y)
-    curvature = _curvature(operator, back, norm)
-    threshold = _threshold(weight, scale, back, curvature).unsqueeze(-1)
-    dual_step = _BALANCE * curvature / 8
-    step = 1 / (curvature / 2 + 8 * dual_step)
+    curvature = curvature_of(operator, back, norm)
+    threshold = threshold_of(weight, scale, back, curvature).unsqueeze(-1)
+    axes = len(operator.image_shape(back))
+    bound = 4 * axes  # of ||D||^2
+    dual_step = _BALANCE * curvature / bound
+    step = 1 / (curvature / 2 + bound * dual_step)
 
     def project(dual: Tensor, _: Tensor) -> Tensor:
-        return project_onto_balls(dual, threshold, -3)
+        return project_onto_balls(dual, threshold, -1 - axes)
 
     start = torch.zeros_like(back)
-    iterates = pdhg(lambda x: operator.gram(x) - back, Differences(), project, start, step, dual_step.unsqueeze(-1))
+    iterates = pdhg(lambda x: operator.gram(x) - back, Differences(axes), project, start, step, dual_step.unsqueeze(-1))
     return settle(iterates, start, iterations, tolerance)
 
 
-def _curvature(operator: LinearOperator, like: Tensor, norm: float | None) -> Tensor:
-    """An upper bound of `||A||^2`, (batch, 1, 1), or with an axis more where `like` has one, from `norm` or by power
-    iteration.
-    """
+def curvature_of(operator: LinearOperator, like: Tensor, norm: float | None) -> Tensor:
+    """An upper bound of `||A||^2`, (batch, 1, ...) as the image, from `norm` or by power iteration."""
     real = like.real.dtype
     if norm is not None:
-        return _each(torch.full((len(like),), norm**2, dtype=real, device=like.device), like)
+        return torch.full((len(like), *[1] * (like.ndim - 1)), norm**2, dtype=real, device=like.device)
     random = torch.randn(like.shape, dtype=like.dtype, generator=torch.Generator().manual_seed(0)).to(like.device)
-    return _each((_MARGIN * spectral_norm(operator, random)).square().to(real), like)
+    return (_MARGIN * spectral_norm(operator, random)).square().to(real).reshape(-1, *[1] * (like.ndim - 1))
 
 
-def _threshold(weight: float | Tensor, scale: float | Tensor | None, back: Tensor, curvature: Tensor) -> Tensor:
-    """`weight * scale`, in the shape of `_curvature`."""
+def threshold_of(weight: float | Tensor, scale: float | Tensor | None, back: Tensor, curvature: Tensor) -> Tensor:
+    """`weight * scale`, (batch, 1, ...) as the image."""
     if scale is None:
         scale = back.abs().flatten(1).quantile(0.99, dim=1) / curvature.flatten()
     weight, scale = (torch.as_tensor(part, dtype=torch.float64, device=back.device) for part in (weight, scale))
@@ -139,9 +147,4 @@ def _threshold(weight: float | Tensor, scale: float | Tensor | None, back: Tenso
         raise ConfigError(
             f"a regularization weight must not be negative; got weight {weight.tolist()} and scale {scale.tolist()}"
         )
-    return _each(threshold.to(back.real.dtype).expand(len(back)), back)
-
-
-def _each(values: Tensor, images: Tensor) -> Tensor:
-    """Values (batch,) that broadcast against images (batch, ...)."""
-    return values.reshape(-1, *[1] * (images.ndim - 1))
+    return threshold.to(back.real.dtype).expand(len(back)).reshape(-1, *[1] * (back.ndim - 1))

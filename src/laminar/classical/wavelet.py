@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,28 +25,32 @@ class Wavelet(LinearOperator):
     Shapes: image (batch, y, x) to coefficients (batch, Y, X), with Y, X the sides rounded up to a multiple of
     2^levels: the image is padded with zeros, and W restricted to the padded grid is unitary. The coarse band lies at
     [:Y / 2^levels, :X / 2^levels], finer ones around it (Mallat's order). `filter` is a key of MOMENTS; `levels` None
-    is the most that leave the coarse band of the shorter side at least 8 long, as BART does.
+    is the most that leave the coarse band of the shorter side at least 8 long, as BART does. A series (frame, y, x) is
+    transformed along its frames too, in as many levels as these allow by the same rule, at least one.
 
-    Raises ConfigError for an unknown filter, a matrix that is not two sides >= 1, or levels < 1.
+    Raises ConfigError for an unknown filter, a matrix that is not two or three sides >= 1, or levels < 1.
     """
 
-    def __init__(self, matrix: tuple[int, int], filter: str = "db4", levels: int | None = None) -> None:
+    def __init__(self, matrix: tuple[int, ...], filter: str = "db4", levels: int | None = None) -> None:
         if filter not in MOMENTS:
             raise ConfigError(f"unknown wavelet '{filter}': choose one of {', '.join(MOMENTS)}")
-        if len(matrix) != 2 or min(matrix) < 1 or (levels is not None and levels < 1):
+        if len(matrix) not in (2, 3) or min(matrix) < 1 or (levels is not None and levels < 1):
             raise ConfigError(f"a wavelet transform needs two sides >= 1 and levels >= 1; got {matrix} and {levels}")
         self.matrix, self.filter = matrix, filter
-        self.levels = levels or max(1, int(math.log2(min(matrix) / _COARSEST)))
-        block = 2**self.levels
-        self.padded = tuple(block * math.ceil(n / block) for n in matrix)
+        self.levels = levels or _levels(min(matrix[-2:]))
+        frames = [min(self.levels, _levels(n)) for n in matrix[:-2]]
+        self._levels = [*frames, self.levels, self.levels]
+        self.padded = tuple(2**depth * math.ceil(n / 2**depth) for n, depth in zip(matrix, self._levels, strict=True))
 
     def pad(self, x: Tensor) -> Tensor:
         """The image on the padded grid."""
-        return pad(x, (0, self.padded[1] - self.matrix[1], 0, self.padded[0] - self.matrix[0]))
+        missing = [whole - n for whole, n in zip(self.padded, self.matrix, strict=True)]
+        return pad(x, [n for end in reversed(missing) for n in (0, end)])
 
     def crop(self, x: Tensor) -> Tensor:
         """The image from the padded grid: inverse on images, and adjoint, of `pad`."""
-        return x[..., : self.matrix[0], : self.matrix[1]]
+        block: tuple[Any, ...] = (..., *(slice(n) for n in self.matrix))
+        return x[block]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.analyze(self.pad(x))
@@ -57,17 +62,33 @@ class Wavelet(LinearOperator):
         """The unitary transform of the padded grid."""
         bands = x.clone()
         for level in range(self.levels):
-            height, width = (n >> level for n in self.padded)
-            bands[..., :height, :width] = _split(_split(bands[..., :height, :width], self.filter).mT, self.filter).mT
+            coarse, axes = self._coarse(level)
+            part = bands[coarse]
+            for axis in axes:
+                part = _split(part.movedim(axis, -1), self.filter).movedim(-1, axis)
+            bands[coarse] = part
         return bands
 
     def synthesize(self, bands: Tensor) -> Tensor:
         """The inverse of `analyze`."""
         x = bands.clone()
         for level in reversed(range(self.levels)):
-            height, width = (n >> level for n in self.padded)
-            x[..., :height, :width] = _merge(_merge(x[..., :height, :width].mT, self.filter).mT, self.filter)
+            coarse, axes = self._coarse(level)
+            part = x[coarse]
+            for axis in reversed(axes):
+                part = _merge(part.movedim(axis, -1), self.filter).movedim(-1, axis)
+            x[coarse] = part
         return x
+
+    def _coarse(self, level: int) -> tuple[Any, list[int]]:
+        """The block that a level transforms, and along which axes, from the last to the first."""
+        sides = zip(self.padded, self._levels, strict=True)
+        block = (..., *(slice(n >> min(level, depth)) for n, depth in sides))
+        return block, [-1 - k for k, depth in enumerate(reversed(self._levels)) if depth > level]
+
+
+def _levels(side: int) -> int:
+    return max(1, int(math.log2(side / _COARSEST)))
 
 
 @cache

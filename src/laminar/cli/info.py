@@ -24,6 +24,7 @@ from laminar.errors import (
 
 if TYPE_CHECKING:
     from laminar.data.formats import LazyScan
+    from laminar.scan import Scan
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ def _facts(scan: LazyScan) -> dict[str, Any]:
     from laminar.data.preparation import noise_std_of
 
     first = scan.slice(0)
+    if not scan.is_planar_grid:
+        return _other_facts(scan, first)
     facts: dict[str, Any] = {
         **({"series": ", ".join(f"{n} {name}s" for name, n in scan.series.items())} if scan.series else {}),
         "images" if scan.series else "slices": scan.n_slices,
@@ -163,6 +166,22 @@ def _facts(scan: LazyScan) -> dict[str, Any]:
     if first.spacing_mm is not None:
         facts["pixel (mm)"] = [round(size, 3) for size in first.spacing_mm]
     return facts
+
+
+def _other_facts(scan: LazyScan, first: Scan) -> dict[str, Any]:
+    """What there is to say of a scan that is not planar and Cartesian."""
+    from laminar.data.preparation import noise_std_of
+
+    geometry = scan.geometry
+    facts: dict[str, Any] = {
+        "geometry": geometry.kind,
+        "images": scan.n_slices,
+        f"data of an image ({', '.join(geometry.axes)})": list(first.data.shape[1:]),
+        f"image ({', '.join(geometry.image_axes)})": list(geometry.shape),
+        "measured acceleration": round(scan.measured_acceleration, 3),
+        "noise std of a sample": f"{noise_std_of(scan):.4g}",
+    }
+    return facts | ({"notes": {str(i): note for i, note in enumerate(scan.notes, 1)}} if scan.notes else {})
 
 
 def _undersampled(scan: LazyScan) -> str:

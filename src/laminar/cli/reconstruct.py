@@ -19,7 +19,7 @@ from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
 from laminar.cli.executors import ExecutorOptions, add_executor_options
 from laminar.cli.methods import MethodOptions, add_method_options
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.cli.pictures import draw, reference_of
+from laminar.cli.pictures import draw, reference_of, stored_reference, volume_of
 from laminar.cli.progress import progress
 from laminar.cli.samples import Intervals, SampleOptions, add_samples
 from laminar.cli.scans import ScanOptions, add_device, add_scan_options, check_device
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from laminar.data.formats import LazyScan
-    from laminar.image_files import Volume
     from laminar.methods import Method
     from laminar.reconstruction import SliceReconstruction
     from laminar.uncertainty import Spread
@@ -43,6 +42,8 @@ _EPILOG = """examples:
   laminar reconstruct full.mat --variable kData --axes ky,kx,coil --acceleration 6 --out images
   laminar reconstruct scan.h5 --method dds --nfe 19 --set weight=0.05 --out images
   laminar reconstruct scan.h5 --model sampler --samples 8 --out images
+  laminar reconstruct cine.h5 --together phase --method low-rank --format gif --out images
+  laminar reconstruct ksp.cfl --points traj.cfl --matrix 256,256 --method total-variation --out images
 
 axes: any order of slice, coil, kz, ky, kx; ri for (real, imaginary); _ for a dimension of length 1 to drop"""
 
@@ -66,6 +67,7 @@ class Options:
     skip_existing: bool = False
     figures: bool = True
     json: bool = False
+    together: str | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -73,7 +75,8 @@ class Options:
         from laminar.image_files import IMAGE_FORMATS
 
         pictures = (".png", *(("-uncertainty.png",) * bool(self.drawn.samples)))
-        return (".h5", *(pictures * self.figures), *(IMAGE_FORMATS[format].ending for format in self.others))
+        others = (IMAGE_FORMATS[format].ending for format in self.others)
+        return (".h5", *(pictures * self.figures), *((".gif",) * self.movie), *others)
 
     def files(self, name: str) -> list[tuple[str, Path]]:
         """The files that a scan becomes, each with its kind."""
@@ -87,9 +90,13 @@ class Options:
         return None if self.maps == "auto" else int(self.maps)
 
     @property
+    def movie(self) -> bool:
+        return "gif" in self.format
+
+    @property
     def others(self) -> list[str]:
-        """The formats beside HDF5, each once."""
-        return [format for format in dict.fromkeys(self.format) if format != "h5"]
+        """The formats of images in other files, each once."""
+        return [format for format in dict.fromkeys(self.format) if format not in ("h5", "gif")]
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,9 @@ class Work:
             options.source.variable,
             options.source.axes,
             options.source.domain,
+            options.source.points,
+            options.source.matrix,
+            options.together,
             options.coils,
             options.n_maps,
             options.trajectory,
@@ -122,8 +132,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "reconstruct",
         help="reconstruct scans: fastMRI HDF5, ISMRMRD, BART, NumPy, MATLAB",
-        description="Reconstruct multi-coil Cartesian k-space. Finds the sampling mask and the calibration lines, "
-        "estimates coil sensitivities (ESPIRiT), and writes <out>/<name>.h5 and <out>/<name>.png.",
+        description="Reconstruct multi-coil k-space, Cartesian or with a trajectory, and scans of other geometries in "
+        "our own layout. Finds the sampling mask and the calibration lines, estimates coil sensitivities (ESPIRiT), "
+        "and writes <out>/<name>.h5 and <out>/<name>.png.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -139,7 +150,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--skip-existing", action="store_true", help=_SKIP)
     parser.add_argument("--no-figures", dest="figures", action="store_false", help="write no pictures")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
-    parser.add_argument("--format", nargs="+", choices=("h5", "nifti", "dicom", "mrd"), default=["h5"], help=_FORMAT)
+    parser.add_argument("--format", nargs="+", choices=_FORMATS, default=["h5"], help=_FORMAT)
+    parser.add_argument("--together", metavar="AXIS", help=_TOGETHER)
     add_samples(parser)
     add_undersampling(parser)
     add_executor_options(parser, default=None)
@@ -150,7 +162,13 @@ _SKIP = "leave out scans whose results are there, by the same settings and no ol
 _MAPS = "sets of coil sensitivities; auto: 2 where the object is larger than its field of view (default: auto)"
 _FORMAT = (
     "what else to write beside <name>.h5, in its place in the patient: nifti, <name>.nii; dicom, a folder <name>.dicom "
-    "of MR images; mrd, ISMRMRD images in <name>.mrd.h5 (extras of the same names)"
+    "of MR images; mrd, ISMRMRD images in <name>.mrd.h5 (extras of the same names); gif, a movie of its images in turn "
+    "(extra figures)"
+)
+_FORMATS = ("h5", "nifti", "dicom", "mrd", "gif")
+_TOGETHER = (
+    "solve the images along an axis of the scan's series, such as phase, as one: a cine; slice: a volume; needs a "
+    "method that takes such, as total-variation, low-rank or a network that was trained for it"
 )
 
 
@@ -158,7 +176,7 @@ def run(options: Options) -> int:
     from rich.console import Console
 
     from laminar.data.formats import find_scans, scan_name
-    from laminar.figures import check_drawable
+    from laminar.figures import check_drawable, pillow
     from laminar.image_files import IMAGE_FORMATS
     from laminar.runtime import keep_freed_memory
 
@@ -175,6 +193,8 @@ def run(options: Options) -> int:
         raise ConfigError(f"two inputs would both be written to {twice[0]}: reconstruct them apart")
     for format in options.others:
         IMAGE_FORMATS[format].package()  # a missing extra is told before any work is done
+    if options.movie:
+        pillow()
     if options.drawn.samples and options.trajectory:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     check_device(options.device)
@@ -263,7 +283,7 @@ def work_of(options: Options) -> Work:
 def _one(path: Path, name: str, work: Work) -> Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
     from laminar.data.compression import compressed
-    from laminar.figures import uncertainty_figure
+    from laminar.figures import movie, uncertainty_figure
     from laminar.files import replacing
     from laminar.image_files import IMAGE_FORMATS
     from laminar.metrics import fastmri_metrics
@@ -273,60 +293,55 @@ def _one(path: Path, name: str, work: Work) -> Done:
     full = options.source.stream(path)
     scan = options.undersampling.apply(full, path.name)
     scan = scan if options.coils is None else compressed(scan, options.coils)
+    scan = _together(scan, options)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
         new = {kind: written.enter_context(replacing(path)) for kind, path in options.files(name)}
         started = time.perf_counter()
         magnitude, spread, places, notes = _write_slices(new[".h5"], name, scan, work)
         seconds = time.perf_counter() - started
-        reference = reference_of(full) if options.undersampling.wanted else None
+        reference = stored_reference(path, magnitude)
+        if options.undersampling.wanted:
+            reference = reference_of(_together(full, options))
         metrics = None if reference is None else fastmri_metrics(magnitude, reference)
         if options.figures:
             draw(new[".png"], method.name, magnitude, reference, metrics, title)
         if options.others:
-            volume = _volume(path, scan, magnitude, spread, places, work)
+            volume = volume_of(path, scan, magnitude, spread, places, method.name, work.request)
             notes += (
                 [] if volume.placements else ["the file does not say where its slices lie: their place is not told"]
             )
             for format in options.others:
                 IMAGE_FORMATS[format].write(new[IMAGE_FORMATS[format].ending], volume)
+        if options.movie:
+            movie(magnitude, new[".gif"])
         if options.figures and spread is not None:
             kind = "not calibrated" if intervals.calibration is None else f"{intervals.calibration.kind} factor"
             said = f"{method.name}, {options.drawn.samples} samples, {100 * intervals.level:g} % intervals, {kind}"
             interval = None if reference is None else spread.interval(intervals.level, intervals.calibration)
             uncertainty_figure(spread, new["-uncertainty.png"], reference, interval, f"{title}: {said}")
-    shape = (scan.n_slices, scan.n_coils, *magnitude.shape[-2:])
+    first, *axes = places[0].axes
+    shape = {first: scan.n_slices, "coil": scan.n_coils, **dict(zip(axes, places[0].image.shape, strict=True))}
     mask = options.undersampling.describe(scan) if options.undersampling.wanted else None
     outputs = options.outputs(name)
     return Done(name, path, outputs, shape, scan.measured_acceleration, seconds, mask, metrics, notes)
 
 
-def _volume(
-    path: Path, scan: LazyScan, magnitude: Tensor, spread: Spread | None, done: list[SliceReconstruction], work: Work
-) -> Volume:
-    """The images for the writers of other formats."""
-    from laminar.image_files import Volume, digest_of
+def _together(scan: LazyScan, options: Options) -> LazyScan:
+    """The scan with the images that are to be solved together as one."""
+    from laminar.data.formats import LazyScan
+    from laminar.data.series import together
 
-    found = [one.placement for one in done if one.placement is not None]
-    placements = found if len(found) == len(done) else None
-    return Volume(
-        magnitude,
-        placements,
-        done[0].spacing_mm,
-        scan.series,
-        scan.header,
-        scan.name,
-        work.method.name,
-        None if spread is None else spread.std,
-        digest_of(path),
-        work.request,
-    )
+    return scan if options.together is None else LazyScan.of(together(scan.whole(), options.together))
 
 
 def _write_slices(
     file: Path, name: str, scan: LazyScan, work: Work
 ) -> tuple[Tensor, Spread | None, list[SliceReconstruction], list[str]]:
-    """Write slice by slice; what the pictures show (slice, y, x) stays in memory. Last, what is to be said of it."""
+    """Write image by image; what the pictures show, (image, y, x) of all images, stays in memory.
+
+    Last, what is to be said of it.
+    """
     import torch
 
     from laminar.data.formats import padding_note, partial_note
@@ -345,9 +360,11 @@ def _write_slices(
         device=work.options.device,
     )
     attributes = _attributes(scan, work)
-    missing = partial_note(scan.grid.union)
-    partial = f"{missing}; the other side is zero, unless --method pocs" if missing else None
-    log = [*scan.notes, *filter(None, [padding_note(scan.grid.union), partial])]
+    log = list(scan.notes)
+    if scan.is_planar_grid:
+        missing = partial_note(scan.grid.union)
+        partial = f"{missing}; the other side is zero, unless --method pocs" if missing else None
+        log += filter(None, [padding_note(scan.grid.union), partial])
     magnitudes, spreads, places = [], [], []
     with (
         writing_reconstruction(
@@ -362,7 +379,8 @@ def _write_slices(
             spreads += [] if result.spread is None else [result.spread]
             log += result.log
             report(done)
-    return torch.stack(magnitudes), Spread.stack(spreads) if spreads else None, places, log
+    images = torch.stack(magnitudes).flatten(0, -3)
+    return images, Spread.stack(spreads).flat() if spreads else None, places, log
 
 
 def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
@@ -371,6 +389,7 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
         "request": work.request,
         "model" if options.choice.method == "network" else "method": method.name,
         "acceleration": scan.measured_acceleration,
+        "geometry": scan.geometry.kind,
     }
     if options.coils is not None:
         attributes["coils"] = scan.n_coils

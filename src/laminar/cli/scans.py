@@ -20,23 +20,33 @@ class ScanOptions:
     variable: str | None
     axes: str | None
     domain: Literal["kspace", "image"] | None
+    points: str | None
+    matrix: str | None
 
     def stream(self, path: Path) -> LazyScan:
-        """The scan in a file. Raises DataFormatError."""
-        from laminar.data.formats import stream
+        """The scan in a file. Raises DataFormatError, ConfigError."""
+        from laminar.data.formats import stream, stream_off_grid
 
-        return stream(path, variable=self.variable, axes=self.axes, domain=self.domain)
+        if self.points is None:
+            if self.matrix is not None:
+                raise ConfigError("--matrix does nothing without --points")
+            return stream(path, variable=self.variable, axes=self.axes, domain=self.domain)
+        if self.matrix is None or self.axes is not None or self.domain is not None:
+            raise ConfigError("--points needs --matrix Y,X, the size of the image, and neither --axes nor --domain")
+        return stream_off_grid(path, self.points, parse_matrix(self.matrix), self.variable)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is told."""
-        return not (self.variable or self.axes or self.domain)
+        return not (self.variable or self.axes or self.domain or self.points)
 
 
 def add_scan_options(parser: argparse._ActionsContainer) -> None:
     """The options of `ScanOptions`."""
     add_array_options(parser)
     parser.add_argument("--domain", choices=("kspace", "image"), help=_DOMAIN)
+    parser.add_argument("--points", metavar="FILE[:NAME]", help=_POINTS)
+    parser.add_argument("--matrix", metavar="Y,X", help="the size of the image, with --points")
 
 
 def add_array_options(parser: argparse._ActionsContainer) -> None:
@@ -45,6 +55,19 @@ def add_array_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
 
 
+def parse_matrix(text: str) -> tuple[int, int]:
+    """`"256,192"` as (y, x); ConfigError for anything else."""
+    parts = text.split(",")
+    if len(parts) != 2 or not all(_is_side(part.strip()) for part in parts):
+        raise ConfigError(f"--matrix must be two sizes of at least 16, such as 256,192; got {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _is_side(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) >= 16
+
+
+_POINTS = "the trajectory of k-space off the grid: BART's traj, or an array kx + i ky, or of kx, ky; docs/geometries.md"
 _DOMAIN = "what the file holds: k-space, or the images of its coils; default: k-space, and what looks like images fails"
 
 

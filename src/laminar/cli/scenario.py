@@ -7,9 +7,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laminar.cli.geometry import GeometryOptions, add_geometry_options
 from laminar.cli.scans import add_array_options
 from laminar.cli.undersampling import MASKS
 from laminar.errors import ConfigError
+from laminar.registry import CARTESIAN
 
 if TYPE_CHECKING:
     from laminar.audit import ScenarioConfig
@@ -28,6 +30,7 @@ def add_scenario(parser: argparse.ArgumentParser, slices: int, seeded: str) -> a
     group.add_argument("--mask", choices=MASKS, default="equispaced-fraction", help="default: equispaced-fraction")
     group.add_argument("--noise-std", type=float, metavar="S", help=_NOISE)
     group.add_argument("--seed", type=int, default=0, help=f"of scans, masks and {seeded} (default: 0)")
+    add_geometry_options(group)
     return group
 
 
@@ -43,14 +46,18 @@ class Scenario:
     mask: str
     noise_std: float | None
     seed: int
+    simulated: GeometryOptions
 
     def __post_init__(self) -> None:
+        if self.data and self.simulated.geometry != CARTESIAN:
+            raise ConfigError("--geometry is of simulated images; scans from --data bring their own")
         if self.data and self.noise_std is not None:
             raise ConfigError("--noise-std is for simulated slices; scans from --data bring their own noise")
 
     def config(self, acceleration: float = 4.0) -> ScenarioConfig:
         from laminar.audit import ScenarioConfig
 
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "simulated"}
+        given["acquisition"] = self.simulated.acquisition()
         noise_std = 0.01 if self.noise_std is None else self.noise_std
         return ScenarioConfig(**given | {"acceleration": acceleration, "noise_std": noise_std})

@@ -6,8 +6,10 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from laminar.cli.geometry import GeometryOptions, add_geometry_options
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.progress import progress
+from laminar.cli.scans import parse_matrix
 from laminar.errors import ConfigError
 
 ANATOMIES = ("brain", "knee", "cardiac", "abstract", "mixed")
@@ -27,6 +29,7 @@ class Options:
     problems: int | None
     config: Path | None
     workers: int
+    acquired: GeometryOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,6 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--problems", type=int, metavar="N", help=_PROBLEMS)
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings of the training that --problems are for")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes for --problems (default: 1)")
+    add_geometry_options(parser)
     parser.set_defaults(run=run, options=Options)
 
 
@@ -62,10 +66,13 @@ _PROBLEMS = (
 
 
 def run(options: Options) -> int:
-
+    from laminar.data.acquisition.file import acquire_file
     from laminar.data.simulation.volume import simulate_file
 
+    acquisition = options.acquired.acquisition()
     if options.problems is not None:
+        if acquisition is not None:
+            raise ConfigError("--problems are of Cartesian scans: leave --geometry out")
         return _pack_problems(options, options.problems)
     matrix = parse_matrix(options.matrix)
     for option, value, least in (
@@ -79,14 +86,19 @@ def run(options: Options) -> int:
         raise ConfigError(f"--seed must be from 0 to 2^62 - 1; got {options.seed}")
     if not 0 <= options.noise_std < float("inf"):
         raise ConfigError(f"--noise-std must be zero or positive; got {options.noise_std}")
-    paths = [options.out / f"{options.anatomy}_{options.seed:04d}_{index:04d}.h5" for index in range(options.volumes)]
+    kind = options.anatomy if acquisition is None else f"{options.acquired.geometry}_{options.anatomy}"
+    paths = [options.out / f"{kind}_{options.seed:04d}_{index:04d}.h5" for index in range(options.volumes)]
     check_outputs(options, *paths)
     with progress("simulating", len(paths)) as report:
         for index, path in enumerate(paths):
             sizes = (matrix, options.coils, options.slices)
-            simulate_file(path, options.anatomy, *sizes, options.noise_std, options.seed, index)
+            if acquisition is None:
+                simulate_file(path, options.anatomy, *sizes, options.noise_std, options.seed, index)
+            else:
+                acquire_file(path, acquisition, options.anatomy, *sizes, options.noise_std, options.seed, index)
             report(index + 1)
-    said = f"{options.slices} slices, {options.coils} coils, {options.matrix}"
+    coils = f"{options.coils} coils, " if acquisition is None or acquisition.has_coils else ""
+    said = f"{options.slices} images, {coils}{options.matrix}, {options.acquired.geometry}"
     print(f"{options.volumes} simulated scans of {said}: {options.out}/")
     return 0
 
@@ -114,15 +126,3 @@ def _pack_problems(options: Options, count: int) -> int:
             report(done)
     print(f"{count} batches of {config.data.batch_size} simulated problems: {options.out}/")
     return 0
-
-
-def parse_matrix(text: str) -> tuple[int, int]:
-    """`"256,192"` as (y, x); ConfigError for anything else."""
-    parts = text.split(",")
-    if len(parts) != 2 or not all(_is_side(part.strip()) for part in parts):
-        raise ConfigError(f"--matrix must be two sizes of at least 16, such as 256,192; got {text!r}")
-    return int(parts[0]), int(parts[1])
-
-
-def _is_side(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) >= 16

@@ -22,16 +22,16 @@ _PLACES = {"psnr": 2, "ssim": 4, "nmse": 4}
 
 @dataclass(frozen=True)
 class Done:
-    """A scan that was reconstructed into `shape` (slice, coil, y, x).
+    """A scan that was reconstructed, its axes and their sizes in `shape`: slice, coil, y, x, of a series frame too.
 
     `outputs` are the files that hold it, `mask` says how it was undersampled on the way, and there are `metrics` if it
-    was, `notes` what the reader of the image should know.
+    was or brings its reference, `notes` what the reader of the image should know.
     """
 
     name: str
     input: Path
     outputs: Sequence[Path]
-    shape: tuple[int, ...]
+    shape: Mapping[str, int]
     acceleration: float
     seconds: float
     mask: str | None
@@ -44,7 +44,7 @@ class Done:
             "name": self.name,
             "input": str(self.input),
             "outputs": [str(path) for path in self.outputs],
-            "shape": dict(zip(("slice", "coil", "y", "x"), self.shape, strict=True)),
+            "shape": dict(self.shape),
             "acceleration": self.acceleration,
             "seconds": self.seconds,
             "mask": self.mask,
@@ -83,13 +83,19 @@ class Batch:
             show_footer=mean,
         )
         table.add_column("scan", footer=f"mean of {len(scored)}", overflow="fold", min_width=12)
-        for column in ("slice,coil,y,x", "R", "seconds"):
+        axes = {",".join(done.shape) for done in self.done}
+        for column in (axes.pop() if len(axes) == 1 else "size", "R", "seconds"):
             table.add_column(column, justify="right", no_wrap=True)
         for metric, places in _PLACES.items() if scored else ():
             average = fmean(row[metric] for row in scored)
             table.add_column(metric.upper(), footer=f"{average:.{places}f}", justify="right", no_wrap=True)
         for done in self.done:
-            cells = [done.name, "x".join(map(str, done.shape)), f"{done.acceleration:.2f}", f"{done.seconds:.2f}"]
+            cells = [
+                done.name,
+                "x".join(map(str, done.shape.values())),
+                f"{done.acceleration:.2f}",
+                f"{done.seconds:.2f}",
+            ]
             metrics = done.metrics or {}
             table.add_row(*cells, *(f"{metrics[key]:.{n}f}" for key, n in _PLACES.items() if metrics))
         return table
@@ -98,6 +104,8 @@ class Batch:
     def _caption(self) -> str:
         masks = list(dict.fromkeys(done.mask for done in self.done if done.mask))
         mask = f"mask: {masks[0]}; " if len(masks) == 1 else ""
+        if not masks:
+            return "PSNR in dB; fastMRI's metrics against the reference in the file"
         return (
             f"{mask}PSNR in dB; fastMRI's metrics against the root-sum-of-squares of all samples; "
             "evaluate compares with the reference in the file, which may be another"

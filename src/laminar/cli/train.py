@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from laminar.cli.methods import add_regularizer
 from laminar.cli.outputs import check_output, is_part
 from laminar.cli.progress import progress
 from laminar.errors import ConfigError
-from laminar.registry import PRESETS
+from laminar.registry import GEOMETRIES, PRESETS
 
 if TYPE_CHECKING:
     from laminar.models import ModelConfig
@@ -27,6 +27,7 @@ CHANGEABLE = ("steps", "validate_every", "accelerator", "threads", "data.workers
 _EPILOG = """every setting can be given as --NAME VALUE, dotted where it is nested:
   laminar train --out runs/mine --preset flat --steps 4000 --model.n_cascades 6 --objective.alignment 0.1
   laminar train --out runs/mine --config mine.yaml --data.kind files --data.train '[scans/]'
+  laminar train --out runs/ct --geometry ct --data.geometry_settings '{"views": 60}'
   laminar train --out runs/mine --resume
   laminar train --out runs/prior --preset prior
   laminar train --print_config     all settings with their defaults and meaning, as YAML"""
@@ -41,6 +42,14 @@ class Options:
     overwrite: bool
     print_config: bool
     settings: tuple[str, ...]
+    geometry: str | None
+
+    @property
+    def given(self) -> list[str]:
+        """All settings of the training."""
+        own = None if self.regularizer is None else "custom"
+        options = (("--data.geometry", self.geometry), ("--model.regularizer.kind", own))
+        return [*self.settings, *(word for name, value in options if value for word in (name, value))]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder")
     parser.add_argument("--preset", metavar="NAME", help=f"{' | '.join(PRESETS)} (default: flat)")
     add_regularizer(parser)
+    parser.add_argument("--geometry", choices=GEOMETRIES, help="what is simulated: short for --data.geometry")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds, after a first step")
     parser.add_argument("--print_config", action="store_true", help="print the resolved settings and stop")
@@ -67,18 +77,16 @@ def run(options: Options) -> int:
     from laminar.training.state import RunFolder
 
     if options.print_config:
-        print(Settings.of_preset(options.preset, options.settings).dump(options.settings, comments=True), end="")
+        print(Settings.of_preset(options.preset, options.given).dump(options.given, comments=True), end="")
         return 0
     if options.out is None:
         raise ConfigError("train needs --out DIR, the folder for its results")
     folder = RunFolder(options.out)
     with folder.held() if leads() else nullcontext():
-        own = [] if options.regularizer is None else ["--model.regularizer.kind", "custom"]
-        options = replace(options, settings=(*options.settings, *own))
-        given = ["--config", str(folder.config), *options.settings] if options.resume else list(options.settings)
+        given = ["--config", str(folder.config), *options.given] if options.resume else options.given
         settings = Settings(_resumed(folder.last)) if options.resume else Settings.of_preset(options.preset, given)
         config = settings.parse(given)
-        if options.resume and options.settings:
+        if options.resume and options.given:
             _check_resumed(settings.parse(given[:2]), config)
         if not options.resume and leads():
             _check_loss(folder, config, options)

@@ -108,4 +108,7 @@ class Undersampling:
         return self.mask or "equispaced-fraction", lines, self.seed or 0
 
     def _axis(self, scan: LazyScan) -> int:
-        return {"x": -1, "y": -2}.get(self.mask_axis or "auto", scan.grid.phase_axis)
+        from laminar.geometry import Series
+
+        geometry = scan.geometry if isinstance(scan.geometry, Series) else scan.grid
+        return {"x": -1, "y": -2}.get(self.mask_axis or "auto", geometry.phase_axis)

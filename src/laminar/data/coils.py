@@ -122,10 +122,17 @@ def whitened(scan: Scan) -> Scan:
     covariance, maps = scan.noise_covariance, scan.sensitivities
     if covariance is None:
         return scan
-    maps = None if maps is None else whiten(maps, covariance)
-    data = scan.data if scan.data.ndim == 4 else scan.data.unsqueeze(-1)
-    kspace = whiten(data, covariance).reshape(scan.data.shape)
-    return replace(scan, data=kspace, sensitivities=maps, noise_std=1.0, noise_covariance=None)
+    behind = len(scan.geometry.axes) - 1 - scan.geometry.axes.index("coil")
+    data = _whitened(scan.data, covariance, behind)
+    if maps is not None:
+        maps = _whitened(maps, covariance, len(scan.geometry.image_axes) if behind == 3 else 2)
+    return replace(scan, data=data, sensitivities=maps, noise_std=1.0, noise_covariance=None)
+
+
+def _whitened(array: Tensor, covariance: Tensor, behind: int) -> Tensor:
+    """`whiten` of an array with so many axes behind that of the coils."""
+    flat = array if behind == 2 else array.flatten(array.ndim - behind).unsqueeze(-1)
+    return whiten(flat, covariance).reshape(array.shape)
 
 
 def whiten(kspace: Tensor, noise_covariance: Tensor) -> Tensor:

@@ -52,6 +52,18 @@ def calibration_block(data: Tensor, geometry: NonCartesian) -> Tensor:
     return fft2c(images).reshape(*data.shape[:2], 2 * radius, 2 * radius)
 
 
+def outer_noise_std(data: Tensor, geometry: NonCartesian) -> float:
+    """Noise per complex sample, E|n|^2 = sigma^2, from the outermost tenth of k-space, (image, coil, sample).
+
+        sigma^2 = median |y|^2 / ln 2
+
+    What signal there is makes it too large.
+    """
+    radius = (geometry.trajectory / torch.tensor(geometry.matrix)).norm(dim=1)
+    power = data[..., radius >= 0.9 * radius.max()].abs().double().square()
+    return math.sqrt(float(power.median()) / math.log(2))
+
+
 def sampled_radius(trajectory: Tensor, matrix: tuple[int, int]) -> int:
     """The largest r, at most 12, with a point in every cell of the grid from -r to r - 1; see `calibration_block`."""
     most = min(_MOST, min(matrix) // 2)

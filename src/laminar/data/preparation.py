@@ -13,9 +13,10 @@ from laminar.data.coils import calibration_region, espirit, estimate_sensitiviti
 from laminar.data.cropping import crop_readout
 from laminar.data.formats import AnyScan
 from laminar.data.noise import estimate_noise_std, telling_slices
-from laminar.data.noncartesian import calibration_block
+from laminar.data.noncartesian import calibration_block, outer_noise_std
+from laminar.data.series import apart, averaged, series_maps, volume_maps
 from laminar.errors import ConfigError, DataFormatError
-from laminar.geometry import Cartesian, NonCartesian
+from laminar.geometry import Cartesian, Emission, NonCartesian, Series, Volume
 from laminar.operators import Encoding, LinearOperator, SoftSense, ifft2c, solve
 from laminar.scan import Scan
 
@@ -63,7 +64,7 @@ class Problem:
     @property
     def n_maps(self) -> int:
         """Images in a pixel: x is (batch, y, x) of one, else (batch, map, y, x)."""
-        return self.operator.sensitivities.shape[1] if isinstance(self.operator, SoftSense) else 1
+        return self.operator.n_maps
 
     @staticmethod
     def stack(problems: Sequence[Problem]) -> Problem:
@@ -88,20 +89,24 @@ def prepare(scan: Scan, n_maps: int | None = 1) -> Problem:
     signal keeps scale 1. Raises DataFormatError if there are neither sensitivities nor calibration lines, ConfigError
     where two maps are asked of a scan that brings one.
 
-    Any other geometry brings its noise level, and the scale is the quantile of a least-squares image. Operator and data
-    are divided by the norm of the operator. Real data stay real, and so does their image.
+    A series or a volume has one scale. A scan off the grid is calibrated by what lies near its center, and shows its
+    noise far from it; counts have the noise of counts. Any other geometry brings its noise level. Off the grid the
+    scale is the quantile of a least-squares image, and operator and data are divided by the norm of the operator. Real
+    data stay real, and so does their image.
 
     All is computed after a division by a power of two that brings the data to about one, so that a factor of the data
     is a factor of the image, from 1e-37 to 1e37.
     """
+    if n_maps == 2 and not isinstance(scan.geometry, Cartesian):
+        raise ConfigError(f"{scan.name}: two maps are of a planar Cartesian scan; got {type(scan.geometry).__name__}")
+    if isinstance(scan.geometry, Emission):
+        return _counted(scan, scan.geometry)
     scan = whitened(scan)
     noise, unit = noise_std_of(scan), magnitude(scan.data)
     scan = replace(scan, data=scan.data / _per_image(unit, scan.data))
-    if isinstance(scan.geometry, Cartesian):
-        operator, scale = scan.geometry.operator(scan.n_slices, _maps(scan, n_maps)), _scale(scan)
-        return _normalized(scan.data, operator, noise, unit, scale)
-    if n_maps == 2:
-        raise ConfigError(f"{scan.name}: two maps are of a Cartesian scan; got {type(scan.geometry).__name__}")
+    if isinstance(scan.geometry, Cartesian | Series | Volume):
+        operator = scan.geometry.operator(scan.n_slices, _maps(scan, n_maps))
+        return _normalized(scan.data, operator, noise, unit, _grid_scale(scan, operator))
     operator, norm = scan.geometry.operator(scan.n_slices, _off_grid_maps(scan)), scan.geometry.norm
     if norm != 1:
         operator = (1 / norm) * operator
@@ -111,19 +116,45 @@ def prepare(scan: Scan, n_maps: int | None = 1) -> Problem:
 
 
 def _maps(scan: Scan, n_maps: int | None) -> Tensor:
-    given = scan.sensitivities
-    if given is None:
-        return estimate_sensitivities(scan, n_maps=n_maps)
-    if n_maps == 2 and given.ndim == 4:
-        raise ConfigError(f"{scan.name}: the scan brings one set of sensitivities; two maps cannot be made of them")
-    return _unit_power(given)
+    """The sensitivities of a scan on a grid: those that it brings, of unit power, or those that it shows."""
+    geometry, given = scan.geometry, scan.sensitivities
+    if given is not None:
+        if n_maps == 2 and given.ndim == 4:
+            raise ConfigError(f"{scan.name}: the scan brings one set of sensitivities; two maps cannot be made of them")
+        return _unit_power(given, -4 if isinstance(geometry, Volume) else -3)
+    if isinstance(geometry, Series):
+        return series_maps(scan)
+    return volume_maps(scan) if isinstance(geometry, Volume) else estimate_sensitivities(scan, n_maps=n_maps)
+
+
+def _grid_scale(scan: Scan, operator: LinearOperator) -> Tensor:
+    """One scale (image,) for all of a series or a volume: that of the mean of its frames, or of its brightest slice."""
+    if isinstance(scan.geometry, Cartesian):
+        return _scale(scan)
+    if isinstance(scan.geometry, Series) and scan.geometry.is_moving:
+        return _scale(averaged(scan))
+    if isinstance(scan.geometry, Volume) and scan.geometry.complete_axis is None:
+        return _least_squares_scale(scan.data, operator)
+    return _scale(apart(scan)).reshape(scan.n_slices, -1).amax(1)
+
+
+def _counted(scan: Scan, geometry: Emission) -> Problem:
+    """Counts less their background, with the noise of the mean count: see `laminar.flow.poisson`."""
+    counts = scan.data.to(torch.float32)
+    mean = counts.flatten(1).mean(1).clamp_min(torch.finfo(torch.float32).tiny)
+    ones = torch.full_like(mean, geometry.norm)
+    operator = geometry.counting(len(counts), ones)
+    y = (counts - geometry.expected(len(counts))) / geometry.norm
+    scale = _least_squares_scale(y, operator)
+    level = mean.sqrt() / (geometry.norm * scale)
+    return Problem(y / _per_image(scale, y), geometry.counting(len(counts), ones * scale), level, scale)
 
 
 def _off_grid_maps(scan: Scan) -> Tensor | None:
     if not isinstance(scan.geometry, NonCartesian):
         return scan.sensitivities
     if scan.sensitivities is not None:
-        return _unit_power(scan.sensitivities)
+        return _unit_power(scan.sensitivities, -3)
     return espirit(calibration_block(scan.data, scan.geometry), scan.geometry.matrix)
 
 
@@ -148,13 +179,19 @@ def _per_image(values: Tensor, array: Tensor) -> Tensor:
 def noise_std_of(scan: AnyScan) -> float:
     """The noise level that a scan brings, or that some of its slices show; 1 where `prepare` whitens.
 
-    Raises DataFormatError for a scan that brings none and is not Cartesian: no other geometry shows its noise.
+    Raises DataFormatError for a scan that brings none and does not show it, as one of no k-space.
     """
     first = scan.slice(0)
     if first.noise_covariance is not None:
         return 1.0
     if first.noise_std is not None:
         return first.noise_std
+    if isinstance(first.geometry, Emission):
+        return float(first.data.mean().sqrt())  # of a count; `prepare` takes that of each image
+    if isinstance(first.geometry, Series | Volume):
+        return noise_std_of(apart(first))
+    if isinstance(first.geometry, NonCartesian):
+        return outer_noise_std(scan.slice(scan.n_slices // 2).data, first.geometry)
     if not isinstance(first.geometry, Cartesian):
         raise DataFormatError(f"{scan.name}: a {type(first.geometry).__name__} scan needs its noise_std; got none")
     some = [scan.slice(index) for index in telling_slices(scan.n_slices)]
@@ -174,10 +211,11 @@ def without_oversampling(scan: Scan) -> Scan:
     return crop_readout(scan)
 
 
-def _unit_power(sensitivities: Tensor) -> Tensor:
-    largest = torch.view_as_real(sensitivities).abs().amax((-4, -1), keepdim=True).squeeze(-1)
+def _unit_power(sensitivities: Tensor, coil: int) -> Tensor:
+    """Sensitivities of unit power over the axis of the coils, where they are not zero."""
+    largest = torch.view_as_real(sensitivities).abs().amax((coil - 1, -1), keepdim=True).squeeze(-1)
     sensitivities = sensitivities / torch.where(largest > 0, largest, 1)
-    power = sensitivities.abs().square().sum(-3, keepdim=True).sqrt()
+    power = sensitivities.abs().square().sum(coil, keepdim=True).sqrt()
     return torch.where(power > 0, sensitivities / power, 0)
 
 

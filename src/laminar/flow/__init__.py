@@ -12,6 +12,7 @@ from laminar.flow.path import (
     softmax_schedule,
     uniform_schedule,
 )
+from laminar.flow.poisson import PoissonTerm
 from laminar.flow.reference import integrate_reference
 from laminar.flow.solvers import SolverError, Velocity, integrate, integrate_adaptive
 from laminar.flow.sources import noisy, pseudo_inverse, tikhonov, zero_filled
@@ -24,6 +25,7 @@ __all__ = [
     "TABLEAUX",
     "DataStep",
     "Discretization",
+    "PoissonTerm",
     "SolverError",
     "Tableau",
     "Trajectory",

@@ -51,6 +51,8 @@ class Method(ABC):
     settings: Mapping[str, Number] = {}
     module: nn.Module | None = None
     draws: bool = False
+    geometry: str | None = None
+    """The kind of scans that it is made for; None: any."""
     offers: frozenset[str] = frozenset()
     n_maps: int | None = None
     """The most sets of sensitivities that it takes, an image of a pixel each; None: not known, one unless told."""

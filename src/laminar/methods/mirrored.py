@@ -41,6 +41,10 @@ class MirroredMethod(Method):
         return f"{self.of.description}; mean over four mirrored scans"
 
     @property
+    def geometry(self) -> str | None:  # type: ignore[override]
+        return self.of.geometry
+
+    @property
     def n_maps(self) -> int | None:  # type: ignore[override]
         return self.of.n_maps
 

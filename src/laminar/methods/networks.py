@@ -45,6 +45,10 @@ class NetworkMethod(Method):
         return 2 if isinstance(self.network, UnrolledNetwork) else 1
 
     @property
+    def geometry(self) -> str:  # type: ignore[override]
+        return self.network.config.geometry if isinstance(self.network, UnrolledNetwork) else "cartesian"
+
+    @property
     def description(self) -> str:  # type: ignore[override]
         return self.network.description
 

@@ -24,6 +24,10 @@ class OneSample(Method):
         return self.of.name
 
     @property
+    def geometry(self) -> str | None:  # type: ignore[override]
+        return self.of.geometry
+
+    @property
     def n_maps(self) -> int | None:  # type: ignore[override]
         return self.of.n_maps
 

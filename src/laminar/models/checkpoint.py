@@ -74,11 +74,14 @@ def started(config: ModelConfig, start: str | Path | None, regularizer: nn.Modul
 
 
 def fill(model: Model, checkpoint: str | Path) -> None:
-    """Give `model` the weights of a checkpoint. Raises CheckpointError if that is of another configuration."""
+    """Give `model` the weights of a checkpoint, which may have been trained for another geometry.
+
+    Raises CheckpointError if that is of another configuration.
+    """
     folder = find(checkpoint)
     settings = read_settings(folder)
     there, here = asdict(configuration(settings)), asdict(model.config)
-    if changed := [name for name in here if here[name] != there.get(name)]:
+    if changed := [name for name in here if name != "geometry" and here[name] != there.get(name)]:
         raise CheckpointError(f"{checkpoint} is of another configuration than the model to train: {', '.join(changed)}")
     _fill(model, read_weights(folder, settings), folder)
 

@@ -11,8 +11,9 @@ from laminar.flow import DATA_STEPS, TABLEAUX, make_schedule
 from laminar.models.checks import MOST_CHANNELS, check_channels, check_positive, check_whole
 from laminar.registry import nearest
 
-Kind = Literal["unet", "cnn", "normunet", "ista", "custom"]
-TIMED_KINDS = ("unet", "cnn", "custom")
+Kind = Literal["unet", "cnn", "normunet", "ista", "separable", "custom"]
+TIMED_KINDS = ("unet", "cnn", "separable", "custom")
+SERIES_REGULARIZERS = ("separable", "custom")
 SEEING_KINDS = ("unet", "custom")
 
 
@@ -49,21 +50,31 @@ class RegularizerConfig(Settings):
 
     Args:
         kind: unet | cnn | normunet (the published U-Net with instance normalization) | ista (the transforms and
-            threshold of ISTA-Net+); custom stands for a module of the user's own.
+            threshold of ISTA-Net+) | separable (convolutions in the plane and along the third axis of a series);
+            custom stands for a module of the user's own.
         channels: features of the U-Nets at each level, from fine to coarse, twice as many at each for normunet; the
             others use the first number.
         fold: the unet works on pixels folded fold x fold into channels, 1 does not fold.
-        depth: convolutions of the CNN.
+        depth: convolutions of the CNN, or pairs of them.
+        neighbors: images are series (batch, frame, y, x), and the unet sees so many frames on either side of each;
+            None: images are planar, or the regularizer takes series itself.
     """
 
     kind: Kind = "unet"
     channels: list[int] = field(default_factory=lambda: [32, 64, 64])
     fold: int = 2
     depth: int = 5
+    neighbors: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ConfigError(f"regularizer.kind must be one of {', '.join(get_args(Kind))}; got {self.kind!r}")
+        if self.neighbors is not None:
+            check_whole(self, "regularizer.", neighbors=(0, 16))
+            if self.neighbors and self.kind != "unet":
+                raise ConfigError(f"regularizer.neighbors above 0 needs the kind unet; got {self.kind}")
+            if self.kind in SERIES_REGULARIZERS:
+                raise ConfigError(f"a regularizer of kind {self.kind} takes series itself: leave neighbors out")
         check_channels("regularizer.channels", self.channels)
         check_whole(self, "regularizer.", fold=(1, 64), depth=(2, 1000))
         doubled = [self.channels[0] * 2**level for level in range(max(2, len(self.channels)))]
@@ -111,6 +122,8 @@ class UnrolledConfig(Settings):
         cg_iterations: most conjugate-gradient iterations of a proximal step.
         cg_tolerance: relative residual at which they stop.
         regularizer: the network R.
+        geometry: the kind of scans that the network was trained for: cartesian | cine | volume | noncartesian |
+            tomography | emission | linear; a reconstruction of another kind says so.
     """
 
     n_cascades: int = 6
@@ -140,6 +153,7 @@ class UnrolledConfig(Settings):
     cg_iterations: int = 6
     cg_tolerance: float = 1e-3
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    geometry: str = "cartesian"
 
     def __post_init__(self) -> None:
         for name, valid in CHOICES.items():
@@ -233,6 +247,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "source": ("zero-filled", "pseudo-inverse", "cg-sense"),
     "schedule": ("power", "cosine", "list"),
     "solver": TABLEAUX,
+    "geometry": ("cartesian", "cine", "volume", "noncartesian", "tomography", "emission", "linear"),
 }
 
 

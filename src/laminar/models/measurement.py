@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError
-from laminar.flow import pseudo_inverse
+from laminar.flow import PoissonTerm, pseudo_inverse
 from laminar.models.config import UnrolledConfig
 from laminar.networks import smooth_phase
-from laminar.operators import LinearOperator, squared_norm
+from laminar.operators import Counting, LinearOperator, squared_norm
 
 LARGEST_NORM = 1.05  # the fixed steps of untrained and published networks expect ||A|| <= 1
 
@@ -52,6 +53,10 @@ class Measurement:
         """`A^H (A x - y)`."""
         return self.operator.gram(x) - self.back_projection
 
+    def tikhonov(self, weight: Tensor, iterations: int) -> Tensor:
+        """`(A^H A + w I)^(-1) A^H y`."""
+        return self.operator.solve_regularized(self.back_projection, weight, iterations=iterations)
+
     def proximal(self, center: Tensor, weight: Tensor) -> Tensor:
         """`(A^H A + w I)^(-1) (A^H y + w center)`, by conjugate gradient from the center."""
         return self.operator.solve_regularized(
@@ -61,6 +66,26 @@ class Measurement:
             iterations=self.cg_iterations,
             tolerance=self.cg_tolerance,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class CountMeasurement(Measurement):
+    """Counts: the data steps are those of the Poisson likelihood (`laminar.flow.poisson`); images are real."""
+
+    @cached_property
+    def term(self) -> PoissonTerm:
+        assert isinstance(self.operator, Counting)
+        return PoissonTerm(self.y + self.operator.background, self.operator, self.operator.background)
+
+    def gradient(self, x: Tensor) -> Tensor:
+        return self.term.gradient(x)
+
+    def proximal(self, center: Tensor, weight: Tensor) -> Tensor:
+        return self.term.proximal(center, weight, center, self.cg_iterations)
+
+    def tikhonov(self, weight: Tensor, iterations: int) -> Tensor:
+        zero = torch.zeros_like(self.back_projection)
+        return self.term.proximal(zero, weight, torch.ones_like(zero), iterations)
 
 
 def measure(
@@ -76,10 +101,19 @@ def measure(
             "it, as prepare(Scan(y, Linear(operator, (y, x)), noise_std=...)) does"
         )
     back_projection = operator.adjoint(y)
+    options = config.regularizer
+    shape = operator.image_shape(back_projection)
+    takes_series = options.neighbors is not None or options.kind == "separable"
+    if options.kind != "custom" and takes_series != (len(shape) == 3):
+        taken = "series (frame, y, x): it has neighbors" if takes_series else "planar images: it has no neighbors"
+        raise ConfigError(
+            f"the regularizer of this network, of geometry {config.geometry}, takes {taken}; got images {shape}"
+        )
     noise_level = torch.as_tensor(0.0 if noise_level is None else noise_level).to(back_projection.real)
     if noise_level.ndim == 0:
         noise_level = noise_level.expand(len(y))
-    scan = Measurement(y, operator, back_projection, noise_level, config.cg_iterations, config.cg_tolerance)
+    kind = CountMeasurement if isinstance(operator, Counting) else Measurement
+    scan = kind(y, operator, back_projection, noise_level, config.cg_iterations, config.cg_tolerance)
     if not (config.see_source or config.phase_frame or config.scan_embedding):
         return scan
     source = source_of(config, scan).detach()
@@ -101,4 +135,4 @@ def source_of(config: UnrolledConfig, scan: Measurement) -> Tensor:
     if config.source == "pseudo-inverse":
         return pseudo_inverse(scan.y, scan.operator, config.source_iterations)
     weight = (scan.noise_level**2 + config.noise_floor**2) / config.source_std**2
-    return scan.operator.solve_regularized(scan.back_projection, weight, iterations=config.source_iterations)
+    return scan.tikhonov(weight, config.source_iterations)

@@ -8,7 +8,7 @@ from torch import nn
 
 from laminar.errors import ConfigError
 from laminar.models.config import UnrolledConfig
-from laminar.networks import CNN, ISTA, NormUnet, UNet
+from laminar.networks import CNN, ISTA, Neighbors, NormUnet, SeparableCNN, UNet
 
 
 def make_regularizers(config: UnrolledConfig, own: nn.Module | None) -> nn.ModuleList:
@@ -23,13 +23,21 @@ def make_regularizers(config: UnrolledConfig, own: nn.Module | None) -> nn.Modul
 
 
 def _regularizer(config: UnrolledConfig) -> nn.Module:
+    reach = config.regularizer.neighbors
+    return _built_in(config) if reach is None else Neighbors(_built_in(config), reach)
+
+
+def _built_in(config: UnrolledConfig) -> nn.Module:
     options = config.regularizer
     first, *coarser = options.channels
     if options.kind == "unet":
-        images, conditions = 1 + config.see_source, 2 * config.scan_embedding
+        images = 1 + 2 * (options.neighbors or 0) + config.see_source
+        conditions = 2 * config.scan_embedding
         return UNet(options.channels, options.fold, time_embedding=config.timed, images=images, conditions=conditions)
     if options.kind == "cnn":
         return CNN(first, options.depth, time_embedding=config.timed)
+    if options.kind == "separable":
+        return SeparableCNN(first, options.depth, time_embedding=config.timed)
     if options.kind == "normunet":
         return NormUnet(first, len(coarser))
     if options.kind == "ista":

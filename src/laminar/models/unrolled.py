@@ -180,9 +180,9 @@ class UnrolledNetwork(nn.Module):
         images = [x, scan.source] if self.config.see_source and scan.source is not None else [x]
         if scan.frame is not None:
             images = [image * scan.frame.conj() for image in images]
-        n = x[0].numel() // (x.shape[-1] * x.shape[-2])
+        n, shape = scan.operator.n_maps, scan.operator.image_shape(x)
         told = {} if scan.conditions is None else {"conditions": scan.conditions.repeat_interleave(n, 0)}
-        images = [as_complex(image).reshape(-1, *x.shape[-2:]) for image in images]
+        images = [as_complex(image).reshape(-1, *shape) for image in images]
         times = time.expand(len(x)).repeat_interleave(n)
         residual: Tensor = self.regularizer(k)(images[0], times, *images[1:], **told)
         residual = residual.reshape(x.shape)

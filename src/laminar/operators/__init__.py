@@ -1,5 +1,6 @@
 """Linear operators: pure functions of tensors, never changed after they are made."""
 
+from laminar.operators.counting import Counting
 from laminar.operators.encoding import Encoding
 from laminar.operators.foreign import check_operator, wrap
 from laminar.operators.fourier import fft2c, ifft2c
@@ -15,10 +16,12 @@ from laminar.operators.nonuniform import NonUniform, toeplitz_spectrum
 from laminar.operators.projector import Beam, Projector, Weighted
 from laminar.operators.restoration import Convolution, Inpainting, box, gaussian
 from laminar.operators.soft import SoftSense, combined
+from laminar.operators.stacked import Stacked
 
 __all__ = [
     "Beam",
     "Convolution",
+    "Counting",
     "Encoding",
     "Identity",
     "Inpainting",
@@ -26,6 +29,7 @@ __all__ = [
     "NonUniform",
     "Projector",
     "SoftSense",
+    "Stacked",
     "Weighted",
     "box",
     "check_operator",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from laminar.errors import ConfigError
-from laminar.operators.fourier import IMAGE_AXES, circulant, fft2c, ifft2c, real_spectrum
+from laminar.operators.fourier import circulant, fft2c, ifft2c, real_spectrum
 from laminar.operators.linear import LinearOperator, squared_goal, squared_norm
 from laminar.operators.lines import LineSystems
 
@@ -21,7 +21,8 @@ _WORKSPACE_ELSEWHERE = 2**28
 class Encoding(LinearOperator):
     """`y = M F S x`: sensitivities, centered unitary Fourier transform, sampling.
 
-    Shapes: image (batch, y, x); k-space (batch, coil, y, x); `sensitivities` (batch, coil, y, x) with
+    Shapes: image (batch, y, x), or (batch, z, y, x) with a transform of all three axes, and z in all that follows;
+    k-space (batch, coil, y, x); `sensitivities` (batch, coil, y, x) with
     `sum_coil |S|^2 <= 1`, hence `||A|| <= 1`; `mask` bool (batch or 1, y, x), true = acquired. `workspace` bounds the
     bytes of coil images in work at a time (at least one coil, or one image line); results do not depend on it.
 
@@ -31,15 +32,16 @@ class Encoding(LinearOperator):
     """
 
     def __init__(self, mask: Tensor, sensitivities: Tensor, workspace: int | None = None) -> None:
-        if mask.ndim != 3 or mask.shape[-2:] != sensitivities.shape[-2:] or sensitivities.ndim != 4:
+        if mask.ndim not in (3, 4) or mask.shape[1:] != sensitivities.shape[2:]:
             raise ValueError(
-                "Encoding needs a mask (batch or 1, y, x) and sensitivities (batch, coil, y, x); "
+                "Encoding needs a mask (batch or 1, y, x) and sensitivities (batch, coil, y, x), or both with z; "
                 f"got {tuple(mask.shape)} and {tuple(sensitivities.shape)}"
             )
         self.mask, self.sensitivities = mask, sensitivities
         self.workspace = workspace or _WORKSPACE.get(sensitivities.device.type, _WORKSPACE_ELSEWHERE)
         self._conjugate = sensitivities.conj().resolve_conj()
-        self._axes = tuple(axis for axis in IMAGE_AXES if not _constant_along(mask, axis))
+        self._all_axes = tuple(range(1 - mask.ndim, 0))
+        self._axes = tuple(axis for axis in self._all_axes if not _constant_along(mask, axis))
         self._spectrum = real_spectrum(self._sampled().unsqueeze(1), sensitivities)
         self._systems: dict[float, LineSystems] = {}
 
@@ -61,29 +63,29 @@ class Encoding(LinearOperator):
         shapes = [tuple(part.sensitivities.shape) for part in parts]
         if len(parts) != len(operators) or len({shape[1:] for shape in shapes}) != 1:
             raise ConfigError(f"only encodings of the same coils and image size can be stacked; got {shapes}")
-        masks = [part.mask.expand(len(part.sensitivities), -1, -1) for part in parts]
+        masks = [part.mask.expand(len(part.sensitivities), *part.mask.shape[1:]) for part in parts]
         return Encoding(torch.cat(masks), torch.cat([part.sensitivities for part in parts]))
 
     @property
     def _line_axis(self) -> int | None:
-        """The image axis, -2 or -1, along which the mask is constant."""
-        return next((axis for axis in IMAGE_AXES if axis not in self._axes), None)
+        """The first image axis along which the mask is constant."""
+        return next((axis for axis in self._all_axes if axis not in self._axes), None)
 
     def _sampled(self) -> Tensor:
         """The mask, not centered, with one entry along an axis on which it is constant."""
         mask = torch.fft.ifftshift(self.mask, dim=self._axes) if self._axes else self.mask
-        for axis in set(IMAGE_AXES) - set(self._axes):
+        for axis in set(self._all_axes) - set(self._axes):
             mask = mask.narrow(axis, 0, 1)
         return mask
 
     def forward(self, x: Tensor) -> Tensor:
         image, mask = x.unsqueeze(1), self.mask.unsqueeze(1)
-        return torch.cat([fft2c(maps * image) * mask for maps in self._split(self.sensitivities, 1)], 1)
+        return torch.cat([fft2c(maps * image, self._all_axes) * mask for maps in self._split(self.sensitivities, 1)], 1)
 
     def adjoint(self, y: Tensor) -> Tensor:
         mask = self.mask.unsqueeze(1)
         parts = zip(self._split(self._conjugate, 1), self._split(y, 1), strict=True)
-        return _total([(conjugate * ifft2c(kspace * mask)).sum(1) for conjugate, kspace in parts])
+        return _total([(conjugate * ifft2c(kspace * mask, self._all_axes)).sum(1) for conjugate, kspace in parts])
 
     def gram(self, x: Tensor) -> Tensor:
         axis = self._line_axis or 1
@@ -110,7 +112,7 @@ class Encoding(LinearOperator):
         self, rhs: Tensor, weight: Tensor, start: Tensor | None, iterations: int, tolerance: float
     ) -> Tensor:
         """Line by line where the mask allows it; then `A^H A` is kept up to `tolerance / 4` in norm."""
-        if len(self._axes) != 1:
+        if len(self._axes) != 1 or len(self._all_axes) != 2:
             return super().invert_regularized(rhs, weight, start, iterations, tolerance)
         residual = rhs if start is None else rhs - self.gram(start) - weight * start
         systems = self._lines(max(tolerance / 4, 8 * torch.finfo(rhs.dtype).eps))

@@ -66,6 +66,12 @@ class LinearOperator(ABC):
 
     norm: float | None = None
     """`||A||_2`, where it is known."""
+    n_maps: int = 1
+    """Sets of sensitivities, with an image of a pixel each: of several, x is (batch, map, ...)."""
+
+    def image_shape(self, x: Tensor) -> tuple[int, ...]:
+        """The size of an image of x (batch, ...): (y, x), of a series (frame, y, x)."""
+        return tuple(x.shape[2 if self.n_maps > 1 else 1 :])
 
     @property
     def sampled(self) -> Tensor | None:
@@ -152,6 +158,7 @@ class Scaled(LinearOperator):
             raise ConfigError(f"an operator is scaled by a finite number that is not 0; got {factor}")
         self.operator, self.factor, self._power = operator, factor, abs(factor) ** 2
         self.norm = None if operator.norm is None else abs(factor) * operator.norm
+        self.n_maps = operator.n_maps
 
     @property
     def sampled(self) -> Tensor | None:

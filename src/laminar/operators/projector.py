@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -91,6 +91,11 @@ class Projector(LinearOperator):
         self._forward, self._back = _csr(rows, columns, lengths, shape), _csr(columns, rows, lengths, shape[::-1])
         self.norm = float(spectral_norm(self, torch.ones(1, *matrix), NORM_ITERATIONS))
 
+    def of_views(self, some: slice) -> Projector:
+        """The projector of some of the views."""
+        beam = replace(self.beam, angles=self.beam.angles[some])
+        return Projector(beam, self.matrix)
+
     def forward(self, x: Tensor) -> Tensor:
         flat = apply_linear(x.flatten(1), self._project, self._back_project)
         return flat.reshape(len(x), *self.sinogram)
@@ -125,6 +130,11 @@ class Weighted(LinearOperator):
 
     def to(self, device: torch.device | str) -> Weighted:
         return Weighted(self.operator.to(device), self.weights.to(device))
+
+    def __rmul__(self, factor: complex) -> LinearOperator:
+        """A positive factor is one of the weights: operators of other scales go into one batch."""
+        real = complex(factor).imag == 0 and complex(factor).real > 0
+        return Weighted(self.operator, complex(factor).real * self.weights) if real else super().__rmul__(factor)
 
     @staticmethod
     def stack(operators: Sequence[LinearOperator]) -> LinearOperator:

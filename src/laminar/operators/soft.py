@@ -27,7 +27,7 @@ class SoftSense(LinearOperator):
                 "SoftSense needs a mask (batch or 1, y, x) and sensitivities (batch, set, coil, y, x); "
                 f"got {tuple(mask.shape)} and {tuple(sensitivities.shape)}"
             )
-        self.mask, self.sensitivities = mask, sensitivities
+        self.mask, self.sensitivities, self.n_maps = mask, sensitivities, sensitivities.shape[1]
         # F^H M F of coil images is that of images of a single coil of sensitivity one.
         self._coil = Encoding(mask, torch.ones_like(sensitivities[:, 0, :1]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,13 +14,13 @@ import numpy as np
 from laminar.data.cases import Case, FullScans, case_of
 from laminar.data.formats import find_scans
 from laminar.data.images import find_images
-from laminar.data.simulated import Images, SimulationStream
+from laminar.data.simulated import Images
 from laminar.data.stream import Stream
 from laminar.errors import ConfigError
 from laminar.runtime import seed_of
 from laminar.study.cell import data_config
 from laminar.training.config import DataConfig, TrainConfig
-from laminar.training.data import training_stream
+from laminar.training.data import simulation_of, training_stream
 
 TESTING, TUNING = 2**31 + 2, 2**31 + 3
 """Seeds of test sets, and of the slices that settings are chosen on; training and validation have others."""
@@ -35,7 +36,7 @@ def held_out(test: dict[str, Any], seed: int = TESTING, slices: int | None = Non
     if data.kind == "images":
         stacks = _chosen(find_images(_paths(data)), test["only"], lambda stack: stack.name)
         streams: list[Stream] = [
-            SimulationStream(Images([stack]), data.simulation, data.sampling, 1, seed_of(seed, place))
+            simulation_of(Images([stack]), replace(data, batch_size=1), seed_of(seed, place))
             for place, stack in enumerate(stacks)
         ]
         for index in range(wanted):

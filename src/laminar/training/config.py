@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, Literal
 
+from laminar.data.acquisition import Acquisition, acquisition_of
 from laminar.data.config import MaskKind, SamplingConfig, SimulationConfig
 from laminar.errors import ConfigError
+from laminar.geometry import SERIES_KINDS
 from laminar.models import ModelConfig, PriorConfig, UnrolledConfig, VarNetConfig
 from laminar.models.effects import without_effect
+from laminar.registry import CARTESIAN
 from laminar.runtime import MOST_WORKERS
 from laminar.training.denoising import DenoisingConfig
 from laminar.training.objectives import ObjectiveConfig
@@ -30,6 +33,9 @@ class DataConfig:
         axes: its axes, such as ky,kx,coil.
         simulation: settings of the simulation.
         sampling: how scans are undersampled.
+        geometry: cartesian | cine | volume | radial | spiral | ct | pet | deblurring | super-resolution | inpainting,
+            what measures the simulated objects; `sampling` is for cartesian alone. The model is told its kind.
+        geometry_settings: numbers of the geometry, such as views; see docs/geometries.md.
         batch_size: problems a batch and process.
         distinct_batches: train on this many batches again and again, kept in memory; 0 never repeats one.
         validation_batches: number of batches in the fixed validation set.
@@ -44,6 +50,8 @@ class DataConfig:
     axes: str | None = None
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    geometry: str = CARTESIAN
+    geometry_settings: dict[str, float] = field(default_factory=dict)
     batch_size: int = 4
     distinct_batches: int = 0
     validation_batches: int = 8
@@ -57,6 +65,18 @@ class DataConfig:
                 "data.mixture must give positive weights to simulation, images, files or problems; "
                 f"got {self.mixture!r}"
             )
+        if self.geometry == CARTESIAN and self.geometry_settings:
+            raise ConfigError(f"data.geometry_settings mean nothing for cartesian; got {self.geometry_settings!r}")
+        if self.geometry != CARTESIAN and self.kind not in ("simulation", "images"):
+            raise ConfigError(
+                f"data.geometry {self.geometry} is simulated: data.kind must be simulation or images; got {self.kind}"
+            )
+        self.acquisition  # a wrong setting is an error here and not later  # noqa: B018
+
+    @property
+    def acquisition(self) -> Acquisition | None:
+        """What measures simulated objects; None for planar Cartesian scans. Raises ConfigError."""
+        return None if self.geometry == CARTESIAN else acquisition_of(self.geometry, self.geometry_settings)
 
 
 @dataclass(frozen=True)
@@ -150,6 +170,7 @@ class TrainConfig:
         for name in without_meaning(self.model):
             if getattr(self, name) != _default(name):
                 raise ConfigError(f"{name} means nothing for the model, {type(self.model).__name__}: leave it out")
+        self._suit_geometry()
         if isinstance(self.model, UnrolledConfig):
             self._check_unrolled(self.model)
         elif self.objective.flow_matching or self.objective.self_supervised or self.reference.kind == "ode":
@@ -157,6 +178,24 @@ class TrainConfig:
                 "objective.flow_matching, objective.self_supervised and reference.kind ode need an unrolled network; "
                 f"got a {type(self.model).__name__} (model)"
             )
+
+    def _suit_geometry(self) -> None:
+        """Tell the model what it is trained for, and give a planar U-Net the neighbors in a series."""
+        acquisition, model = self.data.acquisition, self.model
+        if acquisition is None:
+            return
+        if not isinstance(model, UnrolledConfig):
+            raise ConfigError(
+                f"data.geometry {self.data.geometry} needs an unrolled network; got a {type(model).__name__} (model)"
+            )
+        if self.objective.self_supervised:
+            raise ConfigError("objective.self_supervised splits Cartesian samples: it needs data.geometry cartesian")
+        regularizer = model.regularizer
+        is_series = acquisition.kind in SERIES_KINDS
+        if is_series and regularizer.neighbors is None and regularizer.kind in ("unet", "cnn", "normunet", "ista"):
+            regularizer = replace(regularizer, neighbors=1 if regularizer.kind == "unet" else 0)
+        model = replace(model, geometry=acquisition.kind, regularizer=regularizer)
+        object.__setattr__(self, "model", model)
 
     def _check_unrolled(self, model: UnrolledConfig) -> None:
         for name, reason in without_effect(model).items():

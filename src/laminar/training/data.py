@@ -8,16 +8,17 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader, Dataset
 
+from laminar.data.acquisition import AcquisitionStream
 from laminar.data.cases import Case, FullScans
 from laminar.data.formats import find_scans
 from laminar.data.images import find_images
 from laminar.data.packed import PackedStream
-from laminar.data.simulated import Images, Phantoms, SimulationStream
+from laminar.data.simulated import Images, Objects, Phantoms, SimulationStream
 from laminar.data.stream import FileStream, Mixture, Stream
 from laminar.errors import ConfigError, LaminarError, explaining
 from laminar.models import UnrolledConfig
 from laminar.runtime import follow_parent
-from laminar.training.config import TrainConfig
+from laminar.training.config import DataConfig, TrainConfig
 from laminar.training.reference import NetworkTeacher, ReferenceStream
 
 # Validation draws from another stream than training; the same for every seed, so that seeds can be compared.
@@ -110,14 +111,20 @@ def _stream(kind: str, names: list[str], setting: str, config: TrainConfig, seed
             [_stream(each, names, setting, config, seed) for each in data.mixture], list(data.mixture.values()), seed
         )
     if kind == "simulation":
-        phantoms = Phantoms(data.simulation.anatomy, data.simulation.matrices)
-        return SimulationStream(phantoms, data.simulation, data.sampling, data.batch_size, seed)
+        return simulation_of(Phantoms(data.simulation.anatomy, data.simulation.matrices), data, seed)
     if not names:
         raise ConfigError(f"data.kind is {kind}: {setting} must name at least one file or folder")
     paths = [Path(name) for name in names]
     if kind == "images":
-        return SimulationStream(Images(find_images(paths)), data.simulation, data.sampling, data.batch_size, seed)
+        return simulation_of(Images(find_images(paths)), data, seed)
     if kind == "problems":
         return PackedStream.open(paths, data.sampling, seed)
     scans = FullScans(find_scans(paths), data.variable, data.axes, undersampled=config.objective.self_supervised)
     return FileStream(scans, data.sampling, data.batch_size, seed)
+
+
+def simulation_of(objects: Objects, data: DataConfig, seed: int) -> Stream:
+    """Scans of objects in the geometry that the settings name."""
+    if data.acquisition is None:
+        return SimulationStream(objects, data.simulation, data.sampling, data.batch_size, seed)
+    return AcquisitionStream(data.acquisition, objects, data.simulation, data.batch_size, seed)

@@ -119,10 +119,13 @@ def distance(a: Tensor, b: Tensor, norm: Norm) -> Tensor:
 
 
 def magnitude_ssim(image: Tensor, target: Tensor) -> Tensor:
-    """Mean SSIM of magnitudes (batch, y, x), each with the maximum of its target as data range."""
-    magnitude = target.abs()
+    """Mean SSIM of magnitudes (batch, y, x), each with the maximum of its target as data range.
+
+    Of a series (batch, frame, y, x) every frame counts for itself.
+    """
+    magnitude = target.abs().flatten(0, -3)
     data_range = magnitude.flatten(1).amax(1).clamp_min(torch.finfo(magnitude.dtype).eps)
-    return ssim(image.abs(), magnitude, data_range)
+    return ssim(image.abs().flatten(0, -3), magnitude, data_range)
 
 
 def alignment(

@@ -115,7 +115,7 @@ def flow_matching(
     source = noisy(network.source(scan), network.config.source_noise, generator)
     uniform = torch.rand(len(target), generator=generator, device=target.device)
     time = (1 - uniform).to(target.real)  # in (0, 1]
-    x = interpolate(target, source, time[:, None, None])
+    x = interpolate(target, source, per_entry(time, target))
     return distance(network.endpoint(x, time, scan), target, norm)
 
 
@@ -140,7 +140,7 @@ def evaluate(network: Network, validation: list[Case], config: ObjectiveConfig) 
     mode = network.training
     network.eval()
     for index, batch in enumerate(b.to(device) for b in validation):
-        problem, target = batch.problem, batch.image.abs()
+        problem, target = batch.problem, batch.image.abs().flatten(0, -3)
         trajectory = network.trajectory(problem.y, problem.operator, problem.noise_level)
         terms = objective(trajectory, batch.image, config)
         if isinstance(network, UnrolledNetwork) and has_own_terms(network, config):
@@ -148,7 +148,7 @@ def evaluate(network: Network, validation: list[Case], config: ObjectiveConfig) 
             scan = network.measure(problem.y, problem.operator, problem.noise_level)
             terms = with_own_terms(terms, network, scan, trajectory, batch.image, config, generator)
         losses.append(float(terms["loss"]))
-        data_range, states = target.flatten(1).amax(1), trajectory.stacked().abs()
+        data_range, states = target.flatten(1).amax(1), trajectory.stacked().abs().flatten(1, -3)
         psnrs.append(torch.stack([psnr(state, target, data_range, per_slice=True) for state in states], 1).cpu())
         ssims.append(ssim(states[-1], target, data_range, per_slice=True).cpu())
     network.train(mode)

@@ -71,9 +71,10 @@ class Shown:
 def load(path: Path, name: str | None = None) -> Shown:
     """What `laminar reconstruct` wrote, or any HDF5 file with a `reconstruction` (slice, y, x).
 
-    Raises DataFormatError for anything else, and for parts that do not fit each other.
+    Of a series (slice, frame, y, x) every frame is shown as a slice. Raises DataFormatError for anything else, and for
+    parts that do not fit each other.
     """
-    image = read_volume(path, PREDICTION)
+    image = read_volume(path, PREDICTION, series=True)
     with reading(path):
         file = survey(path)
         whole = _part(file, COMPLEX, image.shape)
@@ -83,7 +84,7 @@ def load(path: Path, name: str | None = None) -> Shown:
         times = file.datasets[TIMES].load().ravel().tolist() if states is not None and TIMES in file.datasets else ()
     return Shown(
         name or path.stem,
-        image,
+        image.reshape(-1, *image.shape[-2:]),
         None if whole is None else np.angle(whole),
         None if states is None else np.abs(states),
         times,
@@ -133,12 +134,13 @@ def _pixel(file: Hdf5) -> float:
 
 
 def _part(file: Hdf5, name: str, shape: tuple[int, ...]) -> Any:
-    """A dataset (..., slice, y, x) that belongs to an image of this shape; None if it is not there."""
+    """A dataset that belongs to an image of this shape, as (..., slice, y, x); None if it is not there."""
     if name not in file.datasets:
         return None
     array = file.datasets[name].load()
-    if array.shape[-3:] != shape or array.ndim != 3 + (name == STATES) or array.dtype.kind not in "fc":
+    states = name == STATES
+    if array.shape[states:] != shape or array.dtype.kind not in "fc":
         raise DataFormatError(f"'{name}' does not fit 'reconstruction' {shape}: got {array.dtype} {array.shape}")
     if not np.isfinite(array).all():
         raise DataFormatError(f"'{name}' holds NaN or Inf")
-    return array
+    return array.reshape(*array.shape[:states], -1, *shape[-2:])

@@ -153,7 +153,7 @@ def test_slices_with_different_lines_have_masks_of_their_own(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trajectory": "radial"}, "the trajectory is 'radial'"),
+        ({"trajectory": "radial"}, "brings 0 numbers of a trajectory of 0 dimensions: x, y and perhaps z of each"),
         ({"center": 9}, "reaches from -4 to 5 on a grid of 10"),
         ({"x": 8}, "a readout has 16 samples, the encoded matrix only 8"),
     ],

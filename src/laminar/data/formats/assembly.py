@@ -18,6 +18,7 @@ from laminar.data.coils import calibration_region, estimate_sensitivities, white
 from laminar.data.formats.axes import to_complex64
 from laminar.data.formats.header import MrdHeader
 from laminar.data.formats.placement import placements_of, sorted_slices
+from laminar.data.formats.points import in_cycles, readouts_off_grid
 from laminar.data.formats.readouts import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
@@ -30,6 +31,7 @@ from laminar.data.formats.readouts import (
 )
 from laminar.data.formats.sampling import detect_mask, has_whole_lines
 from laminar.errors import DataFormatError
+from laminar.geometry import NonCartesian
 from laminar.operators import ifft2c
 from laminar.scan import Scan, cartesian
 
@@ -59,23 +61,49 @@ class Sorted:
 
 
 def assemble(records: Records, header: MrdHeader, name: str = "scan") -> Scan:
-    """The scan of the first Cartesian encoding: y is the phase encoding, x the readout; slices in order of position.
+    """The scan of the first encoding; y is the phase encoding, x the readout, slices are in order of position.
 
     Sets, contrasts, repetitions and phases are the `series` of the scan, averages are averaged; an image of this grid
     without readouts is zero, and `header["without_readouts"]` names it. A noise scan gives the `noise_covariance` of a
     sample on the grid, less by the averages. Calibration lines count as the image's if they are "embedded" in it; where
     the images themselves have no calibration region, sensitivities are estimated from calibration lines apart.
 
-    Raises DataFormatError if there are no Cartesian readouts, or readouts that the header has no place for.
+    Readouts off the grid bring their trajectory, the same for all images: a scan of `NonCartesian`.
+
+    Raises DataFormatError if there are no readouts, or readouts that the header has no place for.
     """
-    if header.trajectory != "cartesian":
-        raise DataFormatError(f"the trajectory is '{header.trajectory}'; only Cartesian scans can be read")
     found = sort_readouts(records, header)
+    if header.trajectory != "cartesian":
+        return _off_grid(found, records, header, name)
     grid, counts = _filled(found.imaging, found.image, int(np.prod(found.shape)), header)
     covariance = noise_covariance(records, found.imaging, header)
     if covariance is not None:
         covariance = covariance * float(np.mean(1 / counts[counts > 0]))
     return _to_scan(found, grid, header, covariance, name)
+
+
+def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> Scan:
+    """The images of readouts with trajectories, one after the other in the order of their counters."""
+    order = range(int(np.prod(found.shape)))
+    parts = [readouts_off_grid(found.imaging[found.image == image]) for image in order]
+    points = parts[0][1]
+    if any(other.shape != points.shape or not np.allclose(other, points, atol=1e-6) for _, other in parts):
+        raise DataFormatError("the images of this scan have trajectories of their own; one for all can be read")
+    matrix = (header.encoded_matrix[1], header.encoded_matrix[0])
+    trajectory, note = in_cycles(points, matrix)
+    series = {counter: len(values) for counter, values in found.counters.items() if len(values) > 1}
+    y, x = (header.spacing(axis) for axis in (1, 0))
+    return Scan(
+        torch.from_numpy(np.stack([data for data, _ in parts])),
+        NonCartesian(trajectory, matrix),
+        noise_covariance=noise_covariance(records, found.imaging, header),
+        image_shape=(header.crop(1), header.crop(0)),
+        spacing_mm=None if y is None or x is None else (y, x),
+        placements=placements_of(found.imaging["head"], found.slices, header, None) if len(series) < 2 else None,
+        series=series if len(series) > 1 else {},
+        name=name,
+        header={**header.info, **found.report, "notes": (note,)},
+    )
 
 
 def sort_readouts(records: Records, header: MrdHeader) -> Sorted:

@@ -120,7 +120,7 @@ def _rolled(scan: LazyScan, shift: tuple[int, int]) -> LazyScan:
         part = scan.load(index)
         return part.with_kspace(part.data.roll(back, (-2, -1)), part.mask.roll(back, (-2, -1)))
 
-    return replace(scan, grid=grid, load=load, held=None)
+    return replace(scan, geometry=grid, load=load, held=None)
 
 
 def _ramped(scan: LazyScan, axes: list[int]) -> LazyScan:

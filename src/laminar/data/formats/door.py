@@ -98,7 +98,7 @@ def stream(
         scan = found.stream(path, request)
         if scan is None:
             scan = stream_array(path, found.variables(path), variable, axes, domain)
-        if domain is None:
+        if domain is None and scan.is_planar_grid:
             scan = centered(scan)
             check_kspace(scan.slice(scan.n_slices // 2).data)
         return scan

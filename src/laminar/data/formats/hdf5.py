@@ -78,10 +78,11 @@ class Dataset:
         """The text of a dataset that holds one string, or an array of one."""
         return _ask(self.identity, "text", self.path, self.name)[1][0].tobytes()
 
-    def readouts(self) -> tuple[Array, list[Array]]:
-        """The heads of ISMRMRD readouts, and the floats of each."""
+    def readouts(self) -> tuple[Array, list[Array], list[Array]]:
+        """The heads of ISMRMRD readouts, and the floats and the trajectory of each."""
         heads, counts, floats = _ask(self.identity, "readouts", self.path, self.name)[1]
-        return heads, split_floats(counts, floats)
+        parts = split_floats(counts.ravel(), floats)
+        return heads, parts[: len(heads)], parts[len(heads) :]
 
 
 @dataclass(frozen=True)

@@ -239,7 +239,7 @@ def text(path: str, name: str) -> Answer:
 
 
 def readouts(path: str, name: str) -> Answer:
-    """The records of ISMRMRD: their heads, the numbers of floats of their data, and these floats."""
+    """The records of ISMRMRD: their heads, the numbers of floats of their data and of their trajectories, and these."""
     with opened(path, name) as dataset:
         layout, size = dataset.dtype, Path(path).stat().st_size
         fields = layout.names or ()
@@ -247,19 +247,21 @@ def readouts(path: str, name: str) -> Answer:
             raise Refusal(f"'{name}' does not hold ISMRMRD readouts but {layout}")
         if h5py.check_vlen_dtype(layout["data"]) != np.float32 or layout["head"].hasobject:
             raise Refusal(f"'{name}' does not hold ISMRMRD readouts but {layout}")
-        heads, floats, total = [], [], 0
+        has_points = "traj" in fields and h5py.check_vlen_dtype(layout["traj"]) == np.float32
+        heads, floats, points, total = [], [], [], 0
         for start in range(0, len(dataset), READOUTS):
             with limited(size):
                 some = dataset[start : start + READOUTS]
             heads.append(some["head"])
             floats += [np.asarray(one, np.float32) for one in some["data"]]
-            total += sum(one.nbytes for one in floats[-len(some) :])
+            points += [np.asarray(one, np.float32) for one in (some["traj"] if has_points else [()] * len(some))]
+            total += sum(one.nbytes for one in (*floats[-len(some) :], *points[-len(some) :]))
             if total > size:
                 raise Refusal(f"the readouts claim more than the {size} bytes of the file")
-    counts = np.array([len(one) for one in floats], np.int64)
+    counts = np.array([[len(one) for one in part] for part in (floats, points)], np.int64)
     head = np.concatenate(heads) if heads else np.empty(0, layout["head"])
     arrays = [(head.dtype, head.shape), (counts.dtype, counts.shape), (np.dtype(np.float32), (total // 4,))]
-    return Answer(None, arrays, iter([head, counts, *floats]))
+    return Answer(None, arrays, iter([head, counts, *floats, *points]))
 
 
 REQUESTS: dict[str, Callable[..., Answer]] = {"survey": survey, "numbers": numbers, "text": text, "readouts": readouts}

@@ -9,13 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from laminar.errors import DataFormatError
-from laminar.geometry import Cartesian
-from laminar.scan import Scan
+from laminar.geometry import Cartesian, Geometry
+from laminar.scan import Placement, Scan
 
 
 @dataclass(frozen=True, eq=False)
 class LazyScan:
-    """What a Cartesian `Scan` says of all slices; `slice` reads one of them, as a `Scan` of one slice.
+    """What a `Scan` says of all slices; `slice` reads one of them, as a `Scan` of one slice.
 
     `load(index)` may raise DataFormatError: a broken slice shows only when it is read. `held` is the scan if all of it
     is in memory.
@@ -23,7 +23,7 @@ class LazyScan:
 
     n_slices: int
     n_coils: int
-    grid: Cartesian
+    geometry: Geometry
     load: Callable[[int], Scan]
     series: Mapping[str, int] = field(default_factory=dict)
     name: str = "scan"
@@ -34,16 +34,28 @@ class LazyScan:
     def of(cls, scan: Scan) -> LazyScan:
         """The slices of a scan that is in memory."""
         series, name, header = scan.series, scan.name, scan.header
-        return cls(scan.n_slices, scan.n_coils, scan.grid, scan.slice, series, name, header, scan)
+        return cls(scan.n_slices, scan.n_coils, scan.geometry, scan.slice, series, name, header, scan)
+
+    @property
+    def grid(self) -> Cartesian:
+        """The geometry of a Cartesian scan. Raises DataFormatError for another one."""
+        if not isinstance(self.geometry, Cartesian):
+            raise DataFormatError(f"{self.name}: this needs a Cartesian scan; got {type(self.geometry).__name__}")
+        return self.geometry
+
+    @property
+    def is_planar_grid(self) -> bool:
+        """Whether it is Cartesian, image by image."""
+        return isinstance(self.geometry, Cartesian)
 
     @property
     def matrix(self) -> tuple[int, int]:
-        """Size (y, x) of the sampled grid."""
-        return self.grid.matrix
+        """Size (y, x) of the images, of a Cartesian scan that of the sampled grid."""
+        return self.geometry.matrix
 
     @property
     def measured_acceleration(self) -> float:
-        return self.grid.measured_acceleration
+        return self.geometry.measured_acceleration
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -67,13 +79,18 @@ class LazyScan:
             return self.held
         first = self.slice(0)
         data, maps = (_room(one, self.n_slices) for one in (first.data, first.sensitivities))
+        places: list[Placement] = []
         for index in range(self.n_slices):
             part = first if index == 0 else self.slice(index)
             for room, values in ((data, part.data), (maps, part.sensitivities)):
                 if room is not None and values is not None:
                     room[index] = values[0]
+            places += part.placements or ()
         assert data is not None
-        return replace(first, data=data, sensitivities=maps, geometry=self.grid, series=self.series)
+        placements = tuple(places) if len(places) == self.n_slices else None
+        return replace(
+            first, data=data, sensitivities=maps, geometry=self.geometry, placements=placements, series=self.series
+        )
 
     def undersample(self, mask: Tensor) -> LazyScan:
         """The same scan with only the samples that both it and `mask` (y, x) or (image, y, x) have."""
@@ -83,7 +100,7 @@ class LazyScan:
             raise DataFormatError(f"{self.name}: {error}") from None
         of_image = Cartesian(mask).of_image
         load = lambda index: self.load(index).undersample(of_image(index).mask)  # noqa: E731
-        return replace(self, grid=grid, held=None, load=load)
+        return replace(self, geometry=grid, held=None, load=load)
 
 
 def _room(part: Tensor | None, n: int) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,13 @@ NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSE = 19, 20, 21, 22
 NOT_IMAGING = (NOISE, 23, 24, 26, 27, 28, 29, 30, 31)  # navigator, phase correction, feedback, dummy, ...
 
 
-def records_of(heads: Records, floats: Iterable[Any]) -> Records:
-    """Heads and the floats of each as records with the fields `head` and `data`."""
-    records = np.empty(len(heads), [("head", heads.dtype), ("data", object)])
+def records_of(heads: Records, floats: Iterable[Any], points: Iterable[Any] | None = None) -> Records:
+    """Heads, the floats of each and those of its trajectory as records of the fields `head`, `data` and `traj`."""
+    records = np.empty(len(heads), [("head", heads.dtype), ("data", object), ("traj", object)])
     records["head"] = heads
-    for record, data in zip(records, floats, strict=True):
-        record["data"] = data
+    none = repeat(np.empty(0, np.float32), len(heads))
+    for record, data, places in zip(records, floats, none if points is None else points, strict=True):
+        record["data"], record["traj"] = data, places
     return records
 
 

@@ -1,0 +1,120 @@
+"""Magnetic resonance off the beaten track: cine, volumes, radial and spiral trajectories."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from laminar.data.acquisition.acquisition import Acquisition, Conditions, Measured, noise, resampled
+from laminar.data.acquisition.motion import beating, through
+from laminar.data.masks import make_mask
+from laminar.data.noncartesian import radial, spiral
+from laminar.data.simulation.receive import sensitivities
+from laminar.geometry import NonCartesian, Series
+from laminar.operators import fft2c
+from laminar.operators.nonuniform import nonuniform
+from laminar.runtime import seed_of
+from laminar.scan import Scan
+
+
+@dataclass(frozen=True)
+class Cine(Acquisition):
+    """A beating heart, its frames with random lines of their own around the same calibration lines."""
+
+    frames: int = 8
+    acceleration: float = 8.0
+    calibration_lines: int = 8
+    contraction: float = 0.3
+    breathing: float = 0.01
+    kind = "cine"
+    has_coils = True
+    least: ClassVar = {"frames": 2, "acceleration": 1, "contraction": 0, "breathing": 0}
+
+    def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
+        moving = beating(thing, self.frames, self.contraction, self.breathing, conditions.generator)
+        seed = int(torch.randint(2**31, (), generator=conditions.generator))
+        masks = [
+            make_mask("random", matrix, self.acceleration, self.calibration_lines, seed_of(seed, frame) % 2**31, -2)
+            for frame in range(self.frames)
+        ]
+        return _on_the_grid(moving, torch.stack(masks), "frame", matrix, conditions)
+
+
+@dataclass(frozen=True)
+class Volume(Acquisition):
+    """A 3-D scan with a complete readout, the same random points of the other two axes in every slice across it."""
+
+    slices: int = 8
+    acceleration: float = 6.0
+    calibration_lines: int = 12
+    kind = "volume"
+    has_coils = True
+    least: ClassVar = {"slices": 2, "acceleration": 1}
+
+    def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
+        slices = through(thing, self.slices, conditions.generator)
+        seed = int(torch.randint(2**31, (), generator=conditions.generator))
+        mask = make_mask("poisson", matrix, self.acceleration, self.calibration_lines, seed)
+        return _on_the_grid(slices, mask.expand(self.slices, *matrix), "slice", matrix, conditions)
+
+
+def _on_the_grid(things: Tensor, masks: Tensor, axis: str, matrix: tuple[int, int], conditions: Conditions) -> Measured:
+    maps = sensitivities(conditions.coils, tuple(things.shape[-2:]), conditions.generator)  # type: ignore[arg-type]
+    coils = torch.stack([resampled(maps * each, matrix) for each in things])
+    kspace = fft2c(coils)
+    kspace = (kspace + noise(kspace.shape, conditions.noise_std, conditions.generator, kspace.dtype)) * masks[:, None]
+    geometry = Series(masks, "frame" if axis == "frame" else "slice")
+    scan = Scan(kspace[None], geometry, noise_std=conditions.noise_std, name="simulated", header={"simulated": True})
+    return Measured(scan, coils, is_coils=True)
+
+
+@dataclass(frozen=True)
+class Radial(Acquisition):
+    """Golden-angle spokes of twice as many samples as the larger side of the matrix."""
+
+    spokes: int = 32
+    kind = "noncartesian"
+    has_coils = True
+
+    def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
+        return _off_the_grid(thing, _radial(self.spokes, matrix), conditions)
+
+
+@dataclass(frozen=True)
+class Spiral(Acquisition):
+    """Archimedean interleaves from the center outwards, all turns of which together would fill k-space."""
+
+    interleaves: int = 8
+    turns: float = 4.0
+    samples: int = 1024
+    kind = "noncartesian"
+    has_coils = True
+
+    def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
+        return _off_the_grid(thing, _spiral(self.interleaves, self.samples, self.turns, matrix), conditions)
+
+
+@lru_cache(16)
+def _radial(spokes: int, matrix: tuple[int, int]) -> NonCartesian:
+    return NonCartesian(radial(spokes, 2 * max(matrix), matrix), matrix)
+
+
+@lru_cache(16)
+def _spiral(interleaves: int, samples: int, turns: float, matrix: tuple[int, int]) -> NonCartesian:
+    return NonCartesian(spiral(interleaves, samples, turns, matrix), matrix)
+
+
+def _off_the_grid(thing: Tensor, geometry: NonCartesian, conditions: Conditions) -> Measured:
+    """The transform of the finer grid at the points, so that the samples know no pixels."""
+    matrix = geometry.matrix
+    maps = sensitivities(conditions.coils, tuple(thing.shape), conditions.generator)  # type: ignore[arg-type]
+    fine = maps * thing
+    y = nonuniform(fine, geometry.trajectory) * math.sqrt(math.prod(matrix) / math.prod(thing.shape))
+    y = y + noise(tuple(y.shape), conditions.noise_std, conditions.generator, y.dtype)
+    scan = Scan(y[None], geometry, noise_std=conditions.noise_std, name="simulated", header={"simulated": True})
+    return Measured(scan, resampled(fine, matrix), is_coils=True)

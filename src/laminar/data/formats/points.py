@@ -1,0 +1,142 @@
+"""Where samples off the grid lie: trajectories of readouts and files, brought to cycles per field of view."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from laminar.data.formats import bart
+from laminar.data.formats.arrays import Variable, Variables, choose, listing, scan_name
+from laminar.data.formats.axes import to_complex64
+from laminar.data.formats.format import File, Format
+from laminar.data.formats.lazy import LazyScan
+from laminar.data.formats.readouts import Records, samples
+from laminar.errors import DataFormatError
+from laminar.geometry import NonCartesian
+from laminar.registry import FORMATS, resolve
+from laminar.scan import Scan
+
+Array = npt.NDArray[Any]
+_SLACK = 1.001
+SMALLEST = 64
+"""From this size on the units of a trajectory cannot be mistaken for each other."""
+
+
+def in_cycles(points: Array, matrix: tuple[int, int]) -> tuple[Tensor, str]:
+    """Points (sample, 2) as (y, x) in cycles per field of view, whatever their unit, and a note that says it.
+
+    Units are told by how far the points reach: 1/2 of the sampling frequency, pi radians a pixel, or half the matrix.
+    Raises DataFormatError for any other reach, and for a matrix below `SMALLEST` whose points are not in cycles.
+    """
+    reach = float(np.abs(points).max(initial=0))
+    sides = np.array(matrix)
+    if not math.isfinite(reach) or reach == 0:
+        raise DataFormatError(f"a trajectory reaches out from the center; got {reach}")
+    found, unit = points, "cycles per field of view"
+    if min(matrix) >= SMALLEST:
+        if reach <= 0.5 * _SLACK:
+            found, unit = points * sides, "parts of the sampling frequency"
+        elif reach <= math.pi * _SLACK:
+            found, unit = points * sides / (2 * math.pi), "radians a pixel"
+    return torch.from_numpy(np.require(found, np.float32, ["C", "W"])), f"the trajectory was read as in {unit}"
+
+
+def readouts_off_grid(records: Records) -> tuple[npt.NDArray[np.complex64], Array]:
+    """All samples (coil, sample) of readouts with trajectories, and their points (sample, 2) as (y, x)."""
+    data, points = [], []
+    for record in records:
+        head = record["head"]
+        dimensions, count = int(head["trajectory_dimensions"]), int(head["number_of_samples"])
+        if dimensions < 2 or len(record["traj"]) != dimensions * count:
+            raise DataFormatError(
+                f"a readout of {count} samples brings {len(record['traj'])} numbers of a trajectory of {dimensions} "
+                "dimensions: x, y and perhaps z of each sample were expected"
+            )
+        places = record["traj"].reshape(count, dimensions)
+        first, stop = int(head["discard_pre"]), count - int(head["discard_post"])
+        each, _ = samples(record)
+        if each.shape[1] != stop - first:
+            raise DataFormatError(f"a readout has {each.shape[1]} samples for {stop - first} points")
+        data.append(each)
+        points.append(_planar(places[first:stop].T))
+    return np.concatenate(data, 1), np.concatenate(points)
+
+
+def _planar(components: Array) -> Array:
+    """Rows kx, ky and perhaps kz, which must be zero, as points (sample, 2) of (y, x)."""
+    if len(components) > 2 and np.abs(components[2:]).max() > 1e-3 * max(float(np.abs(components).max()), 1e-9):
+        raise DataFormatError("a trajectory in three dimensions: only planar ones can be read")
+    return components[1::-1].T
+
+
+def stream_off_grid(path: Path, places: str, matrix: tuple[int, int], variable: str | None) -> LazyScan:
+    """K-space off the grid from one file and its trajectory from another, or the same one, in memory.
+
+    `places` is FILE or FILE:VARIABLE. A trajectory is complex (...), kx + i ky, or real with an axis of 2 or 3 for kx,
+    ky, kz at either end (BART's `traj`); k-space has the axes of its points in the same order, with coils and slices
+    behind them (MATLAB, BART) or slices and coils before (NumPy). Raises DataFormatError if the two do not fit.
+    """
+    file, _, name = places.partition(":") if not Path(places).exists() else (places, "", "")
+    points = _components(Path(file), name or None)
+    _, chosen = choose(_variables(path), variable, None)
+    data = _squeezed(chosen.load()) if variable is not None or chosen.is_complex else chosen.load()
+    images = _images(data, points.shape[1:])
+    trajectory, note = in_cycles(_planar(points.reshape(len(points), -1)), matrix)
+    kspace = to_complex64(images)
+    return LazyScan.of(Scan(kspace, NonCartesian(trajectory, matrix), name=scan_name(path), header={"notes": (note,)}))
+
+
+def _variables(path: Path) -> Variables:
+    if bart.pair(path) is not None:
+        return {scan_name(path): Variable.of(bart.load(path))}
+    file = File(path)
+    for name in FORMATS:
+        found: Format = resolve(FORMATS, name, "format")
+        if found.fits(file):
+            return found.variables(path)
+    raise DataFormatError(f"{path}: not a format that can be read")
+
+
+def _components(path: Path, name: str | None) -> Array:
+    """The points of a file as rows kx, ky and perhaps kz: (2 or 3, ...)."""
+    variables = _variables(path)
+    named = name or next((key for key in variables if key.lower() in ("traj", "trajectory", "k", "points")), None)
+    if named is None and len(variables) == 1:
+        named = next(iter(variables))
+    if named is None or named not in variables:
+        raise DataFormatError(f"{path}: which array is the trajectory? FILE:VARIABLE; it holds {listing(variables)}")
+    array = _squeezed(variables[named].load())
+    if bart.pair(path) is not None:
+        array = array.real
+    if np.iscomplexobj(array):
+        return np.stack([array.real, array.imag])
+    for axis in (0, -1):
+        if array.shape[axis] in (2, 3):
+            return np.moveaxis(array, axis, 0)
+    raise DataFormatError(
+        f"{path}: a trajectory is complex, or real with 2 or 3 components as its first or last axis; got "
+        f"{array.dtype} {array.shape}"
+    )
+
+
+def _images(data: Array, points: tuple[int, ...]) -> Array:
+    """K-space (image, coil, sample) of an array whose axes of samples are those of the points."""
+    count = len(points)
+    if data.shape[:count] == points and data.ndim <= count + 2:
+        return data.reshape(math.prod(points), *data.shape[count:], *[1] * (count + 2 - data.ndim)).transpose(2, 1, 0)
+    if data.shape[data.ndim - count :] == points and data.ndim <= count + 2:
+        return data.reshape(*[1] * (count + 2 - data.ndim), *data.shape[: data.ndim - count], math.prod(points))
+    raise DataFormatError(
+        f"k-space {data.shape} has not the axes {points} of its trajectory, with coils and slices behind or before them"
+    )
+
+
+def _squeezed(array: Array) -> Array:
+    """Without axes of length one: those of BART, and of MATLAB's matrices."""
+    return array.reshape([n for n in array.shape if n > 1])

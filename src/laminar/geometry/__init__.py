@@ -1,0 +1,25 @@
+"""Geometries: how the measurements of a scan follow from its images, and hence which operator to solve with."""
+
+from laminar.geometry.base import Geometry
+from laminar.geometry.cartesian import Cartesian
+from laminar.geometry.emission import Emission
+from laminar.geometry.linear import Linear
+from laminar.geometry.noncartesian import NonCartesian
+from laminar.geometry.series import Series
+from laminar.geometry.tomography import Tomography
+from laminar.geometry.volume import Volume
+
+SERIES_KINDS = ("cine", "volume")
+"""The kinds whose images have a third axis."""
+
+__all__ = [
+    "SERIES_KINDS",
+    "Cartesian",
+    "Emission",
+    "Geometry",
+    "Linear",
+    "NonCartesian",
+    "Series",
+    "Tomography",
+    "Volume",
+]

@@ -1,0 +1,132 @@
+"""Trajectories of others: BART, MATLAB, NumPy and ISMRMRD, in whatever unit, against BART's own transform."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+from pathlib import Path
+
+import ismrmrd
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from scan_files import mrd_header
+
+from laminar.classical import cg_sense_method
+from laminar.data.formats import read, stream_off_grid
+from laminar.data.formats.points import in_cycles
+from laminar.data.noncartesian import radial
+from laminar.data.simulation import simulate_slice
+from laminar.errors import DataFormatError
+from laminar.geometry import NonCartesian
+from laminar.operators import NonUniform
+from laminar.reconstruction import reconstruct
+from laminar.scan import Scan
+
+pytest.importorskip("finufft")
+SIZE = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def spokes() -> Scan:
+    """A brain of three coils along 24 spokes of 128 samples."""
+    coils = simulate_slice("brain", SIZE, 3, 0.01, torch.Generator().manual_seed(0)).coil_images
+    points = radial(24, 128, SIZE)
+    y = NonUniform(points, torch.ones(3, 1, *SIZE, dtype=torch.complex64)).forward(coils)[None, :, 0]
+    return Scan(y, NonCartesian(points, SIZE), noise_std=0.01)
+
+
+def check(found: Scan, expected: Scan) -> None:
+    """The same samples at the same points, in whatever order: the same back-projection."""
+    images = []
+    for scan in (found, expected):
+        assert isinstance(scan.geometry, NonCartesian)
+        one = torch.ones(scan.n_coils, 1, *SIZE, dtype=torch.complex64)
+        images.append(NonUniform(scan.geometry.trajectory, one).adjoint(scan.data[0][:, None]))
+    torch.testing.assert_close(*images, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("unit", "said"), [(1, "cycles"), (1 / 64, "parts of"), (2 * math.pi / 64, "radians")])
+def test_units_are_told_by_the_reach(unit: float, said: str, spokes: Scan) -> None:
+    assert isinstance(spokes.geometry, NonCartesian)
+    points = spokes.geometry.trajectory.numpy()
+    found, note = in_cycles(points * unit, SIZE)
+    torch.testing.assert_close(found, spokes.geometry.trajectory, rtol=1e-5, atol=1e-4)
+    assert said in note
+
+
+def test_matlab_numpy_and_bart_say_the_same(spokes: Scan, tmp_path: Path) -> None:
+    assert isinstance(spokes.geometry, NonCartesian)
+    points, data = spokes.geometry.trajectory.numpy(), spokes.data[0].numpy()
+    k = (points[:, 1] + 1j * points[:, 0]).reshape(24, 128)
+    scipy.io.savemat(tmp_path / "m.mat", {"k": k.T / 64, "data": data.reshape(3, 24, 128).T})
+    check(stream_off_grid(tmp_path / "m.mat", f"{tmp_path / 'm.mat'}:k", SIZE, "data").whole(), spokes)
+    np.save(tmp_path / "k.npy", data.reshape(3, 24, 128))
+    np.save(tmp_path / "p.npy", np.stack([k.real, k.imag, 0 * k.real]))
+    check(stream_off_grid(tmp_path / "k.npy", str(tmp_path / "p.npy"), SIZE, None).whole(), spokes)
+    places = np.stack([k.real, k.imag, 0 * k.real])
+    for name, array in {"ksp": data.reshape(3, 24, 128).T[None], "traj": places.swapaxes(1, 2)}.items():
+        (tmp_path / f"{name}.cfl").write_bytes(array.astype("<c8").tobytes(order="F"))
+        (tmp_path / f"{name}.hdr").write_text(f"# Dimensions\n{' '.join(map(str, array.shape))}\n")
+    check(stream_off_grid(tmp_path / "ksp.cfl", str(tmp_path / "traj.cfl"), SIZE, None).whole(), spokes)
+
+
+def test_readouts_of_ismrmrd_bring_their_trajectory(spokes: Scan, tmp_path: Path) -> None:
+    assert isinstance(spokes.geometry, NonCartesian)
+    points = spokes.geometry.trajectory.numpy().reshape(24, 128, 2)[..., ::-1] / 64
+    data = spokes.data[0].numpy().reshape(3, 24, 128)
+    with ismrmrd.Dataset(str(tmp_path / "a.mrd.h5"), "dataset", create_if_needed=True) as file:
+        file.write_xml_header(mrd_header(64, 64, trajectory="radial", recon_x=64, fov_x=200).encode())
+        for spoke in range(24):
+            parts = (np.ascontiguousarray(part) for part in (data[:, spoke], points[spoke]))
+            readout = ismrmrd.Acquisition.from_array(*parts)
+            readout.idx.kspace_encode_step_1 = spoke
+            file.append_acquisition(readout)
+    check(read(tmp_path / "a.mrd.h5"), spokes)
+
+
+@pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")
+def test_a_scan_that_bart_simulates_is_reconstructed(tmp_path: Path) -> None:
+    """Its phantom and trajectory, its k-space: our image is that of its own inverse transform."""
+
+    def bart(*arguments: object) -> None:
+        subprocess.run(["bart", *map(str, arguments)], cwd=tmp_path, check=True, capture_output=True)
+
+    bart("traj", "-r", "-x", 128, "-y", 64, "t")
+    bart("scale", 0.5, "t", "traj")
+    bart("phantom", "-k", "-s", 4, "-t", "traj", "ksp")
+    bart("nufft", "-i", "-d", "64:64:1", "traj", "ksp", "inverse")
+    bart("rss", 8, "inverse", "image")
+    theirs = np.fromfile(tmp_path / "image.cfl", "<c8").reshape(64, 64, order="F").real
+    scan = stream_off_grid(tmp_path / "ksp.cfl", str(tmp_path / "traj.cfl"), SIZE, None).whole()
+    image = reconstruct(scan, cg_sense_method).image[0].abs().numpy()
+    as_it_is, turned = (np.corrcoef(image.ravel(), each.ravel())[0, 1] for each in (theirs, theirs.T))
+    assert turned > 0.95
+    assert turned > as_it_is, "x is BART's first axis"
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "k.npy", np.ones((3, 5, 7), np.complex64))
+    np.save(tmp_path / "p.npy", np.ones((2, 5, 8)))
+    np.save(tmp_path / "deep.npy", np.ones((3, 5, 7)))
+    for name, said in (
+        ("p.npy", r"k-space \(3, 5, 7\) has not the axes \(5, 8\) of its trajectory"),
+        ("deep.npy", "a trajectory in three dimensions"),
+        ("none.npy", "no such file"),
+    ):
+        with pytest.raises(DataFormatError, match=said):
+            stream_off_grid(tmp_path / "k.npy", str(tmp_path / name), SIZE, None)
+
+
+SPIRAL = Path(__file__).parents[3].parent / "shared" / "data" / "raw" / "phantom_spiral_8coil.mat"
+
+
+@pytest.mark.shared
+def test_the_measured_spiral_is_read() -> None:
+    if not SPIRAL.exists():
+        pytest.skip("the measured spiral is not beside the checkout")
+    scan = stream_off_grid(SPIRAL, f"{SPIRAL}:k", (128, 128), "data").whole()
+    assert tuple(scan.data.shape) == (1, 8, 60 * 1182)
+    assert "parts of the sampling frequency" in scan.header["notes"][0]
