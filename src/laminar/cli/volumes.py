@@ -32,7 +32,7 @@ def volume_of(
     series, std = dict(scan.series), None if spread is None else spread.std
     geometry = scan.geometry
     if scan.geometry.kind == "volume":
-        series = {**series, "slice": geometry.shape[0]}
+        series = {**(series or {"phase": len(done)}), "slice": geometry.shape[0]}
     elif isinstance(geometry, Series):
         frames = geometry.count  # which run fastest in what was reconstructed
         magnitude, std = _frames_first(magnitude, frames), None if std is None else _frames_first(std, frames)
