@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from laminar.cli import one_scan
 from laminar.data.simulation import simulate_slice
 from laminar.files import holding
 
