@@ -53,14 +53,14 @@ def exchange(
         socket.create_connection(address, timeout) as connection,
         streams(connection, context, address[0]) as (source, sink),
     ):
-        failed: list[OSError] = []
+        failed: list[Exception] = []
 
         def send() -> None:
             try:
                 writer = wire.Writer(sink)
                 writer.config(config)
                 _send(writer, xml.decode("utf-8", "replace"), parameters, heads, records["data"])
-            except OSError as error:  # the server says why, if it can
+            except (OSError, ValueError) as error:  # the server says why, if it can; a closed stream is a ValueError
                 failed.append(error)
 
         thread = threading.Thread(target=send, daemon=True, name="send")
