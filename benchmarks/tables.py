@@ -310,6 +310,17 @@ def geometries() -> str:
     return markdown(header, rows)
 
 
+def whole_scans() -> str:
+    """A row a scan with a third axis: seconds of each step, and the peak memory of the process."""
+    rows = []
+    for name, row in result("whole_scans")["scans"].items():
+        frames, coils, height, width = row["size"]
+        size = f"{frames} images, {coils} coils, {height} x {width}"
+        seconds = [f"{row[f'{step}_seconds']:.0f}" for step in ("calibrated", "cg-sense", "network")]
+        rows.append([name, size, *seconds, f"{row['peak_gigabytes']:.1f}"])
+    return markdown(["scan", "size", "calibration, s", "CG-SENSE, s", "network, s", "peak memory, GB"], rows)
+
+
 GEOMETRY_METHODS = ("low-rank", "cg-sense", "filtered-back-projection", "expectation-maximization")
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -331,6 +342,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "readers": readers,
     "ceilings": ceilings,
     "geometries": geometries,
+    "whole_scans": whole_scans,
     **METHOD_TABLES,
 }
 

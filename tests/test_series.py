@@ -139,6 +139,23 @@ def test_a_separable_network_is_homogeneous_and_shifts_with_its_frames(make: obj
     torch.testing.assert_close(network(x.roll(1, 1), time), network(x, time).roll(1, 1), rtol=1e-4, atol=1e-4)
 
 
+def test_the_source_of_a_frame_knows_the_others() -> None:
+    """What a frame did not measure comes from the mean: much nearer where little moves; no change for a wide prior."""
+    scan, frames = beating(0, acceleration=3)
+    problem = prepare(together(scan))
+    config = UnrolledConfig(n_cascades=1, regularizer=RegularizerConfig(channels=[4, 4], neighbors=0), geometry="cine")
+    errors = []
+    for width in (0.0, 1e3, 0.05):
+        network = UnrolledNetwork(config=config, source_motion_std=width, source_iterations=30)
+        measured = network.measure(problem.y, problem.operator, problem.noise_level)
+        errors.append(error(network.source(measured)[0] * problem.scale, frames))
+    assert errors[1] == pytest.approx(errors[0], rel=0.1)
+    assert errors[2] < 0.8 * errors[0]
+    planar, alone = UnrolledNetwork(n_cascades=1, source_motion_std=0.1), prepare(scan.slice(0))
+    with pytest.raises(ConfigError, match="source_motion_std is of a series"):
+        planar(alone.y, alone.operator)
+
+
 @dataclass(frozen=True)
 class Hearts:
     """A stream of cine problems."""

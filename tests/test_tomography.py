@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+from copy import copy
 
 import numpy as np
 import pytest
@@ -122,6 +124,17 @@ def test_weights_go_with_their_images() -> None:
     torch.testing.assert_close(
         second.y * second.scale * both.slice(1).geometry.norm * 3, 2 * scan.data * scan.geometry.weights
     )
+
+
+def test_a_projector_travels_as_its_beam() -> None:
+    """From a process that prepares batches comes no matrix, and every time the same operator."""
+    projector = Projector(Beam(2 * half_turn(5), 9, 2.0, 40.0, 20.0), (8, 8))
+    first, second = copy(projector), copy(projector)  # as a pickle does
+    assert first is second
+    assert first.to("cpu") is not first
+    assert len(pickle.dumps(projector)) < 1000
+    x = torch.rand(1, 8, 8)
+    assert torch.equal(first(x), projector(x))
 
 
 BLURRED = Scan(torch.ones(1, 8, 8), Linear(Convolution(gaussian(0.5), (8, 8)), (8, 8)), noise_std=0.1)

@@ -309,5 +309,7 @@ def test_wrong_settings_of_presets() -> None:
         RegularizerConfig(kind="normunet", channels=[32, 64, 96])
     with pytest.raises(ConfigError, match=r"as \[32, 64\]; got \[32\]"):
         RegularizerConfig(kind="normunet", channels=[32])
-    with pytest.raises(ConfigError, match="kind must be one of unet, cnn, normunet, ista, separable, custom; got 'vit'"):
+    with pytest.raises(
+        ConfigError, match="kind must be one of unet, cnn, normunet, ista, separable, custom; got 'vit'"
+    ):
         UnrolledConfig.from_dict({"regularizer": {"kind": "vit"}})

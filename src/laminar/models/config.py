@@ -109,6 +109,8 @@ class UnrolledConfig(Settings):
         source: zero-filled | pseudo-inverse | cg-sense, the image at t = 1.
         source_noise: tau, standard deviation of noise added to the source: the network then samples.
         source_std: image width in the weight of the CG-SENSE source, (sigma^2 + floor^2) / source_std^2.
+        source_motion_std: image width of what differs from the mean over the frames in the CG-SENSE source of a series:
+            what a frame did not measure then comes from the others; 0 leaves the frames apart.
         source_iterations: its conjugate-gradient iterations, and those of the pseudo-inverse.
         schedule: power | cosine | list, the times of the cascades.
         schedule_alpha: exponent of the power schedule, 0 is uniform.
@@ -140,6 +142,7 @@ class UnrolledConfig(Settings):
     source: Literal["zero-filled", "pseudo-inverse", "cg-sense"] = "cg-sense"
     source_noise: float = 0.0
     source_std: float = 0.3
+    source_motion_std: float = 0.0
     source_iterations: int = 15
     schedule: Literal["power", "cosine", "list"] = "power"
     schedule_alpha: float = 0.0
@@ -169,6 +172,7 @@ class UnrolledConfig(Settings):
             "cg_tolerance",
             "schedule_alpha",
             "source_noise",
+            "source_motion_std",
             "solver_tolerance",
             zero=True,
         )

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from laminar.errors import ConfigError
 from laminar.flow import PoissonTerm, pseudo_inverse
+from laminar.flow.path import per_entry
 from laminar.models.config import UnrolledConfig
 from laminar.networks import smooth_phase
-from laminar.operators import Counting, LinearOperator, squared_norm
+from laminar.operators import Counting, LinearOperator, solve, squared_norm
 
 LARGEST_NORM = 1.05  # the fixed steps of untrained and published networks expect ||A|| <= 1
 
@@ -53,9 +54,19 @@ class Measurement:
         """`A^H (A x - y)`."""
         return self.operator.gram(x) - self.back_projection
 
-    def tikhonov(self, weight: Tensor, iterations: int) -> Tensor:
-        """`(A^H A + w I)^(-1) A^H y`."""
-        return self.operator.solve_regularized(self.back_projection, weight, iterations=iterations)
+    def tikhonov(self, weight: Tensor, iterations: int, motion: Tensor | None = None) -> Tensor:
+        """`(A^H A + w I)^(-1) A^H y`; with a weight v of `motion`, of a series, `(A^H A + w I + v (I - M))^(-1) A^H y`.
+
+        M is the mean over the frames, the second axis.
+        """
+        if motion is None:
+            return self.operator.solve_regularized(self.back_projection, weight, iterations=iterations)
+        w, v = (per_entry(each, self.back_projection) for each in (weight, motion))
+
+        def normal(x: Tensor) -> Tensor:
+            return self.operator.gram(x) + w * x + v * (x - x.mean(1, keepdim=True))
+
+        return solve(normal, self.back_projection, iterations=iterations)
 
     def proximal(self, center: Tensor, weight: Tensor) -> Tensor:
         """`(A^H A + w I)^(-1) (A^H y + w center)`, by conjugate gradient from the center."""
@@ -83,7 +94,7 @@ class CountMeasurement(Measurement):
     def proximal(self, center: Tensor, weight: Tensor) -> Tensor:
         return self.term.proximal(center, weight, center, self.cg_iterations)
 
-    def tikhonov(self, weight: Tensor, iterations: int) -> Tensor:
+    def tikhonov(self, weight: Tensor, iterations: int, motion: Tensor | None = None) -> Tensor:
         zero = torch.zeros_like(self.back_projection)
         return self.term.proximal(zero, weight, torch.ones_like(zero), iterations)
 
@@ -109,6 +120,8 @@ def measure(
         raise ConfigError(
             f"the regularizer of this network, of geometry {config.geometry}, takes {taken}; got images {shape}"
         )
+    if config.source_motion_std and len(shape) != 3:
+        raise ConfigError(f"source_motion_std is of a series of images; got {shape}")
     noise_level = torch.as_tensor(0.0 if noise_level is None else noise_level).to(back_projection.real)
     if noise_level.ndim == 0:
         noise_level = noise_level.expand(len(y))
@@ -134,5 +147,6 @@ def source_of(config: UnrolledConfig, scan: Measurement) -> Tensor:
         return scan.back_projection
     if config.source == "pseudo-inverse":
         return pseudo_inverse(scan.y, scan.operator, config.source_iterations)
-    weight = (scan.noise_level**2 + config.noise_floor**2) / config.source_std**2
-    return scan.tikhonov(weight, config.source_iterations)
+    variance = scan.noise_level**2 + config.noise_floor**2
+    motion = variance / config.source_motion_std**2 if config.source_motion_std else None
+    return scan.tikhonov(variance / config.source_std**2, config.source_iterations, motion)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,6 +92,12 @@ class Projector(LinearOperator):
         self._forward, self._back = _csr(rows, columns, lengths, shape), _csr(columns, rows, lengths, shape[::-1])
         self.norm = float(spectral_norm(self, torch.ones(1, *matrix), NORM_ITERATIONS))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Where it runs, not its matrix: what comes from another process is made once, and kept."""
+        beam = self.beam
+        lengths = (beam.bins, beam.spacing, beam.source, beam.detector)
+        return _kept, (tuple(beam.angles.tolist()), beam.angles.dtype, *lengths, self.matrix)
+
     def of_views(self, some: slice) -> Projector:
         """The projector of some of the views."""
         beam = replace(self.beam, angles=self.beam.angles[some])
@@ -111,9 +118,22 @@ class Projector(LinearOperator):
         return _product(self._back, y)
 
     def to(self, device: torch.device | str) -> Projector:
-        moved = copy(self)
-        moved._forward, moved._back = self._forward.to(device), self._back.to(device)
+        moved = object.__new__(Projector)
+        moved.__dict__ |= vars(self) | {"_forward": self._forward.to(device), "_back": self._back.to(device)}
         return moved
+
+
+@lru_cache(4)
+def _kept(
+    angles: tuple[float, ...],
+    dtype: torch.dtype,
+    bins: int,
+    spacing: float,
+    source: float,
+    detector: float,
+    matrix: tuple[int, int],
+) -> Projector:
+    return Projector(Beam(torch.tensor(angles, dtype=dtype), bins, spacing, source, detector), matrix)
 
 
 class Weighted(LinearOperator):

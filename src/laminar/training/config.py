@@ -17,6 +17,9 @@ from laminar.runtime import MOST_WORKERS
 from laminar.training.denoising import DenoisingConfig
 from laminar.training.objectives import ObjectiveConfig
 
+MOTION_STD = 0.03
+"""`model.source_motion_std` of a cine, unless another one is told: the best of a few on two simulated hearts."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -180,7 +183,7 @@ class TrainConfig:
             )
 
     def _suit_geometry(self) -> None:
-        """Tell the model what it is trained for, and give a planar U-Net the neighbors in a series."""
+        """Tell the model what it is for; in a series a planar U-Net sees neighbors, and the source of a cine moves."""
         acquisition, model = self.data.acquisition, self.model
         if acquisition is None:
             return
@@ -194,7 +197,8 @@ class TrainConfig:
         is_series = acquisition.kind in SERIES_KINDS
         if is_series and regularizer.neighbors is None and regularizer.kind in ("unet", "cnn", "normunet", "ista"):
             regularizer = replace(regularizer, neighbors=1 if regularizer.kind == "unet" else 0)
-        model = replace(model, geometry=acquisition.kind, regularizer=regularizer)
+        motion = model.source_motion_std or (MOTION_STD if acquisition.kind == "cine" else 0.0)
+        model = replace(model, geometry=acquisition.kind, regularizer=regularizer, source_motion_std=motion)
         object.__setattr__(self, "model", model)
 
     def _check_unrolled(self, model: UnrolledConfig) -> None:

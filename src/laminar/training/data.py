@@ -83,7 +83,7 @@ def with_reference(stream: Stream, config: TrainConfig) -> ReferenceStream:
     reference, model = config.reference, config.model
     assert isinstance(model, UnrolledConfig)  # TrainConfig sees to it
     teacher = NetworkTeacher.load(str(reference.teacher))
-    for name in ("source", "source_noise", "source_std", "source_iterations", "noise_floor"):
+    for name in ("source", "source_noise", "source_std", "source_motion_std", "source_iterations", "noise_floor"):
         ours, theirs = getattr(model, name), getattr(teacher.network.config, name)
         if ours != theirs:
             raise ConfigError(f"model.{name} is {ours!r} and that of the teacher {theirs!r}: their flows start apart")
