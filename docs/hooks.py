@@ -38,7 +38,7 @@ def _as_markdown(path: Path) -> str:
             if "text" in output:
                 parts.append(f"```text\n{''.join(output['text'])}```")
             else:
-                parts.append(f"![](data:image/png;base64,{output['data']['image/png']})")
+                parts.append(f"<img alt='' src='data:image/png;base64,{output['data']['image/png']}'>")
     title, *rest = parts
     about = (
         f"The notebook is `docs/notebooks/{path.name}`; `python -m benchmarks.notebooks` runs it and keeps its outputs."

@@ -31,6 +31,11 @@ EXTRAS = (
     "torchdiffeq",
     "submitit",
     "distributed",
+    "pydicom",
+    "nibabel",
+    "onnxruntime",
+    "onnxscript",
+    "prometheus_client",
 )
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 FORBIDDEN_CALLS = {"eval", "exec", "torch.load", "torch.save", "numpy.load", "np.load"}

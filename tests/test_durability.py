@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from laminar.cli import reconstruct
+from laminar.cli import one_scan
 from laminar.data.simulation import simulate_slice
 from laminar.files import holding
 
@@ -94,14 +94,14 @@ def test_a_full_disk_costs_no_scan_but_those_that_do_not_fit(scans: list[Path], 
 def test_memory_that_runs_out_is_not_blamed_on_the_disk_and_ends_one_scan(
     scans: list[Path], tmp_path: Path, laminar: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = reconstruct._write_slices
+    write = one_scan._write_slices
 
     def starved(file: Path, name: str, *more: object) -> object:
         if name == "a":
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
         return write(file, name, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reconstruct, "_write_slices", starved)
+    monkeypatch.setattr(one_scan, "_write_slices", starved)
     code, _, error = laminar("reconstruct", *scans, *ZERO_FILLED, "--out", tmp_path / "out")
     assert code == 1
     assert error.startswith(f"laminar: error: {scans[0]}: out of memory (DefaultCPUAllocator")
@@ -117,7 +117,7 @@ def test_sigterm_leaves_nothing_half_written(
         for _ in range(2):
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(reconstruct, "_write_slices", terminated)
+    monkeypatch.setattr(one_scan, "_write_slices", terminated)
     code, _, error = laminar("reconstruct", *scans, *ZERO_FILLED, "--out", tmp_path / "out")
     assert (code, error) == (143, "laminar: terminated\n")
     assert names(tmp_path / "out") == []

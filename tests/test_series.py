@@ -101,7 +101,7 @@ def test_blocks_of_low_rank() -> None:
     torch.testing.assert_close(shrunk(x, size.reshape(1, 1, 1, 1) / 4, 8), 0.75 * x)
     z = draw(2, 3, 13, 18, dtype=torch.complex128)
     torch.testing.assert_close(shrunk(z, torch.zeros(2, 1, 1, 1), 8, (3, 5)), z)
-    with pytest.raises(ConfigError, match=r"a series of images \(batch, frame, y, x\)"):
+    with pytest.raises(ConfigError, match=r"a series of images \(frame, y, x\)"):
         low_rank_method(prepare(beating(0)[0].slice(0)))
 
 

@@ -56,6 +56,11 @@ def replacing(path: Path) -> Iterator[Path]:
             _sync(path.parent)
 
 
+def mark(file: h5py.File) -> None:
+    """Say in an HDF5 file that this program wrote it, and may replace it."""
+    file.attrs["laminar"] = __version__
+
+
 @contextmanager
 def writing_hdf5(path: Path) -> Iterator[h5py.File]:
     """A new HDF5 file that becomes `path` if the block succeeds, as `replacing` does.
@@ -64,7 +69,7 @@ def writing_hdf5(path: Path) -> Iterator[h5py.File]:
     """
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
-        file.attrs["laminar"] = __version__
+        mark(file)
         yield file
     with replacing(path) as temporary:
         temporary.write_bytes(content.getbuffer())

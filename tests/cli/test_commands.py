@@ -368,6 +368,8 @@ def test_a_range_wants_two_numbers(tmp_path: Path, laminar: Run) -> None:
     code, _, error = laminar("train", "--out", tmp_path / "run", "--data.sampling.acceleration", 4)
     assert code == 2
     assert "'data.sampling.acceleration' is a range of two numbers, such as '[4, 4]'; got 4" in error
+    code, _, error = laminar("train", "--out", tmp_path / "run", "--data.train", "scans")
+    assert (code, "'data.train' is a list, such as '[scans]'; got scans" in error) == (2, True)
 
 
 def test_without_a_verb_there_is_help(laminar: Run) -> None:

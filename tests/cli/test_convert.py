@@ -11,11 +11,13 @@ import torch
 
 from laminar.cli.main import main
 from laminar.data.formats import read, scan_name
+from laminar.data.formats.write import write_ismrmrd
 from laminar.data.masks import make_mask
 from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
 from laminar.evaluation import read_volume
 from laminar.operators import ifft2c
+from laminar.scan import Placement, cartesian
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,20 @@ def test_a_scan_survives(tmp_path: Path, kspace: torch.Tensor, to: str, kind: st
     assert torch.equal(back.mask, mask.T if to == "ismrmrd" else mask)
     if to in ("bart", "numpy", "fastmri") and kind == "time":
         assert back.series == {"time": 2}
+
+
+@pytest.mark.parametrize("readout", [-1, -2])
+def test_ismrmrd_keeps_where_the_slices_lie(tmp_path: Path, kspace: torch.Tensor, readout: int) -> None:
+    there = tuple(Placement((1.0, -2, 4.0 * k), (0.0, 0.6, -0.8), (1.0, 0, 0)) for k in range(2))
+    mask = make_mask("equispaced", (64, 48), 2, 12, 0)
+    mask = mask if readout == -2 else mask.new_ones(64, 48)
+    scan = cartesian(kspace * mask, mask, readout_axis=readout, spacing_mm=(1.5, 2.0), placements=there)
+    write_ismrmrd(tmp_path / "a.h5", scan)
+    found = read(tmp_path / "a.h5")
+    assert found.placements is not None
+    for given, one in zip(there, sorted(found.placements, key=lambda one: one.center[2]), strict=True):
+        axes = (one.x_axis, one.y_axis) if readout == -1 else (one.y_axis, one.x_axis)
+        np.testing.assert_allclose([one.center, *axes], [given.center, given.x_axis, given.y_axis], atol=1e-6)
 
 
 def test_coils_are_compressed_and_the_file_says_so(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from laminar.data.preparation import prepare
 from laminar.errors import ConfigError
 from laminar.geometry import Linear
+from laminar.methods import as_method
 from laminar.models import UnrolledNetwork
 from laminar.operators import LinearOperator, wrap
 from laminar.scan import Scan
@@ -131,5 +133,11 @@ def test_an_operator_of_any_norm_gives_the_same_problem() -> None:
     network = UnrolledNetwork(n_cascades=1)
     result = network(problems[1].y, problems[1].operator, float(problems[1].noise_level))
     assert result.dtype == torch.float32
-    with pytest.raises(ConfigError, match=r"takes an operator of norm one; got 7.*e.03: divide"):
+    with pytest.raises(ConfigError, match=r"take an operator of norm one; got 7.*e.03: divide"):
         network(problems[1].y, 29 * geometry.forward)
+    unscaled = replace(problems[1], operator=29 * geometry.forward)
+    for name in ("total-variation", "l1-wavelet"):  # their steps would diverge
+        with pytest.raises(ConfigError, match="take an operator of norm one"):
+            as_method(name)(unscaled)
+    assert repr(unscaled).startswith("Problem(y (1, ")
+    assert len(repr(unscaled)) < 100

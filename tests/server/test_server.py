@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import logging
+import shutil
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import h5py
 import ismrmrd
@@ -23,13 +30,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from laminar.data.preparation import Problem
-from laminar.errors import LaminarError
+from laminar.errors import ConfigError, LaminarError
 from laminar.methods import Method, as_method, open_model
 from laminar.server import wire
 from laminar.server.client import exchange
+from laminar.server.images import Pixels
 from laminar.server.limits import Limits
+from laminar.server.logs import JsonLines
+from laminar.server.metrics import Metrics, Page
 from laminar.server.session import Service, Session
-from laminar.server.tcp import Server
+from laminar.server.tcp import Server, networks
+from laminar.server.tls import client_context, server_context, streams
 from laminar.server.warm import warm
 
 SIZE, COILS = 32, 3
@@ -41,6 +52,9 @@ HEADER = f"""<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
 <fieldOfView_mm><x>200</x><y>200</y><z>5</z></fieldOfView_mm></reconSpace><encodingLimits>
 <kspace_encoding_step_1><minimum>0</minimum><maximum>{SIZE - 1}</maximum><center>{SIZE // 2}</center>
 </kspace_encoding_step_1></encodingLimits><trajectory>cartesian</trajectory></encoding></ismrmrdHeader>"""
+
+
+ZERO = as_method(lambda problem: [problem.operator.adjoint(problem.y)], "zero")
 
 
 def scan_readouts(slices: int = 2) -> list[ismrmrd.Acquisition]:
@@ -111,8 +125,8 @@ def service(tiny_model: Path) -> Service:
 
 
 @contextmanager
-def running(service: Service) -> Iterator[Server]:
-    server = Server(service, port=0)
+def running(service: Service, **options: Any) -> Iterator[Server]:
+    server = Server(service, port=0, **options)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:
@@ -335,8 +349,155 @@ def test_a_broken_stream_gives_what_was_complete_and_names_the_rest(service: Ser
     assert "ERROR 1 images were not complete" in lines
 
 
+def test_integers_have_one_scale_for_a_series(service: Service) -> None:
+    floats, _, _ = answered(service, messages())
+    images, _, _ = answered(replace(service, pixels="uint16"), messages())
+    assert [image.data.dtype for image in images] == [np.uint16] * 2
+    assert images[0].data.max() == 4096
+    assert images[0].meta["LaminarScale"] == images[1].meta["LaminarScale"]
+    scale = float(images[0].meta["LaminarScale"])
+    for image, expected in zip(images, floats, strict=True):
+        np.testing.assert_allclose(image.data * scale, expected.data, atol=scale)
+    _, lines, _ = answered(service, messages(parameters='{"pixels": "float64"}'))
+    assert lines[0] == "WARNING pixels 'float64' is not offered; did you mean 'float32'?"
+
+
+def test_what_is_brighter_than_the_scale_is_clipped_and_said() -> None:
+    pixels = Pixels()
+    empty, _, _ = pixels.of(torch.zeros(2, 2), "uint16", 1)
+    assert not empty.any()
+    first, _, clipped = pixels.of(torch.full((2, 2), 3.0), "uint16", 1)
+    assert (int(first[0, 0]), clipped) == (4096, 0)
+    bright, _, clipped = pixels.of(torch.tensor([[3.0, 60.0]]), "uint16", 1)
+    assert (bright.tolist(), clipped) == ([[4096, 65535]], 1)
+
+
+def test_acceleration_undersamples_a_full_scan_alone(service: Service) -> None:
+    _, lines, _ = answered(service, messages(parameters='{"acceleration": "99"}'))
+    assert lines[0] == "WARNING acceleration must be 0 or from 1 to 32; got '99'"
+    _, lines, _ = answered(service, messages(slices=1, parameters='{"acceleration": 4}'))
+    assert lines[0] == "INFO slice 0: undersampled 4 times"
+    header = HEADER.replace(f"<y>{SIZE}</y><z>1</z></matrixSize>", f"<y>{2 * SIZE}</y><z>1</z></matrixSize>", 1)
+    _, lines, _ = answered(service, messages(header=header, slices=1, parameters='{"acceleration": 4}'))
+    assert "WARNING slice 0: it is undersampled already" in lines[0]
+
+
+def test_metrics_and_health(tiny_model: Path) -> None:
+    metrics = Metrics()
+    service = Service({"tiny": open_model(str(tiny_model))}, events=metrics)
+    images, _, _ = answered(service, messages(parameters='{"method": "cg-sense"}'))
+    page = Page(metrics, lambda: service.is_well, "127.0.0.1", 0)
+    where = f"http://127.0.0.1:{page.address[1]}"
+    try:
+        with urlopen(f"{where}/metrics") as answer:
+            told = answer.read().decode()
+        with urlopen(f"{where}/healthz") as answer:
+            assert answer.read() == b"ok\n"
+        service.device._since = -1e9
+        with pytest.raises(HTTPError, match="503"):
+            urlopen(f"{where}/healthz").close()
+    finally:
+        page.close()
+    assert 'laminar_images_total{method="cg-sense"} 2.0' in told
+    assert f"laminar_readouts_total {float(len(scan_readouts()))}" in told
+    assert "laminar_waiting_images 0.0" in told
+    assert "laminar_latency_seconds_count 2.0" in told
+    assert len(images) == 2
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for 127.0.0.1, with its key, that is its own authority."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    line = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=laminar -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(["openssl", *line.split(), "-keyout", path, "-out", path.with_name("cert.pem")], check=True)
+    with path.open("a") as file:
+        file.write(path.with_name("cert.pem").read_text())
+    return path
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_an_encrypted_connection_gives_the_same_images(service: Service, scan_file: Path, certificate: Path) -> None:
+    with running(service) as server:
+        expected = exchange(scan_file, server.address)
+    with running(service, context=server_context(certificate, None, certificate)) as server:
+        trusting = client_context(certificate, certificate, None)
+        images = exchange(scan_file, server.address, context=trusting)
+        for context in (None, client_context(certificate, None, None), client_context(None, None, None)):
+            with pytest.raises(LaminarError):  # plain, without a certificate to show, or not trusting the server's
+                exchange(scan_file, server.address, context=context, timeout=20)
+    assert [image.data.tobytes() for image in images] == [image.data.tobytes() for image in expected]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_a_reader_is_not_held_up_by_a_writer_that_nobody_reads(certificate: Path) -> None:
+    one, other = socket.socketpair()
+    read = threading.Event()
+
+    def serve() -> None:
+        with one, streams(one, server_context(certificate, None, None)) as (_, back):
+            back.write(b"hello")
+            back.flush()
+            assert read.wait(30)  # and it never reads
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    with other, streams(other, client_context(certificate, None, None), "127.0.0.1") as (source, sink):
+
+        def write() -> None:
+            with contextlib.suppress(OSError):
+                sink.write(bytes(2**24))  # more than the buffers of the kernel hold
+
+        writing = threading.Thread(target=write)
+        writing.start()
+        assert source.read(5) == b"hello"
+        assert writing.is_alive()
+        read.set()
+        writing.join(30)
+    serving.join(30)
+
+
+def test_who_is_not_allowed_is_not_answered(service: Service, scan_file: Path) -> None:
+    with running(service, allowed=networks(["10.0.0.0/8"])) as server, pytest.raises(LaminarError):
+        exchange(scan_file, server.address)
+    with running(service, allowed=networks(["10.0.0.0/8", "127.0.0.0/30"])) as server:
+        assert len(exchange(scan_file, server.address)) == 2
+    with pytest.raises(ConfigError, match="an address or a network"):
+        networks(["somewhere"])
+
+
+def test_many_connections_at_once_with_one_that_reads_nothing() -> None:
+    data = messages(slices=1)
+    service = Service({"zero": ZERO}, Limits(connections=65))
+    with running(service) as server, socket.create_connection(server.address, 60) as silent:
+        silent.sendall(messages())
+        found: list[int] = []
+
+        def ask() -> None:
+            with socket.create_connection(server.address, 120) as client, client.makefile("rb") as source:
+                client.sendall(data)
+                kinds = [message.kind for message in iter(wire.Reader(source, Limits()).read, None)]
+                found.append(kinds.count(wire.IMAGE))
+
+        threads = [threading.Thread(target=ask) for _ in range(64)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    assert found == [1] * 64
+
+
+def test_the_log_as_json_lines() -> None:
+    try:
+        raise ValueError("of mine")
+    except ValueError:
+        record = logging.LogRecord("a", logging.ERROR, "", 0, "%s: failed", ("peer",), sys.exc_info())
+    told = json.loads(JsonLines().format(record))
+    assert (told["level"], told["message"]) == ("ERROR", "peer: failed")
+    assert "ValueError: of mine" in told["trace"]
+
+
 WHOLE = messages(slices=1)
-ZERO = as_method(lambda problem: [problem.operator.adjoint(problem.y)], "zero")
 
 
 @settings(max_examples=300)

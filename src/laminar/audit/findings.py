@@ -48,10 +48,11 @@ def _improvement(record: Record) -> Finding:
     worst = min(rows, key=lambda row: row["gain"])
     better = sum(gain > 0 for gain in gains)
     start, end = record["source"]["psnr"], record["cascades"][-1]["psnr"]
+    name = f" ({worst['name']})" if worst["name"] else ""
     return better == len(rows), (
         f"Mean PSNR goes from {_db(start)} at the source to {_db(end)} at the result; "
         f"{better} of {len(rows)} slices gain. "
-        f"The least gain is {_db(worst['gain'], sign=True)} ({worst['name']})."
+        f"The least gain is {_db(worst['gain'], sign=True)}{name}."
     )
 
 

@@ -20,7 +20,7 @@ from laminar.classical.sparsity import l1_wavelet, total_variation
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
-from laminar.operators import Counting, LinearOperator, Projector, Weighted
+from laminar.operators import Counting, LinearOperator, Projector, Weighted, check_norm
 from laminar.operators.linear import Scaled
 
 _NORM = 1.0  # of the encoding operator of a Problem, whose sensitivities have unit power
@@ -42,6 +42,7 @@ def l1_wavelet_method(problem: Problem, weight: float = 0.15, seed: int | None =
 
     `weight` is in units of `sqrt(sigma^2 + 0.005^2)`, sigma the noise level: one number for all scans.
     """
+    check_norm(problem.operator)
     shifts = None if seed is None else torch.Generator().manual_seed(seed)
     return _sparse(
         problem, l1_wavelet(problem.y, problem.operator, weight, scale=_scale(problem), norm=_NORM, shifts=shifts)
@@ -50,6 +51,7 @@ def l1_wavelet_method(problem: Problem, weight: float = 0.15, seed: int | None =
 
 def total_variation_method(problem: Problem, weight: float = 0.2) -> Trajectory:
     """`total_variation` as a method of `laminar.reconstruct`; the unit of `weight` is that of `l1_wavelet_method`."""
+    check_norm(problem.operator)
     return _sparse(problem, total_variation(problem.y, problem.operator, weight, scale=_scale(problem), norm=_NORM))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from laminar.cli import reconstruct
+from laminar.cli import one_scan, reconstruct
 from laminar.cli.executors import ExecutorOptions
 from laminar.cli.methods import MethodOptions, SolverOptions, add_regularizer
 from laminar.cli.outputs import add_overwrite, check_outputs, is_part
@@ -159,7 +159,7 @@ def _reconstruct(checkpoint: Path, options: Options) -> int:
     """`laminar reconstruct` of the scan by the checkpoint, with the options that both verbs have."""
     choice = MethodOptions("network", str(checkpoint), False, SolverOptions(None, None, ()), options.regularizer)
     return reconstruct.run(
-        reconstruct.Options(
+        one_scan.Options(
             inputs=(options.input,),
             out=options.out,
             overwrite=options.overwrite,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "convert",
         help="write a scan in another format",
         description="Write the k-space of a scan of any format that can be read as another one, or of a fully sampled "
-        "scan the images of all its samples as NIfTI.",
+        "scan the images of all its samples (nifti, dicom, mrd).",
     )
     parser.add_argument("input", type=Path, metavar="SCAN", help="a scan file")
-    parser.add_argument("--to", choices=("fastmri", "bart", "numpy", "ismrmrd", "nifti"), required=True)
+    parser.add_argument("--to", choices=("fastmri", "bart", "numpy", "ismrmrd", "nifti", "dicom", "mrd"), required=True)
     parser.add_argument(
         "out", type=Path, metavar="OUT", help="the file; its suffix is that of the format if it has none"
     )
@@ -50,27 +51,38 @@ def _write_with_target(path: Path, scan: Scan) -> None:
     write_fastmri(path, scan, reference_image(scan) if scan.measured_acceleration <= MOST_ACCELERATED else None)
 
 
-def _write_images(path: Path, scan: Scan) -> None:
-    """The root-sum-of-squares images of a fully sampled scan as NIfTI. Raises ConfigError for another one."""
+def _write_images(to: str, source: Path, path: Path, scan: Scan) -> None:
+    """The root-sum-of-squares images of a fully sampled scan. Raises ConfigError for another one."""
     from laminar.data.cases import MOST_ACCELERATED
     from laminar.files import replacing
-    from laminar.nifti import write_nifti
+    from laminar.image_files import IMAGE_FORMATS, Volume, digest_of
     from laminar.reconstruction import reference_image
 
     if scan.measured_acceleration > MOST_ACCELERATED:
         raise ConfigError(
-            f"{scan.name}: NIfTI holds images, and with R = {scan.measured_acceleration:.2f} these are to be "
-            "reconstructed: laminar reconstruct --format nifti"
+            f"{scan.name}: {to} holds images, and with R = {scan.measured_acceleration:.2f} these are to be "
+            f"reconstructed: laminar reconstruct --format {to}"
         )
-    n_slices = scan.series.get("slice", 1 if scan.series else scan.n_slices)
+    volume = Volume(
+        reference_image(scan),
+        scan.placements,
+        scan.spacing_mm,
+        scan.series,
+        scan.header,
+        scan.name,
+        "root-sum-of-squares",
+        scan=digest_of(source),
+    )
     with replacing(path) as temporary:
-        write_nifti(temporary, reference_image(scan), scan.placements, scan.spacing_mm, n_slices)
+        IMAGE_FORMATS[to].write(temporary, volume)
 
 
 def run(options: Options) -> int:
     from laminar.data.formats.write import WRITERS, named
+    from laminar.image_files import IMAGE_FORMATS
 
-    own = {"nifti": (".nii", _write_images), "fastmri": (".h5", _write_with_target)}
+    own = {"fastmri": (".h5", _write_with_target)}
+    own |= {to: (one.ending, partial(_write_images, to, options.input)) for to, one in IMAGE_FORMATS.items()}
     suffix, write = own.get(options.to) or WRITERS[options.to]
     path = options.out if options.out.suffix else options.out.with_suffix(suffix)
     outputs = [path.with_suffix(kind) for kind in (".cfl", ".hdr")] if options.to == "bart" else [path]

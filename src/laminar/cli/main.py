@@ -22,7 +22,9 @@ from laminar.cli import (
     dataset,
     demo,
     evaluate,
+    export,
     info,
+    openrecon_package,
     reconstruct,
     runs,
     send,
@@ -40,7 +42,7 @@ from laminar.version import __version__
 
 VERBS = (
     *(demo, reconstruct, train, adapt, evaluate, calibrate, audit, study, runs, view),
-    *(simulate, info, convert, dataset, serve, stream, send, completion),
+    *(simulate, info, convert, dataset, export, serve, stream, send, openrecon_package, completion),
 )
 
 

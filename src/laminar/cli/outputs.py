@@ -13,7 +13,10 @@ from laminar.cli.options import paths_in
 from laminar.errors import ConfigError, DataFormatError
 
 # How each kind of file says near its beginning that this program wrote it; HDF5 has a root attribute `laminar`.
-MARKS = (b'"laminar": "', b'"format": "laminar-', b'content="Laminar"', b"Software\0Laminar", b"# laminar train")
+MARKS = (
+    *(b'"laminar": "', b'"format": "laminar-', b'content="Laminar"', b"Software\0Laminar", b"# laminar train"),
+    *(b"# laminar openrecon-package", b'"name": {\n      "en": "Laminar"'),
+)
 
 
 def add_overwrite(parser: argparse._ActionsContainer) -> None:
@@ -40,7 +43,7 @@ def check_output(path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
         return
     if is_part(path, inputs):
         raise ConfigError(f"{path} is an input of this command: choose another --out")
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise ConfigError(f"{path} is there already and not a file: choose another --out")
     if not overwrite and not _is_ours(path):
         raise ConfigError(f"{path} is there already and was not written by laminar: --overwrite replaces it")
@@ -65,6 +68,10 @@ def is_part(path: Path, inputs: Iterable[Path]) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
+    """Whether this program wrote the file, or every file of a folder that is not empty."""
+    if path.is_dir():
+        parts = list(path.iterdir())
+        return bool(parts) and all(part.is_file() and _is_ours(part) for part in parts)
     import h5py
 
     from laminar.data.formats.hdf5 import survey

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from laminar.data.formats import LazyScan
-    from laminar.reconstruction import SliceReconstruction
 
 
 def reference_of(full: LazyScan) -> Tensor:
@@ -49,18 +48,3 @@ def draw(
         reconstruction_png(magnitude, picture)
     else:
         comparison_figure({label: magnitude}, reference, {label: metrics or {}}, picture, title)
-
-
-def write_volume(path: Path, magnitude: Tensor, done: list[SliceReconstruction], scan: LazyScan) -> list[str]:
-    """The images (image, y, x), those of a series running fastest, as NIfTI; returns what it lacks."""
-    from laminar.geometry import Series
-    from laminar.nifti import write_nifti
-
-    found = [one.placement for one in done if one.placement is not None]
-    placements = found if len(found) == len(done) and scan.geometry.kind != "volume" else None
-    series = scan.geometry
-    if isinstance(series, Series) and series.is_moving:  # NIfTI has the slices of a frame one after the other
-        magnitude = magnitude.reshape(len(done), series.count, *magnitude.shape[-2:]).movedim(1, 0).flatten(0, 1)
-    slices = series.shape[0] if series.kind == "volume" else scan.series.get("slice", len(done))
-    write_nifti(path, magnitude, placements, done[0].spacing_mm, slices)
-    return [] if placements else ["the file does not say where its slices lie: the affine is marked as unknown"]

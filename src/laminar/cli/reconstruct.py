@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import sys
 import time
 import traceback
 from collections import Counter
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
-from laminar.cli.executors import ExecutorOptions, add_executor_options
-from laminar.cli.methods import MethodOptions, add_method_options
+from laminar.cli.executors import add_executor_options
+from laminar.cli.methods import add_method_options
+from laminar.cli.one_scan import Options, Work, reconstruct_scan
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.cli.pictures import draw, reference_of, stored_reference, write_volume
 from laminar.cli.progress import progress
-from laminar.cli.samples import Intervals, SampleOptions, add_samples
-from laminar.cli.scans import ScanOptions, add_device, add_scan_options, check_device
+from laminar.cli.samples import add_samples
+from laminar.cli.scans import add_device, add_scan_options, check_device
 from laminar.cli.summary import Batch, Done
-from laminar.cli.undersampling import Undersampling, add_undersampling
+from laminar.cli.undersampling import add_undersampling
 from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, MissingExtraError, explaining, printable
 from laminar.registry import SAMPLERS
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from laminar.data.formats import LazyScan
-    from laminar.methods import Method
-    from laminar.reconstruction import SliceReconstruction
-    from laminar.uncertainty import Spread
+    pass
 
 _EPILOG = """examples:
   laminar reconstruct scan.h5 --out images
@@ -46,82 +38,6 @@ _EPILOG = """examples:
   laminar reconstruct ksp.cfl --points traj.cfl --matrix 256,256 --method total-variation --out images
 
 axes: any order of slice, coil, kz, ky, kx; ri for (real, imaginary); _ for a dimension of length 1 to drop"""
-
-
-@dataclass(frozen=True)
-class Options:
-    inputs: tuple[Path, ...]
-    out: Path
-    overwrite: bool
-    source: ScanOptions
-    coils: int | None
-    maps: Literal["auto", "1", "2"]
-    trajectory: bool
-    device: str
-    verbose: bool
-    choice: MethodOptions
-    drawn: SampleOptions
-    undersampling: Undersampling
-    where: ExecutorOptions
-    format: tuple[str, ...]
-    skip_existing: bool = False
-    figures: bool = True
-    json: bool = False
-    together: str | None = None
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """How the names of the files end that a scan becomes."""
-        pictures = (".png", *(("-uncertainty.png",) * bool(self.drawn.samples)))
-        return (".h5", *(pictures * self.figures), *((".gif",) * self.movie), *((".nii",) * self.nifti))
-
-    def files(self, name: str) -> list[tuple[str, Path]]:
-        """The files that a scan becomes, each with its kind."""
-        return [(kind, self.out / f"{name}{kind}") for kind in self.kinds]
-
-    def outputs(self, name: str) -> list[Path]:
-        return [path for _, path in self.files(name)]
-
-    @property
-    def n_maps(self) -> int | None:
-        return None if self.maps == "auto" else int(self.maps)
-
-    @property
-    def movie(self) -> bool:
-        return "gif" in self.format
-
-    @property
-    def nifti(self) -> bool:
-        return "nifti" in self.format
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is done to every scan."""
-
-    options: Options
-    method: Method
-    intervals: Intervals
-
-    @property
-    def request(self) -> str:
-        """A hash of all that decides what becomes of a scan; its result carries it."""
-        options, method = self.options, self.method
-        told = (
-            options.source.variable,
-            options.source.axes,
-            options.source.domain,
-            options.source.points,
-            options.source.matrix,
-            options.together,
-            options.coils,
-            options.n_maps,
-            options.trajectory,
-            options.drawn,
-            options.undersampling,
-        )
-        all_of_it = [method.kind, method.fingerprint, dict(method.settings), told]
-        return hashlib.sha256(repr(all_of_it).encode()).hexdigest()
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -146,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--skip-existing", action="store_true", help=_SKIP)
     parser.add_argument("--no-figures", dest="figures", action="store_false", help="write no pictures")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
-    parser.add_argument("--format", nargs="+", choices=("h5", "nifti", "gif"), default=["h5"], help=_FORMAT)
+    parser.add_argument("--format", nargs="+", choices=FORMATS, default=["h5"], help=_FORMAT)
     parser.add_argument("--together", metavar="AXIS", help=_TOGETHER)
     add_samples(parser)
     add_undersampling(parser)
@@ -154,11 +70,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run, options=Options)
 
 
+FORMATS = ("h5", "nifti", "dicom", "mrd", "gif")
 _SKIP = "leave out scans whose results are there, by the same settings and no older than they; an executor always does"
 _MAPS = "sets of coil sensitivities; auto: 2 where the object is larger than its field of view (default: auto)"
 _FORMAT = (
-    "what else to write beside <name>.h5: nifti, <name>.nii in its place in the patient (extra nifti); gif, a movie of "
-    "its images in turn (extra figures)"
+    "what else to write beside <name>.h5, in its place in the patient: nifti, <name>.nii; dicom, a folder <name>.dicom "
+    "of MR images; mrd, ISMRMRD images in <name>.mrd.h5 (extras of the same names); gif, a movie of its images in turn "
+    "(extra figures)"
 )
 _TOGETHER = (
     "solve the images along an axis of the scan's series, such as phase, as one: a cine; slice: a volume; needs a "
@@ -170,7 +88,8 @@ def run(options: Options) -> int:
     from rich.console import Console
 
     from laminar.data.formats import find_scans, scan_name
-    from laminar.figures import check_drawable, pillow
+    from laminar.figures import check_drawable
+    from laminar.image_files import IMAGE_FORMATS
     from laminar.runtime import keep_freed_memory
 
     if options.figures:
@@ -184,12 +103,8 @@ def run(options: Options) -> int:
     outputs = Counter(path for name in names for path in options.outputs(name))
     if twice := [path for path, count in outputs.items() if count > 1]:
         raise ConfigError(f"two inputs would both be written to {twice[0]}: reconstruct them apart")
-    if options.nifti:  # a missing extra is told before any work is done
-        from laminar.nifti import nibabel
-
-        nibabel()
-    if options.movie:
-        pillow()
+    for format in options.others:
+        IMAGE_FORMATS[format].package()  # a missing extra is told before any work is done
     if options.drawn.samples and options.trajectory:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     check_device(options.device)
@@ -217,7 +132,7 @@ def _one_by_one(scans: list[Scan], work: Work) -> Batch:
                 continue
             try:
                 with explaining(str(path)):
-                    batch.done.append(done := _one(path, name, work))
+                    batch.done.append(done := reconstruct_scan(path, name, work))
             except LaminarError as error:
                 if options.verbose:
                     traceback.print_exc()
@@ -262,7 +177,7 @@ def _part(options: Options, scans: tuple[Scan, ...]) -> list[Told]:
 def _attempt(path: Path, name: str, work: Work) -> Done | str:
     try:
         with explaining(str(path)):
-            done = _one(path, name, work)
+            done = reconstruct_scan(path, name, work)
     except LaminarError as error:
         return str(error)
     _tell(done, work.options)
@@ -273,130 +188,6 @@ def work_of(options: Options) -> Work:
     """What the options ask for, with its model. Raises LaminarError."""
     method = kept_method(options.choice)
     return Work(options, method, options.drawn.intervals(method))
-
-
-def _one(path: Path, name: str, work: Work) -> Done:
-    """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
-    from laminar.data.compression import compressed
-    from laminar.figures import movie, uncertainty_figure
-    from laminar.files import replacing
-    from laminar.metrics import fastmri_metrics
-
-    options, method, intervals = work.options, work.method, work.intervals
-    check_outputs(options, *options.outputs(name))
-    full = options.source.stream(path)
-    scan = options.undersampling.apply(full, path.name)
-    scan = scan if options.coils is None else compressed(scan, options.coils)
-    scan = _together(scan, options)
-    title = f"{name}, R = {scan.measured_acceleration:.1f}"
-    with ExitStack() as written:
-        new = {kind: written.enter_context(replacing(path)) for kind, path in options.files(name)}
-        started = time.perf_counter()
-        magnitude, spread, places, notes = _write_slices(new[".h5"], name, scan, work)
-        seconds = time.perf_counter() - started
-        reference = stored_reference(path, magnitude)
-        if options.undersampling.wanted:
-            reference = reference_of(_together(full, options))
-        metrics = None if reference is None else fastmri_metrics(magnitude, reference)
-        if options.figures:
-            draw(new[".png"], method.name, magnitude, reference, metrics, title)
-        if options.nifti:
-            notes += write_volume(new[".nii"], magnitude, places, scan)
-        if options.movie:
-            movie(magnitude, new[".gif"])
-        if options.figures and spread is not None:
-            kind = "not calibrated" if intervals.calibration is None else f"{intervals.calibration.kind} factor"
-            said = f"{method.name}, {options.drawn.samples} samples, {100 * intervals.level:g} % intervals, {kind}"
-            interval = None if reference is None else spread.interval(intervals.level, intervals.calibration)
-            uncertainty_figure(spread, new["-uncertainty.png"], reference, interval, f"{title}: {said}")
-    first, *axes = places[0].axes
-    shape = {first: scan.n_slices, "coil": scan.n_coils, **dict(zip(axes, places[0].image.shape, strict=True))}
-    mask = options.undersampling.describe(scan) if options.undersampling.wanted else None
-    outputs = options.outputs(name)
-    return Done(name, path, outputs, shape, scan.measured_acceleration, seconds, mask, metrics, notes)
-
-
-def _together(scan: LazyScan, options: Options) -> LazyScan:
-    """The scan with the images that are to be solved together as one."""
-    from laminar.data.formats import LazyScan
-    from laminar.data.series import together
-
-    return scan if options.together is None else LazyScan.of(together(scan.whole(), options.together))
-
-
-def _write_slices(
-    file: Path, name: str, scan: LazyScan, work: Work
-) -> tuple[Tensor, Spread | None, list[SliceReconstruction], list[str]]:
-    """Write image by image; what the pictures show, (image, y, x) of all images, stays in memory.
-
-    Last, what is to be said of it.
-    """
-    import torch
-
-    from laminar.data.formats import padding_note, partial_note
-    from laminar.reconstruction import reconstruct_slices
-    from laminar.store import writing_reconstruction
-    from laminar.uncertainty import Spread
-
-    drawn, intervals = work.options.drawn, work.intervals
-    slices = reconstruct_slices(
-        scan,
-        work.method,
-        keep_trajectory=work.options.trajectory,
-        samples=drawn.samples,
-        seed=drawn.sample_seed or 0,
-        n_maps=work.options.n_maps,
-        device=work.options.device,
-    )
-    attributes = _attributes(scan, work)
-    log = list(scan.notes)
-    if scan.is_planar_grid:
-        missing = partial_note(scan.grid.union)
-        partial = f"{missing}; the other side is zero, unless --method pocs" if missing else None
-        log += filter(None, [padding_note(scan.grid.union), partial])
-    magnitudes, spreads, places = [], [], []
-    with (
-        writing_reconstruction(
-            file, scan.n_slices, attributes, level=intervals.level, calibration=intervals.calibration
-        ) as write,
-        progress(name, scan.n_slices, quiet=scan.n_slices == 1 or len(work.options.inputs) > 1) as report,
-    ):
-        for done, result in enumerate(slices, start=1):
-            write(result)
-            magnitudes.append(result.magnitude)
-            places.append(replace(result, trajectory=None))
-            spreads += [] if result.spread is None else [result.spread]
-            log += result.log
-            report(done)
-    images = torch.stack(magnitudes).flatten(0, -3)
-    return images, Spread.stack(spreads).flat() if spreads else None, places, log
-
-
-def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
-    options, method = work.options, work.method
-    attributes: dict[str, Any] = {
-        "request": work.request,
-        "model" if options.choice.method == "network" else "method": method.name,
-        "acceleration": scan.measured_acceleration,
-        "geometry": scan.geometry.kind,
-    }
-    if options.coils is not None:
-        attributes["coils"] = scan.n_coils
-    if scan.series:
-        attributes["series"] = json.dumps(dict(scan.series))
-    if scan.notes:
-        attributes["notes"] = "\n".join(scan.notes)
-    if (fingerprint := method.fingerprint) is not None:
-        attributes["weights_sha256"] = fingerprint
-    if method.settings:
-        attributes["settings"] = json.dumps(dict(method.settings))
-    if method.draws:
-        attributes |= {"samples": options.drawn.samples, "sample_seed": options.drawn.sample_seed or 0}
-    if options.drawn.samples:
-        attributes["interval_level"] = work.intervals.level
-    if options.undersampling.wanted:
-        attributes["mask"] = options.undersampling.describe(scan)
-    return attributes
 
 
 def _explain(work: Work) -> None:

@@ -22,9 +22,13 @@ class ScanOptions:
     domain: Literal["kspace", "image"] | None
     points: str | None
     matrix: str | None
+    select: tuple[str, ...]
 
     def stream(self, path: Path) -> LazyScan:
         """The scan in a file. Raises DataFormatError, ConfigError."""
+        return self._chosen(self._all(path))
+
+    def _all(self, path: Path) -> LazyScan:
         from laminar.data.formats import stream, stream_off_grid
 
         if self.points is None:
@@ -35,10 +39,18 @@ class ScanOptions:
             raise ConfigError("--points needs --matrix Y,X, the size of the image, and neither --axes nor --domain")
         return stream_off_grid(path, self.points, parse_matrix(self.matrix), self.variable)
 
+    def _chosen(self, scan: LazyScan) -> LazyScan:
+        for choice in self.select:
+            name, _, index = choice.partition("=")
+            if not index.isdecimal():
+                raise ConfigError(f"--select takes NAME=INDEX, such as repetition=2; got {choice!r}")
+            scan = scan.select(name, int(index))
+        return scan
+
     @property
     def idle(self) -> bool:
         """Whether nothing is told."""
-        return not (self.variable or self.axes or self.domain or self.points)
+        return not (self.variable or self.axes or self.domain or self.points or self.select)
 
 
 def add_scan_options(parser: argparse._ActionsContainer) -> None:
@@ -47,6 +59,7 @@ def add_scan_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--domain", choices=("kspace", "image"), help=_DOMAIN)
     parser.add_argument("--points", metavar="FILE[:NAME]", help=_POINTS)
     parser.add_argument("--matrix", metavar="Y,X", help="the size of the image, with --points")
+    parser.add_argument("--select", action="append", default=[], metavar="NAME=INDEX", help=_SELECT)
 
 
 def add_array_options(parser: argparse._ActionsContainer) -> None:
@@ -68,6 +81,7 @@ def _is_side(text: str) -> bool:
 
 
 _POINTS = "the trajectory of k-space off the grid: BART's traj, or an array kx + i ky, or of kx, ky; docs/geometries.md"
+_SELECT = "one place of a series alone, such as repetition=2 or slice=0, from 0; may be given several times"
 _DOMAIN = "what the file holds: k-space, or the images of its coils; default: k-space, and what looks like images fails"
 
 

@@ -14,8 +14,13 @@ class Options:
     scan: Path
     to: str
     out: Path
+    config: str
     parameters: str
     timeout: float
+    tls: bool
+    authorities: Path | None
+    certificate: Path | None
+    key: Path | None
     overwrite: bool
 
 
@@ -29,27 +34,40 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("scan", type=Path, metavar="SCAN")
     parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the server")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
+    parser.add_argument("--config", default="laminar", metavar="NAME", help=_CONFIG)
     parser.add_argument("--parameters", default="", metavar="JSON", help=_PARAMETERS)
     parser.add_argument("--timeout", type=float, default=300.0, metavar="S", help="seconds to wait (default: 300)")
+    parser.add_argument("--tls", action="store_true", help="encrypt the connection")
+    parser.add_argument("--authorities", type=Path, metavar="PEM", help=_AUTHORITIES)
+    parser.add_argument("--certificate", type=Path, metavar="PEM", help="to show to the server, with --tls")
+    parser.add_argument("--key", type=Path, metavar="PEM", help="its key (default: in the same file)")
     add_overwrite(parser)
     parser.set_defaults(run=run, options=Options)
 
 
+_CONFIG = "the name of a configuration, which other servers choose their program by (default: laminar)"
+_AUTHORITIES = "whose certificates are trusted, with --tls (default: those of the system)"
 _PARAMETERS = """what the server is asked for, such as '{"method": "cg-sense"}'"""
 
 
 def run(options: Options) -> int:
     from laminar.data.formats import scan_name
-    from laminar.errors import LaminarError, printable
+    from laminar.errors import ConfigError, LaminarError, printable
     from laminar.server.client import address_of, exchange
     from laminar.server.received import write_images
+    from laminar.server.tls import client_context
 
     out = options.out / f"{scan_name(options.scan)}.h5"
     check_outputs(options, out)
+    if not options.tls and (options.authorities or options.certificate or options.key):
+        raise ConfigError("--authorities, --certificate and --key do nothing without --tls")
+    tls = client_context(options.authorities, options.certificate, options.key) if options.tls else None
     images = exchange(
         options.scan,
         address_of(options.to),
+        config=options.config,
         parameters=options.parameters,
+        context=tls,
         timeout=options.timeout,
         told=lambda line: print(printable(line)),
     )

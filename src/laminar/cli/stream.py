@@ -26,12 +26,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(options: Options) -> int:
     import contextlib
-    import logging
     import sys
 
     from laminar.server.session import Session
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    options.told.log()
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     with contextlib.redirect_stdout(sys.stderr):  # nothing but messages may reach the other end
         session = Session(options.told.service(), source, sink)

@@ -22,7 +22,7 @@ MOST_ACCELERATED = 1.5
 KEPT = 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Case:
     """A problem with its `image` complex64 (batch, y, x) in the problem's units.
 
@@ -33,6 +33,9 @@ class Case:
     image: Tensor
     name: str = ""
     reference: Trajectory | None = None
+
+    def __repr__(self) -> str:
+        return f"Case({f'{self.name!r}: ' if self.name else ''}image {tuple(self.image.shape)}, {self.problem})"
 
     def to(self, device: torch.device | str) -> Case:
         reference = self.reference and self.reference.to(device)

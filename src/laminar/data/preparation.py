@@ -24,7 +24,7 @@ SCALE_QUANTILE = 0.99
 LEAST_SQUARES_ITERATIONS = 10
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     """`y = A x + n` in units in which the image is about one.
 
@@ -39,6 +39,10 @@ class Problem:
 
     def to(self, device: torch.device | str) -> Problem:
         return Problem(self.y.to(device), self.operator.to(device), self.noise_level.to(device), self.scale.to(device))
+
+    def __repr__(self) -> str:
+        kind, noise = type(self.operator).__name__, ", ".join(f"{level:.3g}" for level in self.noise_level.tolist()[:4])
+        return f"Problem(y {tuple(self.y.shape)} by {kind}, noise level {noise}{', ..' * (len(self.noise_level) > 4)})"
 
     @property
     def samples(self) -> int:

@@ -88,12 +88,14 @@ def open_regularizer(name: str) -> nn.Module:
 
 
 def as_method(thing: Any, name: str | None = None) -> Method:
-    """A method, a network of ours, a VarNet of the fastmri package, or a callable, as a `Method`.
+    """A method or its name, a network of ours, a VarNet of the fastmri package, or a callable, as a `Method`.
 
-    Raises ConfigError for anything else.
+    A name is one of `open_method`, or else what `open_model` takes. Raises ConfigError for anything else.
     """
     if isinstance(thing, Method):
         return thing
+    if isinstance(thing, str):
+        return open_method(thing) if thing in METHODS else open_model(thing)
     if isinstance(thing, nn.Module) and hasattr(thing, "sens_net") and hasattr(thing, "cascades"):
         return NetworkMethod(VarNet.from_fastmri(thing.state_dict()), name or "fastmri VarNet")
     if isinstance(thing, UnrolledNetwork | VarNet):

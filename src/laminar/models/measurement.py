@@ -13,9 +13,7 @@ from laminar.flow import PoissonTerm, pseudo_inverse
 from laminar.flow.path import per_entry
 from laminar.models.config import UnrolledConfig
 from laminar.networks import smooth_phase
-from laminar.operators import Counting, LinearOperator, solve, squared_norm
-
-LARGEST_NORM = 1.05  # the fixed steps of untrained and published networks expect ||A|| <= 1
+from laminar.operators import Counting, LinearOperator, check_norm, solve, squared_norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +104,7 @@ def measure(
 
     Raises ConfigError for an operator whose norm is known to be greater than one.
     """
-    if operator.norm is not None and operator.norm > LARGEST_NORM:
-        raise ConfigError(
-            f"a network takes an operator of norm one; got {operator.norm:.3g}: divide operator, y and noise level by "
-            "it, as prepare(Scan(y, Linear(operator, (y, x)), noise_std=...)) does"
-        )
+    check_norm(operator)
     back_projection = operator.adjoint(y)
     options = config.regularizer
     shape = operator.image_shape(back_projection)

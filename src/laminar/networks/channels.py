@@ -29,7 +29,8 @@ def to_complex(channels: Tensor) -> Tensor:
 def pad_to_multiple(channels: Tensor, multiple: int) -> Tensor:
     """Zero-pad the end of both spatial axes to the next multiple."""
     height, width = channels.shape[-2:]
-    return F.pad(channels, (0, -width % multiple, 0, -height % multiple))
+    full = [(side + multiple - 1) // multiple * multiple for side in (height, width)]  # as exporters understand it
+    return F.pad(channels, (0, full[1] - width, 0, full[0] - height))
 
 
 SLOPE = 0.1

@@ -18,10 +18,20 @@ def smooth_phase(image: Tensor) -> Tensor:
     G is a Gaussian low-pass. A global phase factor of the image is one of the result, so that whatever works on
     `image * conj(smooth_phase(image))`, an image that is nearly real, does not depend on it.
     """
-    sides = image.shape[-2:]
-    window = torch.ones((), dtype=image.real.dtype, device=image.device)
-    for axis, side in zip((-2, -1), sides, strict=True):
-        place = torch.arange(side, dtype=image.real.dtype, device=image.device) - side // 2
-        along = torch.exp(-0.5 * (place / max(WIDTH * side / max(sides), _LEAST)).square())
-        window = window * (along[:, None] if axis == -2 else along)
-    return torch.sgn(ifft2c(fft2c(image) * window))
+    return torch.sgn(ifft2c(fft2c(image) * lowpass(image.real)))
+
+
+def lowpass(like: Tensor) -> Tensor:
+    """G of `smooth_phase` in the k-space (y, x) of images of this size."""
+    longer = _larger(*like.shape[-2:])
+    along = []
+    for side in like.shape[-2:]:
+        place = torch.arange(side, dtype=like.dtype, device=like.device) - side // 2
+        along.append(torch.exp(-0.5 * (place / _larger(WIDTH * side / longer, _LEAST)).square()))
+    return along[0][:, None] * along[1]
+
+
+def _larger(a: float, b: float) -> float:
+    """`max`, but for sizes that are traced: it leaves them open."""
+    larger: float = torch.sym_max(a, b)  # type: ignore[no-untyped-call]
+    return larger

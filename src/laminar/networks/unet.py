@@ -43,7 +43,7 @@ class UNet(nn.Module):
         conditions: int = 0,
     ) -> None:
         super().__init__()
-        self.fold, self.n_levels = fold, len(channels)
+        self.fold, self.multiple = fold, fold * 2 ** (len(channels) - 1)
         self.first = conv3x3(2 * images * fold**2, channels[0])
         inputs = [channels[0], *channels[:-1]]
         told = time_embedding, conditions
@@ -55,7 +55,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, time: Tensor, *seen: Tensor, conditions: Tensor | None = None) -> Tensor:
         height, width = x.shape[-2:]
         images = torch.cat([to_channels(image) for image in (x, *seen)], 1)
-        padded = pad_to_multiple(images, self.fold * 2 ** (self.n_levels - 1))
+        padded = pad_to_multiple(images, self.multiple)
         folded = F.pixel_unshuffle(padded, self.fold).contiguous(memory_format=torch.channels_last)
         features = self._decode(self._encode(self.first(folded), time, conditions), time, conditions)
         residual = F.pixel_shuffle(self.last(features), self.fold)

@@ -7,6 +7,7 @@ from laminar.operators.fourier import fft2c, ifft2c
 from laminar.operators.linear import (
     Identity,
     LinearOperator,
+    check_norm,
     conjugate_gradient,
     solve,
     spectral_norm,
@@ -32,6 +33,7 @@ __all__ = [
     "Stacked",
     "Weighted",
     "box",
+    "check_norm",
     "check_operator",
     "combined",
     "conjugate_gradient",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from laminar.data.formats.ismrmrd_ import load_text
 from laminar.errors import ConfigError, LaminarError, explaining
 from laminar.server import wire
 from laminar.server.limits import Limits
+from laminar.server.tls import streams
 
 
 def address_of(text: str) -> tuple[str, int]:
@@ -29,33 +31,41 @@ def exchange(
     path: Path,
     address: tuple[str, int],
     *,
+    config: str = "laminar",
     parameters: str = "",
     timeout: float = 300.0,
+    context: ssl.SSLContext | None = None,
     told: Callable[[str], None] = lambda line: None,
 ) -> list[Any]:
     """Send an ISMRMRD file to a server: the images (`ismrmrd.Image`) that it answers, in the order in which they come.
 
-    `parameters` is a text, such as JSON, that is sent after the header; `told` gets each line that the server says.
-    Raises LaminarError if it cannot be reached, or breaks off.
+    `config` is the name that is sent first, `parameters` a text, such as JSON, that follows the header; `told` gets
+    each line that the server says. With a `context` the connection is encrypted. Raises LaminarError if the server
+    cannot be reached, or breaks off.
     """
     wire.mrd()
     with reading(path):
         xml, records = load_text(path)
         heads = _packed(records["head"])
     where = f"{address[0]}:{address[1]}"
-    with explaining(where, OSError), socket.create_connection(address, timeout) as connection:
-        failed: list[OSError] = []
+    with (
+        explaining(where, OSError),
+        socket.create_connection(address, timeout) as connection,
+        streams(connection, context, address[0]) as (source, sink),
+    ):
+        failed: list[Exception] = []
 
         def send() -> None:
             try:
-                with connection.makefile("wb") as sink:
-                    _send(wire.Writer(sink), xml.decode("utf-8", "replace"), parameters, heads, records["data"])
-            except OSError as error:  # the server says why, if it can
+                writer = wire.Writer(sink)
+                writer.config(config)
+                _send(writer, xml.decode("utf-8", "replace"), parameters, heads, records["data"])
+            except (OSError, ValueError) as error:  # the server says why, if it can; a closed stream is a ValueError
                 failed.append(error)
 
         thread = threading.Thread(target=send, daemon=True, name="send")
         thread.start()
-        images = _received(connection, where, told)
+        images = _received(source, where, told)
         thread.join(timeout)
         if failed:
             told(f"the server took no more: {failed[0]}")
@@ -63,7 +73,6 @@ def exchange(
 
 
 def _send(writer: wire.Writer, xml: str, parameters: str, heads: Any, data: Any) -> None:
-    writer.config("laminar")
     writer.text(xml, wire.HEADER)
     if parameters:
         writer.text(parameters)
@@ -72,18 +81,17 @@ def _send(writer: wire.Writer, xml: str, parameters: str, heads: Any, data: Any)
     writer.close()
 
 
-def _received(connection: socket.socket, where: str, told: Callable[[str], None]) -> list[Any]:
+def _received(source: BinaryIO, where: str, told: Callable[[str], None]) -> list[Any]:
     images = []
-    with connection.makefile("rb") as source:
-        reader = wire.Reader(source, Limits(bytes=2**40))
-        try:
-            while (message := reader.read()) is not None and message.kind != wire.CLOSE:
-                if message.kind == wire.IMAGE:
-                    images.append(message.value)
-                elif message.kind == wire.TEXT_MESSAGE:
-                    told(message.value)
-        except EOFError as error:
-            raise LaminarError(f"{where}: {error}") from error
+    reader = wire.Reader(source, Limits(bytes=2**40))
+    try:
+        while (message := reader.read()) is not None and message.kind != wire.CLOSE:
+            if message.kind == wire.IMAGE:
+                images.append(message.value)
+            elif message.kind == wire.TEXT_MESSAGE:
+                told(message.value)
+    except EOFError as error:
+        raise LaminarError(f"{where}: {error}") from error
     if message is None:
         raise LaminarError(f"{where}: the server broke off after {len(images)} images")
     return images

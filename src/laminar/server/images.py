@@ -1,58 +1,58 @@
-"""Images of the MRD protocol: pixels, geometry, and what a reader must know of how they were made."""
+"""Images of the MRD protocol as a session sends them, with what a reader must know of how they were made."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+import torch
 from torch import Tensor
 
+from laminar.image_files.mrd import attributes, placed
 from laminar.scan import Scan
 from laminar.server.solving import Solved
-from laminar.server.wire import mrd
 
-WARNING = "not for diagnostic use"
+CEILING, HEADROOM = 2**16 - 1, 16
 _COPIED = ("measurement_uid", "patient_table_position", "acquisition_time_stamp", "physiology_time_stamp")
 
 
 def mrd_image(pixels: Tensor, scan: Scan, head: Any, meta: Mapping[str, Any], *, index: int, series: int) -> Any:
-    """An `ismrmrd.Image` float32 of the magnitudes `pixels` (y, x) of the one image of `scan`.
-
-    Counters and times are those of `head`, the last readout. The position is that of pixel n // 2, as the center of the
-    field of view is in the readouts.
-    """
-    ismrmrd = mrd()
-    image = ismrmrd.Image.from_array(np.ascontiguousarray(pixels.numpy(), np.float32), transpose=False)
+    """An `ismrmrd.Image` of `pixels` (y, x), the one image of `scan`; counters and times are those of `head`."""
+    image = placed(pixels, None if scan.placements is None else scan.placements[0], scan.spacing_mm, meta)
     for name in _COPIED:
         setattr(image, name, _plain(head[name]))
     for name in ("average", "slice", "contrast", "phase", "repetition", "set"):
         setattr(image, name, int(head["idx"][name]))
-    image.image_type = ismrmrd.IMTYPE_MAGNITUDE
     image.image_index, image.image_series_index = index, series
-    y, x = scan.spacing_mm or (1.0, 1.0)
-    placement = None if scan.placements is None else scan.placements[0]
-    image.field_of_view[:] = (x * pixels.shape[1], y * pixels.shape[0], (placement and placement.thickness) or 1.0)
-    if placement is not None:
-        image.position[:], image.read_dir[:], image.phase_dir[:] = placement.center, placement.x_axis, placement.y_axis
-        image.slice_dir[:] = np.cross(placement.x_axis, placement.y_axis).tolist()
-        meta = {**meta, "ImageRowDir": _digits(placement.x_axis), "ImageColumnDir": _digits(placement.y_axis)}
-    image.meta = {**meta, **_window(pixels)}
     return image
+
+
+class Pixels:
+    """The pixels of a connection's images as they are sent.
+
+    Integers have one scale for a series, since a scanner shows it as one. It is known when the first image is: the
+    largest value of that, unless it is empty, is 4096, and nearly 16 times as much still has a place.
+    """
+
+    def __init__(self) -> None:
+        self._scales: dict[int, float] = {}
+
+    def of(self, image: Tensor, kind: str, series: int) -> tuple[Tensor, dict[str, str], int]:
+        """The pixels of a float32 image, the attributes that say their scale, and how many had to be clipped."""
+        if kind == "float32":
+            return image, {}, 0
+        if series not in self._scales and not bool(image.any()):
+            return image.to(torch.uint16), {}, 0
+        scale = self._scales.setdefault(series, float(image.max()) * HEADROOM / (CEILING + 1))
+        counts = (image / scale).round()
+        told = {"LaminarScale": f"{scale:.9g}"}
+        return counts.clamp(0, CEILING).to(torch.uint16), told, int((counts > CEILING).sum())
 
 
 def meta_of(solved: Solved, series: str, weights: str | None, what: str = "") -> dict[str, Any]:
     """The attributes of an image: its role, its history, and how far to trust it."""
-    meta: dict[str, Any] = {
-        "DataRole": ["Image", *([what] if what else [])],
-        "ImageProcessingHistory": ["Laminar", solved.method],
-        "SeriesDescription": f"{series} {what}".strip(),
-        "ImageComment": [WARNING],
-        "ImageType": "DERIVED\\PRIMARY\\M\\" + (what.upper() or "RECON"),
-        "Keep_image_geometry": "1",
-        "LaminarMethod": solved.method,
-        "LaminarSeconds": f"{solved.seconds:.3f}",
-    }
+    meta = attributes(solved.method, series, what)
+    meta |= {"LaminarMethod": solved.method, "LaminarSeconds": f"{solved.seconds:.3f}"}
     if weights is not None:
         meta["LaminarWeights"] = weights
     if solved.departure is not None:
@@ -67,12 +67,3 @@ def meta_of(solved: Solved, series: str, weights: str | None, what: str = "") ->
 
 def _plain(value: Any) -> Any:
     return value.item() if value.ndim == 0 else tuple(value.tolist())
-
-
-def _digits(vector: tuple[float, float, float]) -> list[str]:
-    return [f"{value:.18f}" for value in vector]
-
-
-def _window(pixels: Tensor) -> dict[str, str]:
-    top = float(pixels.flatten().quantile(0.995)) if pixels.numel() < 2**24 else float(pixels.max())
-    return {"WindowCenter": f"{top / 2:.8g}", "WindowWidth": f"{top:.8g}"}

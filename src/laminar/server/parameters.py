@@ -11,17 +11,24 @@ from laminar.errors import ConfigError
 from laminar.registry import CLASSICAL, nearest
 
 METHODS = ("network", *CLASSICAL)
+PIXELS = ("float32", "uint16")
 MOST_SAMPLES = 64
+MOST_ACCELERATION = 32.0
 _PASSED_OVER = frozenset({"config", "version"})  # names that scanners send always; nothing is looked up by them
 
 
 @dataclass(frozen=True)
 class Request:
-    """How images are made: `method`, a `model` among those that were loaded, and `samples` for an uncertainty image."""
+    """How images are made: `method`, a `model` among those that were loaded, and `samples` for an uncertainty image.
+
+    `acceleration` undersamples a full scan, 0 does not; `pixels` is what is sent.
+    """
 
     model: str
     method: str = "network"
     samples: int = 0
+    acceleration: float = 0.0
+    pixels: str = "float32"
 
     def told(self, text: str, models: Collection[str]) -> tuple[Request, list[str]]:
         """The request that a message of JSON makes of this one, and a line for each thing that is not understood.
@@ -50,9 +57,12 @@ class Request:
             return self
         if name == "samples":
             return replace(self, samples=_count(value))
-        known = {"method": METHODS, "model": tuple(models)}
+        if name == "acceleration":
+            return replace(self, acceleration=_acceleration(value))
+        known = {"method": METHODS, "model": tuple(models), "pixels": PIXELS}
         if name not in known:
-            raise ConfigError(f"unknown parameter {name[:100]!r}{nearest(name[:100], ('samples', *known))}")
+            numbers = ("samples", "acceleration")
+            raise ConfigError(f"unknown parameter {name[:100]!r}{nearest(name[:100], (*numbers, *known))}")
         if value not in known[name]:
             said = str(value)[:100]
             raise ConfigError(f"{name} {said!r} is not offered{nearest(said, known[name])}")
@@ -67,3 +77,13 @@ def _count(value: Any) -> int:
     if count == 1 or not 0 <= count <= MOST_SAMPLES:
         raise ConfigError(f"samples must be 0 or from 2 to {MOST_SAMPLES}; got {str(value)[:100]!r}")
     return count
+
+
+def _acceleration(value: Any) -> float:
+    try:
+        rate = float(value)
+    except (TypeError, ValueError, OverflowError):
+        rate = -1.0
+    if rate != 0 and not 1 <= rate <= MOST_ACCELERATION:
+        raise ConfigError(f"acceleration must be 0 or from 1 to {MOST_ACCELERATION:g}; got {str(value)[:100]!r}")
+    return rate

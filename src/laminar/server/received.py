@@ -27,7 +27,7 @@ def write_images(path: Path, images: Sequence[Any]) -> None:
             if len(sizes) > 1:
                 raise DataFormatError(f"the images of series {series} have different sizes: {sorted(sizes)}")
             name = NAMES.get(series, f"series_{series}")
-            file[name] = np.concatenate([image.data[0] for image in mine])
+            file[name] = np.concatenate([_in_units(image) for image in mine])
             file[f"{name}_attributes"] = [image.attribute_string for image in mine]
 
 
@@ -35,3 +35,9 @@ def _place(image: Any) -> tuple[float, ...]:
     normal = np.cross(image.read_dir[:], image.phase_dir[:])
     along = round(float(normal @ np.array(image.position[:])), 3)
     return (*(int(getattr(image, name)) for name in SERIES), along, int(image.slice), int(image.image_index))
+
+
+def _in_units(image: Any) -> Any:
+    """Pixels (z, y, x); integers of ours in the units of the scan."""
+    scale = image.meta.get("LaminarScale")
+    return image.data[0] if scale is None else image.data[0] * np.float32(scale)

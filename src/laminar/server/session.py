@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from queue import Queue
@@ -12,15 +13,18 @@ from typing import Any, BinaryIO
 
 import torch
 
+from laminar.data.cases import MOST_ACCELERATED
 from laminar.data.formats.arrival import Arrival, Part
 from laminar.data.formats.guard import UNREADABLE
 from laminar.data.formats.header import MrdHeader, parse_header
+from laminar.data.masks import make_mask
 from laminar.data.preparation import noise_std_of
 from laminar.errors import DataFormatError, LaminarError, WireError, failure
 from laminar.methods import Method, classical_method
 from laminar.scan import Scan
 from laminar.server import wire
-from laminar.server.images import meta_of, mrd_image
+from laminar.server.events import Events
+from laminar.server.images import Pixels, meta_of, mrd_image
 from laminar.server.limits import Limits
 from laminar.server.parameters import Request
 from laminar.server.solving import Device, Solved, solved
@@ -36,6 +40,13 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     where: str = "cpu"
     device: Device = field(default_factory=Device)
+    events: Events = field(default_factory=Events)
+    pixels: str = "float32"
+
+    @property
+    def is_well(self) -> bool:
+        """Whether no computation has outlived its deadline by far."""
+        return self.device.busy < 3 * self.limits.deadline
 
     def method(self, request: Request) -> Method:
         return self.models[request.model] if request.method == "network" else classical_method(request.method)
@@ -43,7 +54,16 @@ class Service:
     @property
     def request(self) -> Request:
         """What is done for whoever asks for nothing."""
-        return Request(next(iter(self.models)))
+        return Request(next(iter(self.models)), pixels=self.pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """An image whose last readout came at a time of the monotonic clock, and how it is wanted."""
+
+    part: Part
+    request: Request
+    since: float
 
 
 class Session:
@@ -61,7 +81,8 @@ class Session:
         self._header: MrdHeader | None = None
         self._arrival: Arrival | None = None
         self._readouts = 0
-        self._complete: Queue[tuple[Part, Request] | None] = Queue(service.limits.waiting)
+        self._complete: Queue[Waiting | None] = Queue(service.limits.waiting)
+        self._pixels = Pixels()
         self._gone = threading.Event()
         self._stopping = threading.Event()
 
@@ -92,7 +113,7 @@ class Session:
                 raise EOFError("the stream ended without CLOSE")
             if message.kind == wire.CLOSE:
                 for part in self._arrival.rest() if self._arrival else ():
-                    self._complete.put((part, self._request))
+                    self._wait(part)
                 return
             self._take(message)
 
@@ -127,34 +148,43 @@ class Session:
             raise WireError("a readout before the header")
         limits = self.service.limits
         self._readouts += 1
+        self.service.events.readout()
         limits.check("readouts of a connection", self._readouts, limits.readouts)
         limits.check_matrix(self._header.encoded_matrix, int(readout[0]["active_channels"]))
         part = self._arrival.add(readout)
         if part is not None:
-            self._complete.put((part, self._request))
+            self._wait(part)
+
+    def _wait(self, part: Part) -> None:
+        self.service.events.waiting(1)
+        self._complete.put(Waiting(part, self._request, time.monotonic()))
 
     def _work(self) -> None:
         """Reconstruct and send, until None comes; where nobody listens any more, only empty the queue."""
         index = itertools.count(1)
         while (waiting := self._complete.get()) is not None:
-            part, request = waiting
+            self.service.events.waiting(-1)
+            part = waiting.part
             if self._gone.is_set():
                 continue
             if self._stopping.is_set():
+                self.service.events.lost()
                 self._say("ERROR", f"{part}: not reconstructed, the server stops")
                 continue
             try:
-                self._reconstruct(part, request, index)
+                self._reconstruct(waiting, index)
             except OSError as error:
                 self._gone.set()
                 LOG.warning("%s: the other end is gone: %s", self.name, error)
             except Exception as error:  # one image must not cost the others
                 said = str(error) if isinstance(error, LaminarError) else failure(error) or type(error).__name__
                 LOG.warning("%s: %s", self.name, said, exc_info=not isinstance(error, LaminarError))
+                self.service.events.lost()
                 self._say("ERROR", f"{part}: no image: {said}")
 
-    def _reconstruct(self, part: Part, request: Request, index: itertools.count[int]) -> None:
-        scan = part.scan()
+    def _reconstruct(self, waiting: Waiting, index: itertools.count[int]) -> None:
+        part, request = waiting.part, waiting.request
+        scan = self._undersampled(part.scan(), request, str(part))
         if scan.noise_covariance is None and scan.noise_std is None:
             scan = replace(scan, noise_std=noise_std_of(scan))
         method = self.service.method(request)
@@ -171,18 +201,33 @@ class Session:
                 where=self.service.where,
             )
             named = str(part) if scan.n_slices == 1 else f"{part}, plane {plane}"
-            self._send(found, one, part, method, index)
+            self._send(found, one, waiting, method, index)
             self._report(named, found)
 
-    def _send(self, found: Solved, scan: Scan, part: Part, method: Method, index: itertools.count[int]) -> None:
-        series = f"Laminar {method.name}"
+    def _undersampled(self, scan: Scan, request: Request, named: str) -> Scan:
+        """The scan as if it had been measured with the acceleration that is asked for."""
+        if not request.acceleration:
+            return scan
+        if scan.measured_acceleration > MOST_ACCELERATED:
+            self._say("WARNING", f"{named}: it is undersampled already, R = {scan.measured_acceleration:.2f}: left so")
+            return scan
+        self._say("INFO", f"{named}: undersampled {request.acceleration:g} times")
+        axis = scan.grid.phase_axis
+        return scan.undersample(make_mask("equispaced-fraction", scan.matrix, request.acceleration, 14, 0, axis))
+
+    def _send(self, found: Solved, scan: Scan, waiting: Waiting, method: Method, index: itertools.count[int]) -> None:
+        series, at = f"Laminar {method.name}", next(index)
         weights = method.fingerprint if found.method == method.name else None
-        meta, at = meta_of(found, series, weights), next(index)
-        self._writer.image(mrd_image(found.done.magnitude, scan, part.head, meta, index=at, series=1))
+        images = {"": found.done.magnitude}
         if found.done.spread is not None:
-            meta = meta_of(found, series, weights, "uncertainty")
-            std = found.done.spread.std.to(torch.float32)
-            self._writer.image(mrd_image(std, scan, part.head, meta, index=at, series=2))
+            images["uncertainty"] = found.done.spread.std.to(torch.float32)
+        for number, (kind, image) in enumerate(images.items(), start=1):
+            pixels, told, clipped = self._pixels.of(image, waiting.request.pixels, number)
+            if clipped:
+                self._say("WARNING", f"{waiting.part}: {clipped} pixels are brighter than the scale of the series")
+            meta = meta_of(found, series, weights, kind) | told
+            self._writer.image(mrd_image(pixels, scan, waiting.part.head, meta, index=at, series=number))
+        self.service.events.image(found, time.monotonic() - waiting.since)
         self.images += 1
 
     def _report(self, named: str, found: Solved) -> None:

@@ -56,6 +56,13 @@ class Device:
 
     def __init__(self) -> None:
         self._free = threading.Semaphore()
+        self._since: float | None = None
+
+    @property
+    def busy(self) -> float:
+        """The seconds for which the computation in hand has run."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
 
     def run(self, work: Callable[[], T], seconds: float) -> T:
         """What `work` returns or raises. Raises TooSlow after `seconds`; then `work` keeps the device until it ends."""
@@ -64,12 +71,15 @@ class Device:
             raise TooSlow(f"the device was busy for {seconds:g} s")
         result: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
+        self._since = time.monotonic()
+
         def worked() -> None:
             try:
                 result.put((work(), None))
             except BaseException as error:
                 result.put((None, error))
             finally:
+                self._since = None
                 self._free.release()
 
         threading.Thread(target=worked, daemon=True, name="device").start()

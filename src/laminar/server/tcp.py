@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
+import ssl
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 
-from laminar.errors import explaining
+from laminar.errors import ConfigError, explaining
 from laminar.server.session import LOG, Service, Session
+from laminar.server.tls import streams
 from laminar.server.wire import Writer
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _STEP = 0.2  # seconds after which a stop is noticed
+
+
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Networks such as 10.1.0.0/16, or single addresses. Raises ConfigError."""
+    try:
+        return tuple(ipaddress.ip_network(text) for text in texts)
+    except ValueError as error:
+        raise ConfigError(f"who may connect is an address or a network such as 10.1.0.0/16: {error}") from error
 
 
 class Server:
     """Listens as soon as it is made; `serve` answers until `stop` is called, from another thread or a signal.
 
+    With a TLS `context` it speaks nothing else; of `allowed` networks, if there are any, it takes nobody else.
     Raises LaminarError if the address cannot be listened at.
     """
 
-    def __init__(self, service: Service, host: str = "127.0.0.1", port: int = 9002) -> None:
-        self._service = service
+    def __init__(
+        self,
+        service: Service,
+        host: str = "127.0.0.1",
+        port: int = 9002,
+        *,
+        context: ssl.SSLContext | None = None,
+        allowed: Sequence[Network] = (),
+    ) -> None:
+        self._service, self._context, self._allowed = service, context, tuple(allowed)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with explaining(f"cannot listen at {host}:{port}", OSError):
             self._socket = socket.create_server((host, port), family=family)
         self._socket.settimeout(_STEP)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self._stopped = threading.Event()
-        self._open: dict[Session, tuple[socket.socket, threading.Thread]] = {}
+        self._open: dict[socket.socket, _Open] = {}
         self._lock = threading.Lock()
 
     def serve(self) -> None:
@@ -36,7 +58,7 @@ class Server:
             while not self._stopped.is_set():
                 with suppress(TimeoutError):
                     connection, peer = self._socket.accept()
-                    self._answer(connection, f"{peer[0]}:{peer[1]}")
+                    self._answer(connection, peer[0], f"{peer[0]}:{peer[1]}")
         finally:
             self._socket.close()
             self._end()
@@ -49,33 +71,52 @@ class Server:
         with self._lock:
             return len(self._open)
 
-    def _answer(self, connection: socket.socket, peer: str) -> None:
+    def _answer(self, connection: socket.socket, host: str, peer: str) -> None:
+        if self._allowed and not any(_address(host) in network for network in self._allowed):
+            LOG.warning("%s: refused, the address is not allowed", peer)
+            self._service.events.refused()
+            connection.close()
+            return
         connection.settimeout(self._service.limits.idle)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.connections >= self._service.limits.connections:
             LOG.warning("%s: refused, %d connections are open", peer, self.connections)
-            with suppress(OSError), connection, connection.makefile("wb") as sink:
-                connection.settimeout(_STEP)
-                writer = Writer(sink)
-                writer.text("ERROR all connections are in use: try again later")
-                writer.close()
+            self._service.events.refused()
+            self._refuse(connection)
             return
-        source, sink = connection.makefile("rb"), connection.makefile("wb")
-        session = Session(self._service, source, sink, peer)
-        thread = threading.Thread(target=self._run, args=(session, connection), daemon=True, name=f"read {peer}")
+        thread = threading.Thread(target=self._run, args=(connection, peer), daemon=True, name=f"read {peer}")
         with self._lock:
-            self._open[session] = (connection, thread)
+            self._open[connection] = _Open(thread)
+        self._service.events.connection(1)
         LOG.info("%s: connected", peer)
         thread.start()
 
-    def _run(self, session: Session, connection: socket.socket) -> None:
+    def _refuse(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            if self._context is None:  # a greeting takes too long for whoever is not taken
+                connection.settimeout(_STEP)
+                with streams(connection, None) as (_, sink):
+                    writer = Writer(sink)
+                    writer.text("ERROR all connections are in use: try again later")
+                    writer.close()
+
+    def _run(self, connection: socket.socket, peer: str) -> None:
         try:
-            session.run()
+            with streams(connection, self._context) as (source, sink):
+                session = Session(self._service, source, sink, peer)
+                with self._lock:
+                    self._open[connection].session = session
+                if self._stopped.is_set():
+                    session.stop()
+                session.run()
+        except OSError as error:  # before there is a session: the greeting failed
+            LOG.warning("%s: no connection: %s", peer, error)
         except Exception:  # nothing of one connection may end the server
-            LOG.exception("%s: failed", session.name)
+            LOG.exception("%s: failed", peer)
         finally:
             with self._lock:
-                del self._open[session]
+                del self._open[connection]
+            self._service.events.connection(-1)
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             with suppress(OSError):
@@ -84,9 +125,23 @@ class Server:
     def _end(self) -> None:
         with self._lock:
             left = list(self._open.items())
-        for session, (connection, _) in left:
-            session.stop()
+        for connection, open_ in left:
+            if open_.session is not None:
+                open_.session.stop()
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
-        for _, (_, thread) in left:
-            thread.join(2 * self._service.limits.deadline)
+        for _, open_ in left:
+            open_.thread.join(2 * self._service.limits.deadline)
+
+
+class _Open:
+    """A connection's thread, and its session once both ends speak the same."""
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self.thread = thread
+        self.session: Session | None = None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address

@@ -96,6 +96,9 @@ class Settings:
         if pair is not None:
             value = pair[2].strip("'")
             return f"setting {pair[1]!r} is a range of two numbers, such as '[{value}, {value}]'; got {value}"
+        one = re.search(r'Parser key "([\w.]+)":.*<class .list.>.*?Got value: (\S+)', message)
+        if one is not None:
+            return f"setting {one[1]!r} is a list, such as '[{one[2]}]'; got {one[2]}"
         unknown = re.search(r"(?:[Uu]nrecognized arguments:|does not accept option|Option) '?-*([\w.]+)", message)
         if unknown is None:
             return message

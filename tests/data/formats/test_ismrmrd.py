@@ -13,7 +13,7 @@ import torch
 from scan_files import mrd_header, random_kspace, readout, write_mrd
 
 from laminar.data.coils import estimate_sensitivities, whitened
-from laminar.data.formats import describe, read
+from laminar.data.formats import describe, read, stream
 from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
 from laminar.methods import open_method
@@ -207,3 +207,26 @@ def test_sensitivities_of_separate_calibration_lines_serve_an_oversampled_readou
     known = replace(everything.undersample(scan.mask), sensitivities=estimate_sensitivities(everything))
     found, expected = (reconstruct(one, open_method("cg-sense")).magnitude for one in (scan, known))
     assert (found - expected).norm() < 0.05 * expected.norm()
+
+
+def test_a_repetition_is_chosen_and_slices_keep_their_place_when_kspace_is_recentered(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    full = np.stack([simulate_slice("brain", (32, 32), 4, 0.001, generator).kspace.numpy() for _ in range(2)])
+    readouts = [one for r in range(2) for one in lines((1 + r) * full, list(range(8, 32)), offset=8, repetition=r)]
+    for one in readouts:
+        one.position[:] = (0.0, 0.0, 5.0 * one.idx.slice)
+        one.read_dir[:], one.phase_dir[:], one.slice_dir[:] = (1, 0, 0), (0, 1, 0), (0, 0, 1)
+    path = tmp_path / "a.mrd.h5"
+    write_mrd(path, mrd_header(32, 32, center=16, last=23), readouts)  # the line through zero frequency is 8
+    lazy = stream(path)
+    assert "was at (y, x) = (8, 16)" in lazy.notes[0]
+    placements = lazy.whole().placements
+    assert placements is not None
+    assert [one.center[2] for one in placements] == [0, 5, 0, 5]
+    second = lazy.select("repetition", 1)
+    assert (second.n_slices, second.series) == (2, {})
+    assert "repetition 1 of 2, by choice" in second.notes
+    torch.testing.assert_close(second.whole().kspace[:, :, 8:], torch.from_numpy(2 * full[:, :, 8:]))
+    assert torch.equal(second.select("slice", 1).whole().kspace[0], second.whole().kspace[1])
+    with pytest.raises(DataFormatError, match="no repetition 2; the scan has repetition 0 to 1, slice 0 to 1"):
+        lazy.select("repetition", 2)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from laminar.errors import DataFormatError
@@ -91,6 +92,22 @@ class LazyScan:
         return replace(
             first, data=data, sensitivities=maps, geometry=self.geometry, placements=placements, series=self.series
         )
+
+    def select(self, name: str, index: int) -> LazyScan:
+        """The images at one place of an axis of the series, or one slice. Raises DataFormatError if there is none."""
+        axes = dict(self.series) or {"slice": self.n_slices}
+        if name not in axes or not 0 <= index < axes[name]:
+            there = ", ".join(f"{each} 0 to {count - 1}" for each, count in axes.items())
+            raise DataFormatError(f"{self.name}: no {name} {index}; the scan has {there}")
+        kept = torch.arange(self.n_slices).reshape(*axes.values()).select(list(axes).index(name), index).flatten()
+        geometry = self.geometry
+        if geometry.of_image(0) is not geometry:
+            geometry = replace(self.grid, mask=self.grid.mask[kept])
+        left = {each: count for each, count in axes.items() if each != name}
+        series = left if left.keys() - {"slice"} else {}
+        load = lambda image: self.load(int(kept[image]))  # noqa: E731
+        chosen = replace(self, n_slices=len(kept), geometry=geometry, load=load, series=series, held=None)
+        return chosen.noting(f"{name} {index} of {axes[name]}, by choice")
 
     def undersample(self, mask: Tensor) -> LazyScan:
         """The same scan with only the samples that both it and `mask` (y, x) or (image, y, x) have."""

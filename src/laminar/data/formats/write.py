@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from laminar.data.formats.fastmri import HEADER, space, write_fastmri
 from laminar.data.formats.sampling import has_whole_lines
 from laminar.errors import ConfigError, MissingExtraError
 from laminar.files import replacing
-from laminar.scan import Scan
+from laminar.scan import Placement, Scan
 
 COUNTERS = {"time": "phase", "phase": "phase", "echo": "contrast", "contrast": "contrast"}
 COUNTERS |= {"repetition": "repetition", "set": "set", "slice": "slice"}
@@ -54,7 +55,7 @@ def write_bart(path: Path, scan: Scan) -> None:
 
 
 def write_ismrmrd(path: Path, scan: Scan) -> None:
-    """MRD `.h5`, a readout for every acquired line. Raises ConfigError if the samples are no whole lines."""
+    """MRD `.h5`, a readout for every acquired line, with its place if known. Raises ConfigError for no whole lines."""
     try:
         import ismrmrd
     except ModuleNotFoundError as error:
@@ -73,12 +74,22 @@ def write_ismrmrd(path: Path, scan: Scan) -> None:
             one = ismrmrd.Acquisition.from_array(np.ascontiguousarray(kspace[image, :, line]))
             one.center_sample = kspace.shape[-1] // 2
             one.idx.kspace_encode_step_1 = int(line)
+            if scan.placements is not None:
+                _place(one, scan.placements[image], along)
             for name, index in at.items():
                 setattr(one.idx, COUNTERS[name], index)
             readouts.append(one)
     with replacing(path) as temporary, ismrmrd.File(str(temporary), "w") as file:
         file["dataset"].header = ismrmrd.xsd.CreateFromDocument(_header(scan, along))
         file["dataset"].acquisitions = readouts
+
+
+def _place(readout: Any, placement: Placement, along: int) -> None:
+    """The directions of a readout along the axis `along` of its image, and the center of its field of view."""
+    axes = [placement.x_axis, placement.y_axis]
+    readout.read_dir[:], readout.phase_dir[:] = axes if along == -1 else axes[::-1]
+    readout.slice_dir[:] = np.cross(np.array(axes[0]), np.array(axes[1])).tolist()
+    readout.position[:] = placement.center
 
 
 def _readout(scan: Scan) -> int:

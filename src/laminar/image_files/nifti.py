@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from laminar.errors import DataFormatError, MissingExtraError
+from laminar.image_files.volume import Volume
 from laminar.scan import Placement
 from laminar.version import __version__
 
@@ -28,19 +28,14 @@ def nibabel() -> Any:
     return package
 
 
-def write_nifti(
-    path: Path,
-    magnitude: Tensor,
-    placements: Sequence[Placement] | None,
-    spacing_mm: tuple[float, float] | None,
-    n_slices: int,
-) -> None:
-    """Images float32 (image, y, x), a series of `n_slices` each, as a volume (x, y, slice) or (x, y, slice, series).
+def write_nifti(path: Path, volume: Volume) -> None:
+    """The magnitudes as a volume (x, y, slice), or of a series (x, y, slice, image of the series).
 
-    `spacing_mm` is the pixel size (y, x); the affine is `affine_of` the first slices, or without placements, marked
-    as unknown, that of axes through the middle. Raises DataFormatError for slices that no affine places.
+    The affine is `affine_of` the first slices; where the scan does not say where they lie, that of axes through the
+    middle, marked as unknown. Raises DataFormatError for slices that no affine places.
     """
-    images = magnitude.numpy().reshape(-1, n_slices, *magnitude.shape[-2:])
+    n_slices, placements, spacing_mm = volume.n_slices, volume.placements, volume.spacing_mm
+    images = volume.magnitude.numpy().reshape(-1, n_slices, *volume.magnitude.shape[-2:])
     shape = (images.shape[3], images.shape[2], n_slices)
     known = placements is not None and spacing_mm is not None
     if placements is not None and spacing_mm is not None:
@@ -49,9 +44,9 @@ def write_nifti(
         y, x = spacing_mm or (1.0, 1.0)
         affine = np.diag([x, y, 1.0, 1.0])
         affine[:3, 3] = -affine[:3, :3] @ (np.array(shape) // 2)
-    volume = images.transpose(3, 2, 1, 0)
+    array = images.transpose(3, 2, 1, 0)
     package = nibabel()
-    made = package.Nifti1Image(volume[..., 0] if len(images) == 1 else volume, affine)
+    made = package.Nifti1Image(array[..., 0] if len(images) == 1 else array, affine)
     made.header.set_xyzt_units(_MILLIMETERS)
     made.header["descrip"] = f'"laminar": "{__version__}"'.encode()
     for set_form in (made.set_sform, made.set_qform):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from laminar.errors import DataFormatError
-from laminar.nifti import write_nifti
+from laminar.image_files import Volume, write_nifti
 from laminar.scan import Placement
 
 SHAPE, SPACING, STEP = (5, 6, 9), (1.5, 0.8), 3.0  # (slice, y, x), (y, x) in mm
@@ -31,7 +31,7 @@ def placements(frame: np.ndarray) -> list[Placement]:
 @pytest.mark.parametrize("frame", ORIENTATIONS)
 def test_every_pixel_is_where_the_scan_says(tmp_path: Path, frame: np.ndarray) -> None:
     image = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0))
-    write_nifti(tmp_path / "a.nii", image, placements(frame), SPACING, SHAPE[0])
+    write_nifti(tmp_path / "a.nii", Volume(image, placements(frame), SPACING))
     found = nibabel.load(tmp_path / "a.nii")
     to_index = np.linalg.inv(found.affine)
     data = np.asanyarray(found.dataobj)
@@ -45,7 +45,7 @@ def test_every_pixel_is_where_the_scan_says(tmp_path: Path, frame: np.ndarray) -
 
 def test_a_series_is_the_fourth_axis(tmp_path: Path) -> None:
     image = torch.rand(2 * SHAPE[0], *SHAPE[1:])
-    write_nifti(tmp_path / "a.nii", image, placements(np.eye(3)) * 2, SPACING, SHAPE[0])
+    write_nifti(tmp_path / "a.nii", Volume(image, placements(np.eye(3)) * 2, SPACING, {"phase": 2, "slice": SHAPE[0]}))
     data = np.asanyarray(nibabel.load(tmp_path / "a.nii").dataobj)
     np.testing.assert_array_equal(data[..., 1].transpose(2, 1, 0), image[SHAPE[0] :])
 
@@ -55,7 +55,7 @@ def test_slices_that_no_affine_places_are_refused(tmp_path: Path, change: dict[s
     odd = placements(np.eye(3))
     odd[2] = Placement(**{**vars(odd[2]), **change})
     with pytest.raises(DataFormatError, match="not parallel and evenly spaced"):
-        write_nifti(tmp_path / "a.nii", torch.rand(SHAPE), odd, SPACING, SHAPE[0])
+        write_nifti(tmp_path / "a.nii", Volume(torch.rand(SHAPE), odd, SPACING))
 
 
 def test_reconstruct_writes_it(tiny_model: Path, tmp_path: Path, laminar: Callable[..., tuple[int, str, str]]) -> None:
@@ -65,5 +65,5 @@ def test_reconstruct_writes_it(tiny_model: Path, tmp_path: Path, laminar: Callab
     for _ in range(2):  # the second time it replaces its own
         code, out, err = laminar("reconstruct", *told)
         assert code == 0, err
-        assert "the affine is marked as unknown" in out
+        assert "their place is not told" in out
     assert nibabel.load(tmp_path / "a.nii").shape == (32, 32, 1)

@@ -1,0 +1,46 @@
+"""What was reconstructed of a scan, as the writers of other formats take it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from laminar.data.formats import LazyScan
+    from laminar.image_files import Volume
+    from laminar.reconstruction import SliceReconstruction
+    from laminar.uncertainty import Spread
+
+
+def volume_of(
+    path: Path,
+    scan: LazyScan,
+    magnitude: Tensor,
+    spread: Spread | None,
+    done: list[SliceReconstruction],
+    method: str,
+    request: str,
+) -> Volume:
+    """The magnitudes (image, y, x) of a scan in the order of its series, the slices fastest."""
+    from laminar.geometry import Series
+    from laminar.image_files import Volume, digest_of
+
+    found = [one.placement for one in done if one.placement is not None]
+    placements = found if len(found) == len(done) and scan.geometry.kind != "volume" else None
+    series, std = dict(scan.series), None if spread is None else spread.std
+    geometry = scan.geometry
+    if scan.geometry.kind == "volume":
+        series = {**(series or {"phase": len(done)}), "slice": geometry.shape[0]}
+    elif isinstance(geometry, Series):
+        frames = geometry.count  # which run fastest in what was reconstructed
+        magnitude, std = _frames_first(magnitude, frames), None if std is None else _frames_first(std, frames)
+        series = {"phase": frames, **(series or {"slice": len(done)})}
+        placements = None if placements is None else placements * frames
+    names = scan.header, scan.name, method
+    return Volume(magnitude, placements, done[0].spacing_mm, series, *names, std, digest_of(path), request)
+
+
+def _frames_first(images: Tensor, frames: int) -> Tensor:
+    return images.reshape(-1, frames, *images.shape[-2:]).movedim(1, 0).flatten(0, 1)

@@ -1,0 +1,8 @@
+"""Trained networks for programs that do not have this package."""
+
+from __future__ import annotations
+
+from laminar.export.files import ROUTES, compare, exported, inputs_of, write
+from laminar.export.program import Program
+
+__all__ = ["ROUTES", "Program", "compare", "exported", "inputs_of", "write"]
