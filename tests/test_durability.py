@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY_RUN = [
     "--model.n_cascades", "1", "--model.regularizer.channels", "[4,6]", "--data.simulation.matrices", "[[40,48]]",
     "--data.simulation.readout", "32", "--data.sampling.acceleration", "[2,3]", "--data.sampling.kinds", "[random]",
-    "--data.validation_batches", "1", "--accelerator", "cpu", "--quiet", "--data.batch_size", "1",
+    "--data.validation_batches", "1", "--accelerator", "cpu", "--data.batch_size", "1",
 ]  # fmt: skip
 
 

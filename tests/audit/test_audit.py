@@ -326,7 +326,7 @@ def test_models_that_cannot_be_opened_say_why(tmp_path: Path) -> None:
         (tmp_path / "other.safetensors", "not the weights of a fastmri VarNet"),
         ("no_such_package:thing", "cannot be imported"),
         ("laminar.audit:nothing", "cannot be imported"),
-        ("laminar.audit.record:AUDIT_FORMAT", "callable of a Problem; got str"),
+        ("math:pi", "callable of a Problem; got float"),
         ("absent", "no model 'absent'"),
     ):
         with pytest.raises(LaminarError, match=said):

@@ -390,5 +390,5 @@ def test_reference_stops_with_a_clear_error() -> None:
 
 def test_reference_names_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchdiffeq", None)
-    with pytest.raises(MissingExtraError, match=r"torchdiffeq.*laminar\[flow\]"):
+    with pytest.raises(MissingExtraError, match=r"torchdiffeq.*laminar-mri\[flow\]"):
         integrate_reference(linear(1), SOURCE, (1.0, 0.0))

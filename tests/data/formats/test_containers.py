@@ -67,5 +67,5 @@ def test_what_is_missing_or_cut_off_is_said(
         read(path)
     path.write_bytes(content)
     monkeypatch.setattr("laminar.data.formats.containers.find_spec", lambda module: None)
-    with pytest.raises(MissingExtraError, match=rf"'{name}'.*laminar\[{extra}\]"):
+    with pytest.raises(MissingExtraError, match=rf"'{name}'.*laminar-mri\[{extra}\]"):
         read(path)
