@@ -41,7 +41,7 @@ def test_tomography_end_to_end(tmp_path: Path, laminar: Run) -> None:
     assert code == 0, error
     assert "validation: PSNR" in said
     assert json.loads((run / "best" / "model.json").read_text())["config"]["geometry"] == "tomography"
-    code, said, error = laminar("train", "--out", run, "--resume", "--steps", 4, "--quiet")
+    code, said, error = laminar("train", "--out", run, "--resume", "--steps", 4)
     assert "step 4 of 4" in said, error
     code, said, error = laminar("reconstruct", scan, "--model", run / "best", "--out", tmp_path / "net")
     assert code == 0, error

@@ -14,7 +14,7 @@ from laminar.models import UnrolledConfig, UnrolledNetwork
 from laminar.models.config import RegularizerConfig
 from laminar.models.effects import without_effect
 from laminar.operators import Encoding
-from laminar.training.config import TrainConfig
+from laminar.training.config import DataConfig, TrainConfig
 
 OTHERS: dict[str, Any] = {
     "prior_std": 0.5,
@@ -89,3 +89,11 @@ def test_a_training_refuses_settings_without_effect() -> None:
         TrainConfig(model=UnrolledConfig(coefficients="free", least_prior_std=0.1))
     with pytest.raises(ConfigError, match=r"model\.regularizer\.depth means nothing for a regularizer of kind unet"):
         TrainConfig(model=UnrolledConfig(regularizer=RegularizerConfig(depth=3)))
+    with pytest.raises(ConfigError, match=r"model\.source_motion_std means nothing with source zero-filled"):
+        TrainConfig(model=UnrolledConfig(source="zero-filled", source_motion_std=0.1))
+
+
+def test_a_cine_brings_no_setting_without_effect() -> None:
+    config = TrainConfig(model=UnrolledConfig(source="zero-filled"), data=DataConfig(geometry="cine"))
+    assert isinstance(config.model, UnrolledConfig)
+    assert (config.model.source_motion_std, config.model.geometry) == (0.0, "cine")

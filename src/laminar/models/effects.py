@@ -26,7 +26,7 @@ def _idle(config: UnrolledConfig) -> Iterator[tuple[tuple[str, ...], str]]:
     if not free or step.constant:
         yield ("data_weight",), f"with coefficients {config.coefficients} and data_step {step.name}"
     if config.source != "cg-sense":
-        yield ("source_std",), f"with source {config.source}"
+        yield ("source_std", "source_motion_std"), f"with source {config.source}"
         if free or step.constant:
             yield ("noise_floor",), f"with source {config.source} and data weights that know no noise"
     if config.source == "zero-filled":

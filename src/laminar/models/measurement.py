@@ -114,8 +114,8 @@ def measure(
         raise ConfigError(
             f"the regularizer of this network, of geometry {config.geometry}, takes {taken}; got images {shape}"
         )
-    if config.source_motion_std and back_projection.ndim != 4:
-        raise ConfigError(f"source_motion_std is of a series of images; got {tuple(back_projection.shape[1:])}")
+    if config.source_motion_std and len(shape) != 3:
+        raise ConfigError(f"source_motion_std is of a series of images; got {shape}")
     noise_level = torch.as_tensor(0.0 if noise_level is None else noise_level).to(back_projection.real)
     if noise_level.ndim == 0:
         noise_level = noise_level.expand(len(y))
