@@ -28,7 +28,7 @@ def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex128) -> T
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "finufft", None)
-    with pytest.raises(MissingExtraError, match=r"'finufft': pip install 'laminar\[noncartesian\]'"):
+    with pytest.raises(MissingExtraError, match=r"'finufft': pip install 'laminar-mri\[noncartesian\]'"):
         NonCartesian(radial(8, 24, SIZE), SIZE)
 
 

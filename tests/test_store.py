@@ -25,7 +25,7 @@ def test_images_say_what_they_are_and_where(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5") as file:
         axes = {name: file[name].attrs["axes"] for name in ("reconstruction", "reconstruction_complex", "trajectory")}
         assert axes == dict.fromkeys(axes, "slice,y,x") | {"trajectory": "state,slice,y,x"}
-        assert "k-space" in file["reconstruction"].attrs["units"]
+        assert "data of the scan" in file["reconstruction"].attrs["units"]
         np.testing.assert_array_equal(file["spacing_mm"], [1.5, 0.5])
         np.testing.assert_array_equal(file["placement"][1], [(1, 2, 4), (0, 1, 0), (0, 0, -1)])
         assert file["placement"].attrs["thickness_mm"] == 4

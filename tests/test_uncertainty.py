@@ -296,7 +296,7 @@ def test_the_spread_is_stored_beside_the_image(tmp_path: Path) -> None:
                 assert file[name].dtype == np.float32
                 np.testing.assert_allclose(file[name][:, 1, 1], values, rtol=1e-6)
                 attributes = {"level": 0.9, "samples": 4, "calibration_factor": factor, "calibration_kind": kind}
-                assert dict(file[name].attrs) == attributes
+                assert dict(file[name].attrs).items() >= attributes.items()
     with writing_reconstruction(tmp_path / "b.h5", 1, {}) as write:
         write(SliceReconstruction(image, None, None, 1))
     with h5py.File(tmp_path / "b.h5") as file:
