@@ -44,7 +44,8 @@ def check_output(path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
     if is_part(path, inputs):
         raise ConfigError(f"{path} is an input of this command: choose another --out")
     if not path.is_file() and not (path.is_dir() and _is_ours(path)):  # no folder of others is ever replaced
-        raise ConfigError(f"{path} is there already and not a file: choose another --out")
+        kind = "a folder that was not written by laminar, and" if path.is_dir() else "there already and"
+        raise ConfigError(f"{path} is {kind} not a file: choose another --out")
     if not overwrite and not _is_ours(path):
         raise ConfigError(f"{path} is there already and was not written by laminar: --overwrite replaces it")
 
