@@ -21,7 +21,7 @@ from laminar.models.checkpoint import read_settings
 SHIPPED = Path(__file__).resolve().parent.parent / "src" / "laminar" / "weights"
 SIMULATED = "simulated scans only (laminar simulate: brain, knee, cardiac and abstract phantoms); no measured data"
 IMAGES = (
-    "simulated scans only, of two kinds: three quarters with openly licensed magnitude images as objects (40 persons and "
+    "simulated scans only, of two kinds: three quarters of openly licensed magnitude images (40 persons and "
     "ten photographs; sources, licences and citations in docs/model-card.md), a quarter of procedural phantoms; "
     "simulated coils, phase, noise and masks; no measured k-space"
 )

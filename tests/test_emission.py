@@ -144,7 +144,7 @@ SHAPE = (1, VIEWS, BINS)
     [
         (lambda: Scan(torch.full(SHAPE, -1.0), Emission(PROJECTOR)), "counts must not be negative; got -1"),
         (lambda: Scan(torch.ones(1, VIEWS, 9), Emission(PROJECTOR)), r"counts must be real \(image, 24, 46\)"),
-        (lambda: Scan(torch.ones(SHAPE), Emission(PROJECTOR, torch.zeros(SHAPE))), "nothing can be counted"),
+        (lambda: Scan(torch.ones(SHAPE), Emission(PROJECTOR, torch.zeros(SHAPE))), "factors must be .* not all zero"),
         (lambda: Scan(torch.ones(SHAPE), Emission(PROJECTOR, None, -torch.ones(SHAPE))), "background must be finite"),
         (lambda: expectation_maximization_method(prepare(counted(1e4)[0]), 3, 99), "from 1 to 24 subsets .*; got 99"),
     ],

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from laminar.errors import DataFormatError
-from laminar.geometry.base import Geometry, said
-from laminar.operators import Counting, LinearOperator, Projector, Weighted
+from laminar.geometry.base import said
+from laminar.geometry.beam import Beam
+from laminar.operators import Counting, LinearOperator
 
 
 @dataclass(frozen=True, eq=False)
-class Emission(Geometry):
+class Emission(Beam):
     """Counts of a Poisson process, `y ~ Poisson(f P x + b)`, of an activity x that is nowhere negative.
 
     P is a `projector`; `factors` f (image or 1, view, bin) the chance that a decay along a line is counted: attenuation
@@ -23,30 +23,13 @@ class Emission(Geometry):
     nothing here.
     """
 
-    projector: Projector
     factors: Tensor | None = None
     background: Tensor | None = None
     kind = "emission"
-    axes = ("view", "bin")
 
     @property
-    def matrix(self) -> tuple[int, int]:  # type: ignore[override]
-        return self.projector.matrix
-
-    @property
-    def norm(self) -> float:  # type: ignore[override]
-        assert self.projector.norm is not None
-        return self.projector.norm * (1.0 if self.factors is None else float(self.factors.max()))
-
-    @property
-    def measured_acceleration(self) -> float:
-        return math.pi / 2 * max(self.matrix) / self.projector.sinogram[0]
-
-    def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
-        """That of the counts; `counting` is that of the problem, which knows the background in its units."""
-        if self.factors is None:
-            return self.projector
-        return Weighted(self.projector, self.factors.expand(n_images, *self.projector.sinogram))
+    def factor(self) -> Tensor | None:
+        return self.factors
 
     def counting(self, n_images: int, unit: Tensor) -> LinearOperator:
         """The operator over `norm`, for counts over `unit` (image,), with their background."""
@@ -66,15 +49,10 @@ class Emission(Geometry):
             raise DataFormatError(f"counts must be real (image, {views}, {bins}), as the beam; got {said(data)}")
         if not bool((data >= 0).all()):
             raise DataFormatError(f"counts must not be negative; got {float(data.min()):.4g}")
-        for name, part in (("factors", self.factors), ("background", self.background)):
-            if part is None:
-                continue
-            if tuple(part.shape) not in ((1, views, bins), (len(data), views, bins)):
-                raise DataFormatError(f"the {name} must be (image, {views}, {bins}); got {said(part)}")
-            if not bool((torch.isfinite(part) & (part >= 0)).all()):
-                raise DataFormatError(f"the {name} must be finite and not negative")
-        if self.factors is not None and not bool(self.factors.any()):
-            raise DataFormatError("the factors are zero everywhere: nothing can be counted")
+        if self.factors is not None:
+            self.check_part("factors", self.factors, data, zero=False)
+        if self.background is not None:
+            self.check_part("background", self.background, data, zero=True)
 
     def of_image(self, index: int) -> Emission:
         return replace(self, factors=_of(self.factors, index), background=_of(self.background, index))
