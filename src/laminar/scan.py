@@ -102,9 +102,7 @@ class Scan:
     @property
     def grid(self) -> Cartesian:
         """The geometry of a Cartesian scan. Raises DataFormatError for another one."""
-        if not isinstance(self.geometry, Cartesian):
-            raise DataFormatError(f"{self.name}: this needs a Cartesian scan; got {type(self.geometry).__name__}")
-        return self.geometry
+        return Cartesian.expected(self.geometry, self.name)
 
     @property
     def kspace(self) -> Tensor:

@@ -89,13 +89,8 @@ class Work:
         """A hash of all that decides what becomes of a scan; its result carries it."""
         options, method = self.options, self.method
         told = (
-            options.source.variable,
-            options.source.axes,
-            options.source.domain,
-            options.source.points,
-            options.source.matrix,
+            options.source,
             options.together,
-            options.source.select,
             options.coils,
             options.n_maps,
             options.trajectory,

@@ -26,6 +26,13 @@ class Cartesian(Geometry):
     kind = "cartesian"
     axes = ("coil", "y", "x")
 
+    @staticmethod
+    def expected(geometry: Geometry, name: str) -> Cartesian:
+        """The geometry of a scan that must be Cartesian. Raises DataFormatError, which says the scan's name."""
+        if not isinstance(geometry, Cartesian):
+            raise DataFormatError(f"{name}: this needs a Cartesian scan; got {type(geometry).__name__}")
+        return geometry
+
     @property
     def matrix(self) -> tuple[int, int]:  # type: ignore[override]
         return int(self.mask.shape[-2]), int(self.mask.shape[-1])

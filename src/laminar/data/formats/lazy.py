@@ -40,9 +40,7 @@ class LazyScan:
     @property
     def grid(self) -> Cartesian:
         """The geometry of a Cartesian scan. Raises DataFormatError for another one."""
-        if not isinstance(self.geometry, Cartesian):
-            raise DataFormatError(f"{self.name}: this needs a Cartesian scan; got {type(self.geometry).__name__}")
-        return self.geometry
+        return Cartesian.expected(self.geometry, self.name)
 
     @property
     def is_planar_grid(self) -> bool:
