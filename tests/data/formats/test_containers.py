@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -68,4 +69,17 @@ def test_what_is_missing_or_cut_off_is_said(
     path.write_bytes(content)
     monkeypatch.setattr("laminar.data.formats.containers.find_spec", lambda module: None)
     with pytest.raises(MissingExtraError, match=rf"'{name}'.*laminar-mri\[{extra}\]"):
+        read(path)
+
+
+def test_a_block_of_no_length_does_not_hang(tmp_path: Path) -> None:
+    path = tmp_path / "a.dat"
+    write_siemens(path, TRUTH)
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<Q", content, 16)  # of the measurement, whose header says its own length
+    block = start + struct.unpack_from("<I", content, start)[0]
+    struct.pack_into("<I", content, block, 0)
+    struct.pack_into("<I", content, block + 40, 1 << 5)  # synchronization data
+    path.write_bytes(content)
+    with pytest.raises(DataFormatError, match=f"the block at byte {block} of {len(content)} claims 0 bytes"):
         read(path)

@@ -6,8 +6,10 @@ the numbers of floats and the floats of all readouts, as ISMRMRD has them.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +145,7 @@ def siemens(path: str, measurement: int | None) -> Answer:
     import twixtools
 
     size = Path(path).stat().st_size
+    twixtools.mdb.Mdb = _bounded_blocks()
     with limited(size):
         found = twixtools.read_twix(
             path, parse_pmu=False, parse_geometry=False, verbose=False, keep_syncdata=False, keep_acqend=True
@@ -158,10 +161,29 @@ def siemens(path: str, measurement: int | None) -> Answer:
         return answer(header, [_siemens_readout(block, header) for block in blocks], size)
 
 
+@cache  # built on the class of the package, not on itself
+def _bounded_blocks() -> Any:
+    """The package's class of a block, for blocks of at least one byte that end in the file.
+
+    The package follows the lengths that blocks claim: with none it stays where it is, past the end it reads zeros.
+    """
+    from twixtools.mdb import Mdb
+
+    class Bounded(Mdb):  # type: ignore[misc]
+        def __init__(self, fid: Any = None, version_is_ve: bool = True) -> None:
+            start, size = fid.tell(), os.fstat(fid.fileno()).st_size
+            try:
+                super().__init__(fid, version_is_ve)
+            except ValueError:  # the package would give the block before it once more
+                raise Refusal("it ends in the middle of a readout") from None
+            if not 0 < self.dma_len <= size - start:
+                raise Refusal(f"the block at byte {start} of {size} claims {self.dma_len} bytes")
+
+    return Bounded
+
+
 def _complete(blocks: list[Any]) -> list[Any]:
-    """The readouts before the end mark. Where a block is cut off, the package gives the one before it again."""
-    if len({id(block) for block in blocks}) < len(blocks):
-        raise Refusal("it ends in the middle of a readout")
+    """The readouts before the end mark."""
     return [block for block in blocks if not block.is_flag_set("ACQEND")]
 
 
