@@ -45,10 +45,11 @@ class TrainingError(LaminarError):
 
 
 class MissingExtraError(LaminarError):
-    """A feature needs a package that is not installed."""
+    """A feature needs a package that is not installed; `instead`, what does without it."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"this needs the package '{package}': pip install 'laminar-mri[{extra}]'")
+    def __init__(self, package: str, extra: str, instead: str | None = None) -> None:
+        text = f"this needs the package '{package}': pip install 'laminar-mri[{extra}]'"
+        super().__init__(f"{text}, or {instead}" if instead else text)
 
 
 # Only of these does an OSError blame the machine or the user, and not the content of a file.

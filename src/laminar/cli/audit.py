@@ -82,7 +82,7 @@ def run(options: Options) -> int:
     from laminar.runtime import keep_freed_memory
 
     if not options.json_only:
-        check_drawable()
+        check_drawable("--json-only")
     keep_freed_memory()
     started = time.perf_counter()
     subject = _subject(options)

@@ -22,7 +22,7 @@ from laminar.cli.samples import add_samples
 from laminar.cli.scans import add_device, add_scan_options, check_device
 from laminar.cli.summary import Batch, Done
 from laminar.cli.undersampling import add_undersampling
-from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, MissingExtraError, explaining, printable
+from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, explaining, printable
 from laminar.registry import SAMPLERS
 
 if TYPE_CHECKING:
@@ -93,10 +93,7 @@ def run(options: Options) -> int:
     from laminar.runtime import keep_freed_memory
 
     if options.figures:
-        try:
-            check_drawable()
-        except MissingExtraError as error:
-            raise ConfigError(f"{error}, or --no-figures") from error
+        check_drawable("--no-figures")
     keep_freed_memory()
     options = replace(options, inputs=tuple(find_scans(options.inputs)))
     names = [scan_name(path) for path in options.inputs]

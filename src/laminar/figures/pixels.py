@@ -22,12 +22,12 @@ PLAIN: Any = {"Software": "Laminar"}
 """Neither version nor date in a file: equal pictures are equal bytes."""
 
 
-def check_drawable() -> None:
-    """Raise MissingExtraError without matplotlib: to be called before the work whose pictures are wanted."""
+def check_drawable(instead: str | None = None) -> None:
+    """Raise MissingExtraError, which names `instead`, without matplotlib: before the work whose pictures are wanted."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("matplotlib", "figures") from error
+        raise MissingExtraError("matplotlib", "figures", instead) from error
 
 
 def magnitude(name: str, image: ArrayLike) -> Magnitude:
