@@ -113,6 +113,8 @@ def test_what_cannot_be_exported_is_refused(laminar: Callable[..., tuple[int, st
         Program(network(solver="heun", shared=True))
     with pytest.raises(ConfigError, match="multi-coil Cartesian"):
         inputs_of(Problem(torch.zeros(1), torch.nn.Identity(), torch.zeros(1), torch.ones(1)), "fast")  # type: ignore[arg-type]
+    code, _, err = laminar("export", "default", "--to", "onnx", "--out", tmp_path / "a.pt2")
+    assert (code, err) == (2, "laminar: error: --to onnx writes a file that ends in .onnx; got a.pt2\n")
     code, _, err = laminar("export", "prior", "--out", tmp_path / "a.pt2")
     assert code == 2
     assert err.startswith("laminar: error: ")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.outputs import add_overwrite, check_outputs
+from laminar.cli.progress import progress
 from laminar.cli.scans import ScanOptions, add_scan_options
 
 if TYPE_CHECKING:
@@ -43,21 +44,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run, options=Options)
 
 
-_TO = "torch.export (default), ONNX (extra onnx), or a library that AOTInductor compiles for this machine"
+_TO = (
+    "torch.export (default), ONNX (extra onnx), or a library that AOTInductor compiles for this machine; the latter "
+    "two take minutes"
+)
 
 
 def run(options: Options) -> int:
     from laminar.errors import ConfigError
-    from laminar.export import write
+    from laminar.export import ROUTES, STAGES, write
     from laminar.methods import open_model
     from laminar.models import UnrolledNetwork
 
     check_outputs(options, options.out)
+    suffix = Path(f"a{ROUTES[options.to].ending}").suffix
+    if options.out.suffix != suffix:
+        raise ConfigError(f"--to {options.to} writes a file that ends in {suffix}; got {options.out.name}")
     network = open_model(options.model).module
     if not isinstance(network, UnrolledNetwork):
         raise ConfigError(f"{options.model}: only unrolled networks can be exported; got {type(network).__name__}")
     test = _simulated((97, 80), 5) if options.scan is None else _first_slice(options, options.scan)
-    difference = write(network, options.to, options.out, _simulated((64, 48), 4), test)
+    with progress(f"{options.model} as {options.to}", len(STAGES)) as report:
+        difference = write(network, options.to, options.out, _simulated((64, 48), 4), test, report)
     print(f"written to {options.out}; its image differs from the network's by {difference:.1e}")
     return 0
 

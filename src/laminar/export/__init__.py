@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from laminar.export.files import ROUTES, compare, exported, inputs_of, write
+from laminar.export.files import ROUTES, STAGES, compare, exported, inputs_of, write
 from laminar.export.program import Program
 
-__all__ = ["ROUTES", "Program", "compare", "exported", "inputs_of", "write"]
+__all__ = ["ROUTES", "STAGES", "Program", "compare", "exported", "inputs_of", "write"]

@@ -25,6 +25,7 @@ SMALLEST, LARGEST, MOST_COILS = 32, 1024, 256
 TOLERANCE = 5e-3
 """How far, relative to its norm, the image of a program may be from the network's."""
 OPSET = 20
+STAGES = ("tracing", "compiling", "comparing")
 _INPUTS = ("y", "mask", "maps", "sigma")
 
 
@@ -60,16 +61,26 @@ def exported(network: UnrolledNetwork, fourier: Literal["fast", "matrices"], exa
         )
 
 
-def write(network: UnrolledNetwork, route: str, path: Path, example: Problem, test: Problem) -> float:
+def write(
+    network: UnrolledNetwork,
+    route: str,
+    path: Path,
+    example: Problem,
+    test: Problem,
+    report: Callable[[int, str], None] = lambda done, said: None,
+) -> float:
     """Write a program to `path`, if its image of `test` is that of the network: the relative difference of the two.
 
-    Raises LaminarError if it is above TOLERANCE, and MissingExtraError.
+    `report` is told the stages. Raises LaminarError if the difference is above TOLERANCE, and MissingExtraError.
     """
     way = ROUTES[route]
+    report(0, STAGES[0])
     program = exported(network, way.fourier, example)
     with replacing(path) as temporary:
+        report(1, STAGES[1])
         with _quiet():
             way.write(program, temporary)
+        report(2, STAGES[2])
         difference = compare(way.open(temporary), way.fourier, network, test)
         if not difference <= TOLERANCE:
             raise LaminarError(
