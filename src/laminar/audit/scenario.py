@@ -14,7 +14,7 @@ from torch import Tensor
 from laminar.data.acquisition import Acquisition
 from laminar.data.acquisition.file import measure_phantom
 from laminar.data.cases import Case, FullScans, case_of
-from laminar.data.formats import find_scans, scan_name, scan_sha256
+from laminar.data.formats import UNSAID, Request, find_scans, scan_name, scan_sha256
 from laminar.data.masks import MASK_KINDS, make_mask
 from laminar.data.simulation import simulate_slice
 from laminar.errors import ConfigError
@@ -40,7 +40,7 @@ class ScenarioConfig:
         seed: of anatomy, coils, noise and masks, for each slice by itself.
         noise_std: noise of the simulated slices, relative to a magnetization of about one.
         acquisition: what measures the simulated slices; None: coils on a Cartesian grid, with the masks above.
-        variable, axes: the array of k-space and its axes where a file does not say, see `laminar.data.formats.read`.
+        request: how the files are read, where they do not say it, see `laminar.data.formats.read`.
     """
 
     data: tuple[Path, ...] = ()
@@ -50,8 +50,7 @@ class ScenarioConfig:
     mask: str = "equispaced-fraction"
     seed: int = 0
     noise_std: float = 0.01
-    variable: str | None = None
-    axes: str | None = None
+    request: Request = UNSAID
     acquisition: Acquisition | None = None
 
     def __post_init__(self) -> None:
@@ -152,7 +151,7 @@ def _simulated(config: ScenarioConfig) -> Iterator[Full]:
 
 def _from_files(paths: list[Path], config: ScenarioConfig) -> Iterator[Full]:
     """Slices with signal, spread evenly over the files and each of them."""
-    scans = FullScans(paths, config.variable, config.axes)
+    scans = FullScans(paths, config.request)
     share, rest = divmod(config.slices, len(paths))
     for index, path in enumerate(paths[: config.slices]):
         numbers = scans.slices(path)

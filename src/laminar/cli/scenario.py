@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.geometry import GeometryOptions, add_geometry_options
-from laminar.cli.scans import add_array_options
+from laminar.cli.scans import ArrayOptions, add_array_options
 from laminar.cli.undersampling import MASKS
 from laminar.errors import ConfigError
 from laminar.registry import CARTESIAN
@@ -39,8 +39,7 @@ class Scenario:
     """The slices that the options ask for. Raises ConfigError for options that contradict each other."""
 
     data: tuple[Path, ...]
-    variable: str | None
-    axes: str | None
+    source: ArrayOptions
     slices: int
     calibration_lines: int
     mask: str
@@ -53,11 +52,14 @@ class Scenario:
             raise ConfigError("--geometry is of simulated images; scans from --data bring their own")
         if self.data and self.noise_std is not None:
             raise ConfigError("--noise-std is for simulated slices; scans from --data bring their own noise")
+        if not self.data and not self.source.idle:
+            raise ConfigError("--variable, --axes, --domain and --select are of scans in files: name them by --data")
 
     def config(self, acceleration: float = 4.0) -> ScenarioConfig:
         from laminar.audit import ScenarioConfig
 
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "simulated"}
-        given["acquisition"] = self.simulated.acquisition()
+        groups = ("source", "simulated")
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in groups}
+        given |= {"request": self.source.request, "acquisition": self.simulated.acquisition()}
         noise_std = 0.01 if self.noise_std is None else self.noise_std
         return ScenarioConfig(**given | {"acceleration": acceleration, "noise_std": noise_std})

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from laminar.data.coils import whitened
-from laminar.data.formats import LazyScan, stream
+from laminar.data.formats import UNSAID, LazyScan, Request, opened
 from laminar.data.preparation import Problem, noise_std_of, prepare, without_oversampling
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
@@ -68,13 +68,12 @@ class FullScans:
     """Fully sampled scans in files, read slice by slice and without the oversampling of their readout.
 
     With `undersampled`, others are welcome too: there the image of a case is that of the samples there are.
-    `variable` and `axes` as of `laminar.data.formats.read`. The last `KEPT` files stay open: the mask and noise of one
-    take a pass over its slices, and a format that cannot be read slice by slice is held whole.
+    `request` says how they are read, as `laminar.data.formats.read` takes it. The last `KEPT` files stay open: the
+    mask and noise of one take a pass over its slices, and a format that cannot be read slice by slice is held whole.
     """
 
     paths: Sequence[Path]
-    variable: str | None = None
-    axes: str | None = None
+    request: Request = UNSAID
     undersampled: bool = False
     _opened: dict[Path, tuple[LazyScan, float]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -98,7 +97,7 @@ class FullScans:
 
     def _known(self, path: Path) -> tuple[LazyScan, float]:
         if path not in self._opened:
-            scan = stream(path, variable=self.variable, axes=self.axes)
+            scan = opened(path, self.request)
             if scan.measured_acceleration > MOST_ACCELERATED and not self.undersampled:
                 raise ConfigError(
                     f"{path}: a fully sampled scan is needed (R up to {MOST_ACCELERATED}); "

@@ -51,7 +51,7 @@ def held_out(test: dict[str, Any], seed: int = TESTING, slices: int | None = Non
 
 
 def _of_scans(data: DataConfig, test: dict[str, Any], seed: int, wanted: int) -> Iterator[tuple[Case, str]]:
-    scans = FullScans(_chosen(find_scans(_paths(data)), test["only"], lambda path: path.name), data.variable, data.axes)
+    scans = FullScans(_chosen(find_scans(_paths(data)), test["only"], lambda path: path.name), data.request)
     each = -(-wanted // len(scans.paths))
     done = count()
     for place, path in enumerate(scans.paths):

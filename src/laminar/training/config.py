@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from laminar.data.acquisition import Acquisition, acquisition_of
 from laminar.data.config import MaskKind, SamplingConfig, SimulationConfig
+from laminar.data.formats import Request
 from laminar.errors import ConfigError
 from laminar.geometry import SERIES_KINDS
 from laminar.models import ModelConfig, PriorConfig, UnrolledConfig, VarNetConfig
@@ -34,6 +35,8 @@ class DataConfig:
         mixture: for kind mixed, the kinds and how often a batch is of each; `train` and `validation` serve all of them.
         variable: the variable in each file that holds k-space, where the file does not say it.
         axes: its axes, such as ky,kx,coil.
+        domain: kspace | image, whether it holds k-space or the images of the coils, where that is doubtful.
+        select: places of a series, or slices, to train on alone, such as repetition=2.
         simulation: settings of the simulation.
         sampling: how scans are undersampled.
         geometry: cartesian | cine | volume | radial | spiral | ct | pet | deblurring | super-resolution | inpainting,
@@ -51,6 +54,8 @@ class DataConfig:
     mixture: dict[str, float] = field(default_factory=lambda: {"images": 2.0, "simulation": 1.0})
     variable: str | None = None
     axes: str | None = None
+    domain: Literal["kspace", "image"] | None = None
+    select: list[str] = field(default_factory=list)
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     geometry: str = CARTESIAN
@@ -75,6 +80,11 @@ class DataConfig:
                 f"data.geometry {self.geometry} is simulated: data.kind must be simulation or images; got {self.kind}"
             )
         self.acquisition  # a wrong setting is an error here and not later  # noqa: B018
+
+    @property
+    def request(self) -> Request:
+        """How files of scans are read."""
+        return Request(self.variable, self.axes, self.domain, tuple(self.select))
 
     @property
     def acquisition(self) -> Acquisition | None:

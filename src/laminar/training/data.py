@@ -119,7 +119,7 @@ def _stream(kind: str, names: list[str], setting: str, config: TrainConfig, seed
         return simulation_of(Images(find_images(paths)), data, seed)
     if kind == "problems":
         return PackedStream.open(paths, data.sampling, seed)
-    scans = FullScans(find_scans(paths), data.variable, data.axes, undersampled=config.objective.self_supervised)
+    scans = FullScans(find_scans(paths), data.request, undersampled=config.objective.self_supervised)
     return FileStream(scans, data.sampling, data.batch_size, seed)
 
 
