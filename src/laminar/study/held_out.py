@@ -65,7 +65,7 @@ def _of_scans(data: DataConfig, test: dict[str, Any], seed: int, wanted: int) ->
             kind, axis = data.sampling.draw_kind(random)
             axis = axis if part.grid.readout_axis is None else part.grid.phase_axis
             mask = data.sampling.draw(part.matrix, axis, kind, random)
-            yield case_of(part, mask), _person(path.name, test["person"])
+            yield case_of(part, mask, n_maps=data.n_maps), _person(path.name, test["person"])
 
 
 def _paths(data: DataConfig) -> list[Path]:
