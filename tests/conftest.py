@@ -29,6 +29,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def sampling_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a two-cascade network with random weights and a noisy source."""
+    torch.manual_seed(0)
+    config = UnrolledConfig(n_cascades=2, source_noise=0.3, regularizer=RegularizerConfig(channels=[4, 6]))
+    network = UnrolledNetwork(config=config)
+    for parameter in network.regularizers.parameters():
+        torch.nn.init.normal_(parameter, std=0.03)
+    folder = tmp_path_factory.mktemp("models") / "sampling"
+    save(network, folder, {"trained_on": "nothing"})
+    return folder
+
+
 @pytest.fixture
 def laminar(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run `laminar ARGS`: exit code, standard output, standard error."""

@@ -21,7 +21,8 @@ from laminar.statistics import check_level
 from laminar.uncertainty import KINDS, OBJECT_FRACTION, Calibration, Spread
 
 Draw = Callable[[Problem, torch.Generator], Tensor]
-"""A sample of the image, complex or magnitude (1, y, x), of a problem of batch size 1; another generator, another."""
+"""A sample of the image, complex or magnitude (1, y, x), with two maps (1, map, y, x), of a problem of batch size 1;
+another generator, another."""
 
 
 SAMPLES = 1
@@ -129,9 +130,10 @@ def calibrate(
 ) -> tuple[Calibration, list[SliceCoverage]]:
     """The calibration of a sampler on slices whose image is known, and what it does to each of them.
 
-    A case is a problem of batch size 1 and its image (1, y, x) in the same units. `method`, `fingerprint`, `settings`
-    and `data` are kept as they are given. All randomness comes from `seed`. Raises ConfigError for too few slices
-    (one more than the factor needs, since each is left out once) before anything is drawn.
+    A case is a problem of batch size 1 and its image, of the shape of a sample, in the same units. `method`,
+    `fingerprint`, `settings` and `data` are kept as they are given. All randomness comes from `seed`. Raises
+    ConfigError for too few slices (one more than the factor needs, since each is left out once) before anything is
+    drawn.
     """
     check_enough(len(cases), level, kind, spare=1)
     found: list[tuple[Tensor, float]] = []
@@ -169,9 +171,9 @@ def _measured(
     draw: Draw, problem: Problem, image: Tensor, samples: int, level: float, generator: torch.Generator
 ) -> tuple[Tensor, float]:
     """The ratios of the object pixels of a slice, and the mean half width relative to their mean."""
-    spread = Spread.of(torch.stack([draw(problem, generator).abs().cpu() for _ in range(samples)]))
+    spread = Spread.of(torch.stack([problem.magnitude(draw(problem, generator)).cpu() for _ in range(samples)]))
     if not bool(torch.isfinite(spread.std).all()):
         raise ConfigError("the samples are not finite: is the model made for data like these?")
     where = spread.object_pixels
     width = spread.half_width(level)[where].double().sum() / spread.mean[where].double().sum()
-    return ratios_of(spread, image.abs().cpu(), where, level), float(width)
+    return ratios_of(spread, problem.magnitude(image).cpu(), where, level), float(width)

@@ -142,7 +142,7 @@ def reconstruct_slices(
     device = device or method.device
     method = method.to(device)
     solver = _drawn(method, samples) if samples else _single(method)
-    wanted = 1 if n_maps is None and method.n_maps in (None, 1) else n_maps
+    wanted = method.maps(n_maps)
     noise = noise_std_of(scan)  # before the readout is cropped: air shows it best
 
     def problem(index: int) -> tuple[Scan, Problem | None]:
@@ -215,10 +215,7 @@ _FOLDED = "two sets of sensitivities from slice {} on, where the object reaches 
 
 def _check_maps(method: Method, problem: Problem) -> None:
     if method.n_maps is not None and problem.n_maps > method.n_maps:
-        raise ConfigError(
-            f"{method.name} takes one set of sensitivities; the problem has {problem.n_maps}: classical methods and "
-            "unrolled networks take two"
-        )
+        raise method.too_many(problem.n_maps)
 
 
 def _generator(problem: Problem, *seeds: int) -> torch.Generator:

@@ -7,26 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
-from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, save
 from laminar.uncertainty import read_calibration
 
 Run = Callable[..., tuple[int, str, str]]
 SMALL = ("--slices", 6, "--acceleration", 2, 3, "--calibration-lines", 10, "--samples", 3, "--level", 0.75)
-
-
-@pytest.fixture(scope="session")
-def sampling_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a two-cascade network with random weights and a noisy source."""
-    torch.manual_seed(0)
-    config = UnrolledConfig(n_cascades=2, source_noise=0.3, regularizer=RegularizerConfig(channels=[4, 6]))
-    network = UnrolledNetwork(config=config)
-    for parameter in network.regularizers.parameters():
-        torch.nn.init.normal_(parameter, std=0.03)
-    folder = tmp_path_factory.mktemp("models") / "sampling"
-    save(network, folder, {"trained_on": "nothing"})
-    return folder
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 
 from laminar.data.cases import FullScans
 from laminar.data.config import SamplingConfig, SimulationConfig
-from laminar.data.formats import write_fastmri
+from laminar.data.formats import Request, write_fastmri
 from laminar.data.masks import make_mask
 from laminar.data.preparation import prepare
 from laminar.data.simulated import Phantoms, SimulationStream
@@ -168,14 +168,14 @@ def test_the_undersampled_axis_of_a_file_is_that_of_its_phase_encoding(tmp_path:
     np.save(tmp_path / "a.npy", kspace)
     sampling = SamplingConfig(kinds=["random"], acceleration=(2.0, 3.0))
     for axes, gapless in (("coil,ky,kx", {-1}), ("coil,kx,ky", {-2}), ("coil,kz,ky", {-1, -2})):
-        stream = FileStream(FullScans([tmp_path / "a.npy"], axes=axes), sampling, 1, 0)
+        stream = FileStream(FullScans([tmp_path / "a.npy"], Request(axes=axes)), sampling, 1, 0)
         masks = [stream.batch(index).problem.encoding.mask[0] for index in range(8)]
         assert {-2 if not gaps(mask, -2) else -1 for mask in masks} == gapless
         assert not any(gaps(mask, -1) and gaps(mask, -2) for mask in masks)
     poisson = SamplingConfig(kinds=["poisson"])
-    FileStream(FullScans([tmp_path / "a.npy"], axes="coil,kz,ky"), poisson, 1, 0).batch(0)
+    FileStream(FullScans([tmp_path / "a.npy"], Request(axes="coil,kz,ky")), poisson, 1, 0).batch(0)
     with pytest.raises(ConfigError, match=r"a.npy: Poisson masks would undersample its readout"):
-        FileStream(FullScans([tmp_path / "a.npy"], axes="coil,ky,kx"), poisson, 1, 0).batch(0)
+        FileStream(FullScans([tmp_path / "a.npy"], Request(axes="coil,ky,kx")), poisson, 1, 0).batch(0)
 
 
 def test_slices_without_signal_are_not_drawn_and_oversampling_is_removed(tmp_path: Path) -> None:

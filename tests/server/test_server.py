@@ -166,6 +166,18 @@ def test_an_image_carries_its_place_and_counters(service: Service) -> None:
     assert tuple(images[1].slice_dir) == (0, 0, 1)
 
 
+def test_limits_that_contradict_the_readouts_are_said_once(service: Service) -> None:
+    header = HEADER.replace(f"<maximum>{SIZE - 1}", f"<maximum>{SIZE // 2}")
+    images, lines, _ = answered(service, messages(header=header))
+    assert len(images) == 2
+    said = [line for line in lines if "contradict" in line]
+    limits = f"(minimum 0, maximum {SIZE // 2}, center {SIZE // 2})"
+    assert len(said) == 1
+    assert said[0].startswith(
+        f"WARNING slice 0: encodingLimits of phase encoding 1 {limits} and the readouts, which count"
+    )
+
+
 def test_an_image_leaves_before_the_next_slice_has_come(service: Service) -> None:
     first = messages(close=False, slices=1)
     with running(service) as server, socket.create_connection(server.address, 30) as client:

@@ -82,8 +82,8 @@ def measure(method: Method, case: Case, seed: int) -> Measured:
         depths=_depths(method, case, len(trajectory.states) - 1) if "n_cascades" in method.offers else None,
         times=None if trajectory.times is None else trajectory.times.detach().double(),
         coefficients=coefficients,
-        states=_shown(torch.cat(trajectory.states)),
-        target=_shown(case.image)[0],
+        states=_shown(case.problem.magnitude(torch.cat(trajectory.states))),
+        target=_shown(case.problem.magnitude(case.image))[0],
         nfe=trajectory.nfe,
         seconds=seconds,
     )
@@ -121,12 +121,11 @@ class _View:
         times = implied_time(self.states, image, source).double()
         own, implied = self._own_endpoints(), self._implied_endpoints(times)
         return {
-            "psnr": quality(self.states, self.case.image),
-            "ssim": similarity(self.states, self.case.image),
-            "endpoint_psnr": quality(implied, self.case.image),
-            "endpoint_ssim": similarity(implied, self.case.image),
-            "own_endpoint_psnr": quality(own, self.case.image),
-            "own_endpoint_ssim": similarity(own, self.case.image),
+            **{
+                f"{name}{score}": of(images, self.case)
+                for name, images in (("", self.states), ("endpoint_", implied), ("own_endpoint_", own))
+                for score, of in (("psnr", quality), ("ssim", similarity))
+            },
             "implied_time": times,
             "line_deviation": line_deviation(self.states, image, source).double(),
             **self.residuals(self.states),
@@ -156,25 +155,26 @@ class _View:
         return {"data_residual": residual / _norm(problem.y), "data_residual_noise": multiple}
 
 
-def quality(images: Tensor, target: Tensor) -> Tensor:
-    """PSNR in dB (image,) of complex images against one complex target (1, y, x), of a series over all its frames."""
-    a, b = (x.flatten(1, -2) for x in _magnitudes(images, target))
+def quality(images: Tensor, case: Case) -> Tensor:
+    """PSNR in dB (image,) of complex images against that of a case, of a series over all its frames."""
+    a, b = (x.flatten(1, -2) for x in _magnitudes(images, case))
     return psnr(a, b, b.amax((1, 2)), per_slice=True)
 
 
-def similarity(images: Tensor, target: Tensor) -> Tensor:
+def similarity(images: Tensor, case: Case) -> Tensor:
     """SSIM (image,), as `quality`; of a series the mean over its frames."""
-    a, b = (x.flatten(0, -3) for x in _magnitudes(images, target))
+    a, b = (x.flatten(0, -3) for x in _magnitudes(images, case))
     return ssim(a, b, b.max(), per_slice=True).reshape(len(images), -1).mean(1)
 
 
-def _shown(images: Tensor) -> Tensor:
-    """The magnitudes (image, y, x) that a page shows: of a series the first frame."""
-    return images.abs().float().reshape(len(images), -1, *images.shape[-2:])[:, 0]
+def _shown(magnitudes: Tensor) -> Tensor:
+    """Those (image, y, x) that a page shows: of a series the first frame."""
+    return magnitudes.float().reshape(len(magnitudes), -1, *magnitudes.shape[-2:])[:, 0]
 
 
-def _magnitudes(images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    return images.abs().double(), target.abs().double().expand(images.shape)
+def _magnitudes(images: Tensor, case: Case) -> tuple[Tensor, Tensor]:
+    seen, target = (case.problem.magnitude(each).double() for each in (images, case.image))
+    return seen, target.expand(seen.shape)
 
 
 def _norm(x: Tensor) -> Tensor:
@@ -206,9 +206,9 @@ def _gain(method: Method, case: Case, trajectory: Trajectory, k: int, pattern: T
 
 
 def _blob(shape: torch.Size) -> Tensor:
-    """A Gaussian bump in the middle of the field of view, a twentieth of it wide: (1, y, x)."""
+    """A Gaussian bump in the middle of the field of view, a twentieth of it wide, in every image of the shape."""
     y, x = (torch.linspace(-0.5, 0.5, size, dtype=torch.float64) for size in shape[-2:])
-    return torch.exp(-(y[:, None].square() + x.square()) / (2 * 0.05**2))[None]
+    return torch.exp(-(y[:, None].square() + x.square()) / (2 * 0.05**2)).expand(shape)
 
 
 def _noise(method: Method, case: Case, generator: torch.Generator) -> Tensor:
@@ -221,11 +221,11 @@ def _noise(method: Method, case: Case, generator: torch.Generator) -> Tensor:
         y = problem.y + (extra if sampled is None else extra * sampled)
         changed: Problem = replace(problem, y=y, noise_level=told * problem.noise_level)
         images.append(method(changed).image)
-    return quality(torch.cat(images), case.image)
+    return quality(torch.cat(images), case)
 
 
 def _depths(method: Method, case: Case, n_cascades: int) -> dict[int, float]:
     def at(depth: int) -> float:
-        return float(quality(method(case.problem, n_cascades=depth).image, case.image))
+        return float(quality(method(case.problem, n_cascades=depth).image, case))
 
     return {depth: at(depth) for depth in audited_depths(n_cascades)}

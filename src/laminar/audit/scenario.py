@@ -14,11 +14,11 @@ from torch import Tensor
 from laminar.data.acquisition import Acquisition
 from laminar.data.acquisition.file import measure_phantom
 from laminar.data.cases import Case, FullScans, case_of
-from laminar.data.formats import find_scans, scan_name, scan_sha256
+from laminar.data.formats import UNSAID, Request, find_scans, scan_name, scan_sha256
 from laminar.data.masks import MASK_KINDS, make_mask
 from laminar.data.simulation import simulate_slice
 from laminar.errors import ConfigError
-from laminar.operators import Encoding
+from laminar.operators import Encoding, SoftSense
 from laminar.runtime import seed_of
 from laminar.scan import Scan
 
@@ -39,8 +39,9 @@ class ScenarioConfig:
         mask: kind of mask, see `laminar.data.masks.make_mask`.
         seed: of anatomy, coils, noise and masks, for each slice by itself.
         noise_std: noise of the simulated slices, relative to a magnetization of about one.
+        n_maps: sets of sensitivities, 1, 2 or None, see `laminar.data.preparation.prepare`.
         acquisition: what measures the simulated slices; None: coils on a Cartesian grid, with the masks above.
-        variable, axes: the array of k-space and its axes where a file does not say, see `laminar.data.formats.read`.
+        request: how the files are read, where they do not say it, see `laminar.data.formats.read`.
     """
 
     data: tuple[Path, ...] = ()
@@ -50,8 +51,8 @@ class ScenarioConfig:
     mask: str = "equispaced-fraction"
     seed: int = 0
     noise_std: float = 0.01
-    variable: str | None = None
-    axes: str | None = None
+    request: Request = UNSAID
+    n_maps: int | None = 1
     acquisition: Acquisition | None = None
 
     def __post_init__(self) -> None:
@@ -121,12 +122,13 @@ def _is_simulated(scan: Scan) -> bool:
 def describe(cases: Sequence[Case]) -> dict[str, Any]:
     """What the cases themselves say of the data of an audit; what they do not is None."""
     unknown = dict.fromkeys(("simulated", "source", "noise_std", "mask", "acceleration", "calibration_lines", "seed"))
-    encodings = [case.problem.operator for case in cases if isinstance(case.problem.operator, Encoding)]
+    encodings = [case.problem.operator for case in cases if isinstance(case.problem.operator, Encoding | SoftSense)]
     return unknown | {
         "files": [],
         "n_slices": len(cases),
         "matrices": [list(shape) for shape in sorted({tuple(case.image.shape[-2:]) for case in cases})],
-        "coils": sorted({int(encoding.sensitivities.shape[1]) for encoding in encodings}),
+        "coils": sorted({int(encoding.sensitivities.shape[-3]) for encoding in encodings}),
+        "maps": sorted({case.problem.n_maps for case in cases}),
         "measured_acceleration": sum(float(1 / e.mask.float().mean()) for e in encodings) / len(cases),
     }
 
@@ -152,7 +154,7 @@ def _simulated(config: ScenarioConfig) -> Iterator[Full]:
 
 def _from_files(paths: list[Path], config: ScenarioConfig) -> Iterator[Full]:
     """Slices with signal, spread evenly over the files and each of them."""
-    scans = FullScans(paths, config.variable, config.axes)
+    scans = FullScans(paths, config.request)
     share, rest = divmod(config.slices, len(paths))
     for index, path in enumerate(paths[: config.slices]):
         numbers = scans.slices(path)
@@ -169,4 +171,4 @@ def _case(name: str, scan: Scan, clean: Tensor | None, config: ScenarioConfig, i
     mask = make_mask(
         config.mask, scan.matrix, config.acceleration, config.calibration_lines, seed, scan.grid.phase_axis
     )
-    return case_of(scan, mask, clean, name)
+    return case_of(scan, mask, clean, name, n_maps=config.n_maps)

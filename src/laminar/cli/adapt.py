@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from laminar.cli import one_scan, reconstruct
 from laminar.cli.executors import ExecutorOptions
-from laminar.cli.methods import MethodOptions, SolverOptions, add_regularizer
+from laminar.cli.methods import MapOptions, MethodOptions, SolverOptions, add_regularizer
 from laminar.cli.outputs import add_overwrite, check_outputs, is_part
 from laminar.cli.progress import progress
 from laminar.cli.samples import SampleOptions
@@ -165,7 +165,7 @@ def _reconstruct(checkpoint: Path, options: Options) -> int:
             overwrite=options.overwrite,
             source=options.source,
             coils=None,
-            maps="auto",
+            sets=MapOptions("auto"),
             trajectory=False,
             device=options.device,
             verbose=options.verbose,

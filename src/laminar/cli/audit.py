@@ -88,7 +88,7 @@ def run(options: Options) -> int:
     subject = _subject(options)
     out = options.out or Path(f"audit-{subject.name}")
     check_outputs(options, *(out / f"audit.{kind}" for kind in (("json",) if options.json_only else ("json", "html"))))
-    cases, data = make_cases(options.scenario.config(options.acceleration))
+    cases, data = make_cases(options.scenario.config(subject, options.acceleration))
     with progress(f"auditing {subject.name}", len(cases)) as report:
         result = audit(subject, cases, data, seed=options.scenario.seed, report=report)
     if not options.json_only:

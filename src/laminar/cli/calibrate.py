@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from laminar.audit import Case
     from laminar.calibration import SliceCoverage
+    from laminar.methods import Method
     from laminar.uncertainty import Calibration
 
 _EPILOG = """examples:
@@ -83,7 +84,7 @@ def run(options: Options) -> int:
     keep_freed_memory()
     method = options.choice.open().to(check_device(options.device))
     check_samples_of(method, options.samples)
-    cases, accelerations, data = _cases(options)
+    cases, accelerations, data = _cases(options, method)
     with progress(f"{options.samples} samples of each slice", len(cases)) as report:
         calibration, slices = calibrate(
             lambda problem, generator: method.draw(problem, generator).image,
@@ -108,7 +109,7 @@ def run(options: Options) -> int:
     return 0
 
 
-def _cases(options: Options) -> tuple[list[Case], list[float], dict[str, Any]]:
+def _cases(options: Options, method: Method) -> tuple[list[Case], list[float], dict[str, Any]]:
     """The slices, the acceleration of each, and what they are for the record.
 
     The accelerations are dealt out by lot: in turn, they could keep step with the anatomies or the files.
@@ -120,7 +121,7 @@ def _cases(options: Options) -> tuple[list[Case], list[float], dict[str, Any]]:
     scenario, generator = options.scenario, torch.Generator().manual_seed(options.scenario.seed)
     lot = torch.randperm(scenario.slices, generator=generator).tolist()
     dealt = [options.acceleration[place % len(options.acceleration)] for place in lot]
-    cases, data = make_cases(scenario.config(), dealt)
+    cases, data = make_cases(scenario.config(method), dealt)
     return cases, dealt[: len(cases)], data | {"acceleration": sorted(set(options.acceleration))}
 
 

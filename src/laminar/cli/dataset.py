@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.progress import progress
+from laminar.cli.scans import ArrayOptions, add_array_options
 from laminar.errors import SOME_FAILED
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Options:
     folder: Path
     json: bool
     index: Path | None
+    source: ArrayOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--json", action="store_true", help="print everything as JSON, file by file")
     parser.add_argument("--index", type=Path, metavar="FILE", help="keep the facts there instead")
+    add_array_options(parser)
     parser.set_defaults(run=run, options=Options)
 
 
@@ -46,7 +49,7 @@ def run(options: Options) -> int:
     """Print the report; 1 if there is any finding, else 0."""
     from laminar.data.check import check_folder
 
-    report = check_folder(options.folder, options.index, _tracked)
+    report = check_folder(options.folder, options.index, _tracked, options.source.request)
     if options.json:
         print(json.dumps(report.as_dict(), indent=1))
     else:

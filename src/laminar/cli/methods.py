@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from laminar.errors import ConfigError
 from laminar.registry import CLASSICAL, SAMPLERS
@@ -12,6 +12,25 @@ from laminar.registry import CLASSICAL, SAMPLERS
 if TYPE_CHECKING:
     from laminar.methods import Method
     from laminar.samplers import Number
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """How many sets of coil sensitivities are estimated."""
+
+    maps: Literal["auto", "1", "2"]
+
+    @property
+    def n_maps(self) -> int | None:
+        return None if self.maps == "auto" else int(self.maps)
+
+
+def add_maps(parser: argparse._ActionsContainer) -> None:
+    """The option of `MapOptions`."""
+    parser.add_argument("--maps", choices=("auto", "1", "2"), default="auto", help=_MAPS)
+
+
+_MAPS = "sets of coil sensitivities; auto: 2 where the object is larger than its field of view (default: auto)"
 
 
 @dataclass(frozen=True)

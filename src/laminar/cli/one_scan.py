@@ -8,10 +8,10 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from laminar.cli.executors import ExecutorOptions
-from laminar.cli.methods import MethodOptions
+from laminar.cli.methods import MapOptions, MethodOptions
 from laminar.cli.outputs import check_outputs
 from laminar.cli.pictures import draw, reference_of, stored_reference
 from laminar.cli.progress import progress
@@ -37,7 +37,7 @@ class Options:
     overwrite: bool
     source: ScanOptions
     coils: int | None
-    maps: Literal["auto", "1", "2"]
+    sets: MapOptions
     trajectory: bool
     device: str
     verbose: bool
@@ -67,10 +67,6 @@ class Options:
         return [path for _, path in self.files(name)]
 
     @property
-    def n_maps(self) -> int | None:
-        return None if self.maps == "auto" else int(self.maps)
-
-    @property
     def others(self) -> list[str]:
         """The formats beside HDF5, each once."""
         return [format for format in dict.fromkeys(self.format) if format != "h5"]
@@ -92,7 +88,7 @@ class Work:
             options.source,
             options.together,
             options.coils,
-            options.n_maps,
+            options.sets.n_maps,
             options.trajectory,
             options.drawn,
             options.undersampling,
@@ -175,7 +171,7 @@ def _write_slices(
         keep_trajectory=work.options.trajectory,
         samples=drawn.samples,
         seed=drawn.sample_seed or 0,
-        n_maps=work.options.n_maps,
+        n_maps=work.options.sets.n_maps,
         device=work.options.device,
     )
     attributes = _attributes(scan, work)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
 from laminar.cli.executors import add_executor_options
-from laminar.cli.methods import add_method_options
+from laminar.cli.methods import add_maps, add_method_options
 from laminar.cli.one_scan import Options, Work, reconstruct_scan
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.progress import progress
@@ -56,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_overwrite(parser)
     add_scan_options(parser)
     parser.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils first, for large arrays")
-    parser.add_argument("--maps", choices=("auto", "1", "2"), default="auto", help=_MAPS)
+    add_maps(parser)
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     add_device(parser)
     parser.add_argument("--skip-existing", action="store_true", help=_SKIP)
@@ -72,7 +72,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 FORMATS = ("h5", "nifti", "dicom", "mrd", "gif")
 _SKIP = "leave out scans whose results are there, by the same settings and no older than they; an executor always does"
-_MAPS = "sets of coil sensitivities; auto: 2 where the object is larger than its field of view (default: auto)"
 _FORMAT = (
     "what else to write beside <name>.h5, in its place in the patient: nifti, <name>.nii; dicom, a folder <name>.dicom "
     "of MR images; mrd, ISMRMRD images in <name>.mrd.h5 (extras of the same names); gif, a movie of its images in turn "

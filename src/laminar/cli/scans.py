@@ -3,69 +3,70 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
-    from laminar.data.formats import LazyScan
+    from laminar.data.formats import LazyScan, Request
 
 
 @dataclass(frozen=True)
-class ScanOptions:
-    """What a file does not say of its k-space."""
+class ArrayOptions:
+    """What a file does not say of its k-space, and which of its images are wanted."""
 
     variable: str | None
     axes: str | None
     domain: Literal["kspace", "image"] | None
-    points: str | None
-    matrix: str | None
     select: tuple[str, ...]
 
-    def stream(self, path: Path) -> LazyScan:
-        """The scan in a file. Raises DataFormatError, ConfigError."""
-        return self._chosen(self._all(path))
+    @property
+    def request(self) -> Request:
+        from laminar.data.formats import Request
 
-    def _all(self, path: Path) -> LazyScan:
-        from laminar.data.formats import stream, stream_off_grid
-
-        if self.points is None:
-            if self.matrix is not None:
-                raise ConfigError("--matrix does nothing without --points")
-            return stream(path, variable=self.variable, axes=self.axes, domain=self.domain)
-        if self.matrix is None or self.axes is not None or self.domain is not None:
-            raise ConfigError("--points needs --matrix Y,X, the size of the image, and neither --axes nor --domain")
-        return stream_off_grid(path, self.points, parse_matrix(self.matrix), self.variable)
-
-    def _chosen(self, scan: LazyScan) -> LazyScan:
-        for choice in self.select:
-            name, _, index = choice.partition("=")
-            if not index.isdecimal():
-                raise ConfigError(f"--select takes NAME=INDEX, such as repetition=2; got {choice!r}")
-            scan = scan.select(name, int(index))
-        return scan
+        return Request(self.variable, self.axes, self.domain, self.select)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is told."""
-        return not (self.variable or self.axes or self.domain or self.points or self.select)
+        return not any(getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True)
+class ScanOptions(ArrayOptions):
+    """The same, and where its samples lie off the grid."""
+
+    points: str | None
+    matrix: str | None
+
+    def stream(self, path: Path) -> LazyScan:
+        """The scan in a file. Raises DataFormatError, ConfigError."""
+        from laminar.data.formats import chosen, opened, stream_off_grid
+
+        if self.points is None:
+            if self.matrix is not None:
+                raise ConfigError("--matrix does nothing without --points")
+            return opened(path, self.request)
+        if self.matrix is None or self.axes is not None or self.domain is not None:
+            raise ConfigError("--points needs --matrix Y,X, the size of the image, and neither --axes nor --domain")
+        return chosen(stream_off_grid(path, self.points, parse_matrix(self.matrix), self.variable), self.select)
 
 
 def add_scan_options(parser: argparse._ActionsContainer) -> None:
     """The options of `ScanOptions`."""
     add_array_options(parser)
-    parser.add_argument("--domain", choices=("kspace", "image"), help=_DOMAIN)
     parser.add_argument("--points", metavar="FILE[:NAME]", help=_POINTS)
     parser.add_argument("--matrix", metavar="Y,X", help="the size of the image, with --points")
-    parser.add_argument("--select", action="append", default=[], metavar="NAME=INDEX", help=_SELECT)
 
 
 def add_array_options(parser: argparse._ActionsContainer) -> None:
-    """Which array of a file is k-space, and its axes."""
+    """The options of `ArrayOptions`."""
     parser.add_argument("--variable", metavar="NAME", help="the array that holds k-space, where a file has several")
     parser.add_argument("--axes", metavar="A,B,..", help="its axes, where the file does not say them")
+    parser.add_argument("--domain", choices=("kspace", "image"), help=_DOMAIN)
+    parser.add_argument("--select", action="append", default=[], metavar="NAME=INDEX", help=_SELECT)
 
 
 def parse_matrix(text: str) -> tuple[int, int]:

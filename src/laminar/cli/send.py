@@ -14,6 +14,7 @@ class Options:
     scan: Path
     to: str
     out: Path
+    variable: str | None
     config: str
     parameters: str
     timeout: float
@@ -34,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("scan", type=Path, metavar="SCAN")
     parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the server")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
+    parser.add_argument("--variable", metavar="GROUP", help="the group of the readouts, where the file has several")
     parser.add_argument("--config", default="laminar", metavar="NAME", help=_CONFIG)
     parser.add_argument("--parameters", default="", metavar="JSON", help=_PARAMETERS)
     parser.add_argument("--timeout", type=float, default=300.0, metavar="S", help="seconds to wait (default: 300)")
@@ -65,6 +67,7 @@ def run(options: Options) -> int:
     images = exchange(
         options.scan,
         address_of(options.to),
+        group=options.variable,
         config=options.config,
         parameters=options.parameters,
         context=tls,

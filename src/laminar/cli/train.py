@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from laminar.cli.methods import add_regularizer
 from laminar.cli.outputs import check_output, is_part
 from laminar.cli.progress import progress
+from laminar.cli.scans import ArrayOptions, add_array_options
 from laminar.errors import ConfigError
 from laminar.registry import GEOMETRIES, PRESETS
 
@@ -43,12 +45,15 @@ class Options:
     print_config: bool
     settings: tuple[str, ...]
     geometry: str | None
+    source: ArrayOptions
 
     @property
     def given(self) -> list[str]:
         """All settings of the training."""
         own = None if self.regularizer is None else "custom"
-        options = (("--data.geometry", self.geometry), ("--model.regularizer.kind", own))
+        read = asdict(self.source) | {"select": json.dumps(self.source.select) if self.source.select else None}
+        options = [("--data.geometry", self.geometry), ("--model.regularizer.kind", own)]
+        options += [(f"--data.{name}", value) for name, value in read.items()]
         return [*self.settings, *(word for name, value in options if value for word in (name, value))]
 
 
@@ -65,6 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--preset", metavar="NAME", help=f"{' | '.join(PRESETS)} (default: flat)")
     add_regularizer(parser)
     parser.add_argument("--geometry", choices=GEOMETRIES, help="what is simulated: short for --data.geometry")
+    add_array_options(parser.add_argument_group("how scan files are read, short for --data.variable and so on"))
     parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds, after a first step")
     parser.add_argument("--print_config", action="store_true", help="print the resolved settings and stop")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from laminar.data.coils import whitened
-from laminar.data.formats import LazyScan, stream
+from laminar.data.formats import UNSAID, LazyScan, Request, opened
 from laminar.data.preparation import Problem, noise_std_of, prepare, without_oversampling
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
@@ -24,7 +24,7 @@ KEPT = 8
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Case:
-    """A problem with its `image` complex64 (batch, y, x) in the problem's units.
+    """A problem with its `image` complex64 (batch, y, x) in the problem's units, of two maps (batch, map, y, x).
 
     `reference` is the trajectory to align with, if it is not the line to the image; `name` says what it is of.
     """
@@ -43,24 +43,39 @@ class Case:
 
     @staticmethod
     def stack(cases: Sequence[Case]) -> Case:
-        """One batch of cases of the same matrix and number of coils, without references."""
-        problem = Problem.stack([case.problem for case in cases])
-        return Case(problem, torch.cat([case.image for case in cases]), ", ".join(c.name for c in cases if c.name))
+        """One batch of cases of the same matrix and number of coils, without references.
+
+        Where some have two maps, the others get a second one that is zero, and so is its image.
+        """
+        most = max(case.problem.n_maps for case in cases)
+        problem = Problem.stack([case.problem.padded(most) for case in cases])
+        images = torch.cat([case._padded(most) for case in cases])
+        return Case(problem, images, ", ".join(c.name for c in cases if c.name))
+
+    def _padded(self, n_maps: int) -> Tensor:
+        if n_maps == self.problem.n_maps:
+            return self.image
+        return torch.stack([self.image, *[torch.zeros_like(self.image)] * (n_maps - 1)], 1)
 
 
-def case_of(full: Scan, mask: Tensor, clean: Tensor | None = None, name: str = "") -> Case:
+def case_of(full: Scan, mask: Tensor, clean: Tensor | None = None, name: str = "", *, n_maps: int | None = 1) -> Case:
     """The problem that `mask` (y, x) leaves of a fully sampled scan, and the image `S^H F^-1 y` of all of it.
 
-    `clean` (slice, coil, y, x) is its k-space without noise, where that is known.
+    `clean` (slice, coil, y, x) is its k-space without noise, where that is known; `n_maps` as of `prepare`.
     """
     known = whitened(full if clean is None else full.with_kspace(clean))
-    problem = prepare(full.undersample(mask))
+    problem = prepare(full.undersample(mask), n_maps)
     return Case(problem, image_of(known.kspace, problem), name)
 
 
 def image_of(kspace: Tensor, problem: Problem) -> Tensor:
-    """`S^H F^-1 y` (slice, y, x) of all samples (slice, coil, y, x) with the maps, and in the units, of a problem."""
-    return (problem.encoding.sensitivities.conj() * ifft2c(kspace)).sum(1) / problem.scale[:, None, None]
+    """`S^H F^-1 y` of all samples (slice, coil, y, x) with the maps, and in the units, of a problem: (slice, y, x).
+
+    Of two maps (slice, map, y, x), of which either is well defined, for the maps of a pixel are orthonormal:
+    `S_1 x_1 + S_2 x_2` is what the coil images have in the span of both.
+    """
+    images = problem.sensed.joined(ifft2c(kspace))
+    return images / problem.scale.reshape(-1, *[1] * (images.ndim - 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +83,12 @@ class FullScans:
     """Fully sampled scans in files, read slice by slice and without the oversampling of their readout.
 
     With `undersampled`, others are welcome too: there the image of a case is that of the samples there are.
-    `variable` and `axes` as of `laminar.data.formats.read`. The last `KEPT` files stay open: the mask and noise of one
-    take a pass over its slices, and a format that cannot be read slice by slice is held whole.
+    `request` says how they are read, as `laminar.data.formats.read` takes it. The last `KEPT` files stay open: the
+    mask and noise of one take a pass over its slices, and a format that cannot be read slice by slice is held whole.
     """
 
     paths: Sequence[Path]
-    variable: str | None = None
-    axes: str | None = None
+    request: Request = UNSAID
     undersampled: bool = False
     _opened: dict[Path, tuple[LazyScan, float]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -98,7 +112,7 @@ class FullScans:
 
     def _known(self, path: Path) -> tuple[LazyScan, float]:
         if path not in self._opened:
-            scan = stream(path, variable=self.variable, axes=self.axes)
+            scan = opened(path, self.request)
             if scan.measured_acceleration > MOST_ACCELERATED and not self.undersampled:
                 raise ConfigError(
                     f"{path}: a fully sampled scan is needed (R up to {MOST_ACCELERATED}); "

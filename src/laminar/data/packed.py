@@ -14,15 +14,15 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from laminar.data.cases import Case, image_of
+from laminar.data.cases import Case
 from laminar.data.config import SamplingConfig, log_uniform
-from laminar.data.preparation import Problem, prepare
+from laminar.data.preparation import Problem
 from laminar.data.simulated import SimulationStream
 from laminar.data.stream import Mixture, Stream
 from laminar.errors import ConfigError, DataFormatError
 from laminar.files import replacing
-from laminar.operators import Encoding, fft2c, ifft2c
-from laminar.scan import cartesian
+from laminar.geometry import Cartesian
+from laminar.operators import fft2c, ifft2c
 
 SUFFIX = ".problems.safetensors"
 _SPREAD = 1.25  # by which the acceleration of a reading differs at most from the one that was drawn for the record
@@ -31,26 +31,27 @@ _SPREAD = 1.25  # by which the acceleration of a reading differs at most from th
 def pack(stream: Stream, index: int, path: Path) -> None:
     """Write batch `index` of a simulation as a record: fully sampled scans and the maps that their calibration gave.
 
-    `kspace` complex64 (batch, coil, y, x) in the units of the problem, `maps` as pairs of float16, `target`, and
-    `noise_level`; kind, axis, accelerations and calibration lines of the masks stand in the header. Raises ConfigError
-    for a stream that does not simulate.
+    `kspace` complex64 (batch, coil, y, x) in the units of the problem, `maps` as pairs of float16, `target`, both with
+    an axis of maps behind the batch where there are two, and `noise_level`; kind, axis, accelerations and calibration
+    lines of the masks stand in the header. Raises ConfigError for a stream that does not simulate.
     """
     if isinstance(stream, Mixture):
         stream = stream.choose(index)
     if not isinstance(stream, SimulationStream):
         raise ConfigError("only simulated problems can be packed: data.kind simulation or images, or a mixture of them")
     record = stream.record(index)
-    parts: dict[str, list[Tensor]] = {"kspace": [], "maps": [], "target": [], "noise_level": []}
-    for scan, mask in zip(record.scans, record.masks, strict=True):
-        problem = prepare(cartesian(scan.kspace[None] * mask, mask))
-        parts["kspace"].append(scan.kspace[None] / problem.scale)
-        parts["maps"].append(torch.view_as_real(problem.encoding.sensitivities).half())
-        parts["target"].append(image_of(scan.clean[None], problem))
-        parts["noise_level"].append(problem.noise_level)
+    case = stream.case(record)
+    problem = case.problem
+    tensors = {
+        "kspace": torch.stack([scan.kspace for scan in record.scans]) / problem.scale[:, None, None, None],
+        "maps": torch.view_as_real(problem.sensed.sensitivities).half(),
+        "target": case.image,
+        "noise_level": problem.noise_level,
+    }
     header = {"kind": record.kind, "axis": record.axis, "accelerations": record.accelerations, "lines": record.lines}
     with replacing(path) as temporary:
-        tensors = {name: torch.cat(values).contiguous() for name, values in parts.items()}
-        temporary.write_bytes(save(tensors, {"laminar": json.dumps(header)}))
+        contiguous = {name: values.contiguous() for name, values in tensors.items()}
+        temporary.write_bytes(save(contiguous, {"laminar": json.dumps(header)}))
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,24 @@ class Packing(Dataset[int]):
 
 @dataclass(frozen=True)
 class PackedStream:
-    """Batches of records that `pack` wrote, in random order; each time with other masks, mirrored, in another phase."""
+    """Batches of records that `pack` wrote, in random order; each time with other masks, mirrored, in another phase.
+
+    With an `n_maps` of 1 the first set of sensitivities is taken alone, else all that were packed.
+    """
 
     paths: Sequence[Path]
     sampling: SamplingConfig
     seed: int
+    n_maps: int | None = 1
 
     @classmethod
-    def open(cls, places: Sequence[Path], sampling: SamplingConfig, seed: int) -> PackedStream:
+    def open(cls, places: Sequence[Path], sampling: SamplingConfig, seed: int, n_maps: int | None = 1) -> PackedStream:
         """The records in files and folders. Raises ConfigError if there are none."""
         files = [path for place in places for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
         paths = [path for path in files if path.name.endswith(SUFFIX) and path.exists()]
         if not paths:
             raise ConfigError(f"no packed problems (*{SUFFIX}) in {', '.join(map(str, places))}")
-        return cls(paths, sampling, seed)
+        return cls(paths, sampling, seed, n_maps)
 
     def batch(self, index: int) -> Case:
         epoch, place = divmod(index, len(self.paths))
@@ -103,6 +108,8 @@ class PackedStream:
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise DataFormatError(f"{path}: not packed problems: {error}") from error
         sensitivities = torch.view_as_complex(maps.float())
+        if sensitivities.ndim == 5 and self.n_maps == 1:
+            sensitivities, target = sensitivities[:, 0], target[:, 0]
         kspace, sensitivities, target = _symmetric(kspace, sensitivities, target, random)
         matrix = (kspace.shape[-2], kspace.shape[-1])
         masks = []
@@ -114,8 +121,8 @@ class PackedStream:
             )
             masks.append(self.sampling.mask(header["kind"], matrix, header["axis"], aim, lines, random))
         mask = torch.stack(masks)
-        problem = Problem(kspace * mask[:, None], Encoding(mask, sensitivities), noise_level, torch.ones(len(target)))
-        return Case(problem, target)
+        operator = Cartesian(mask).operator(len(mask), sensitivities)
+        return Case(Problem(kspace * mask[:, None], operator, noise_level, torch.ones(len(target))), target)
 
 
 def _symmetric(
@@ -125,7 +132,5 @@ def _symmetric(
     axes = [axis for axis in (-2, -1) if random.random() < 0.5]
     phase = torch.polar(torch.ones(()), torch.tensor(random.uniform(0, 2 * np.pi), dtype=torch.float32))
     if axes:
-        images = torch.cat([ifft2c(kspace), maps, target[:, None]], 1).flip(axes)
-        coils = kspace.shape[1]
-        kspace, maps, target = fft2c(images[:, :coils]), images[:, coils:-1], images[:, -1]
+        kspace, maps, target = fft2c(ifft2c(kspace).flip(axes)), maps.flip(axes), target.flip(axes)
     return kspace * phase, maps, target * phase

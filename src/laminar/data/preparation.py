@@ -17,7 +17,7 @@ from laminar.data.noncartesian import calibration_block, outer_noise_std
 from laminar.data.series import apart, averaged, series_maps, volume_maps
 from laminar.errors import ConfigError, DataFormatError
 from laminar.geometry import Cartesian, Emission, NonCartesian, Series, Volume
-from laminar.operators import Encoding, LinearOperator, SoftSense, ifft2c, solve
+from laminar.operators import Encoding, LinearOperator, SoftSense, ifft2c, pixel_magnitude, solve
 from laminar.scan import Scan
 
 SCALE_QUANTILE = 0.99
@@ -69,6 +69,16 @@ class Problem:
     def n_maps(self) -> int:
         """Images in a pixel: x is (batch, y, x) of one, else (batch, map, y, x)."""
         return self.operator.n_maps
+
+    def magnitude(self, images: Tensor) -> Tensor:
+        """The size (..., y, x) of each pixel of images of this problem, whatever the number of maps."""
+        return pixel_magnitude(images, self.n_maps)
+
+    def padded(self, n_maps: int) -> Problem:
+        """The same problem with so many sets of sensitivities, of which the further ones are zero."""
+        if n_maps == self.n_maps:
+            return self
+        return replace(self, operator=SoftSense.padded(self.encoding, n_maps))
 
     @staticmethod
     def stack(problems: Sequence[Problem]) -> Problem:

@@ -88,18 +88,25 @@ class Record:
 
 @dataclass(frozen=True)
 class SimulationStream:
-    """Simulated training problems; each batch has one matrix, number of coils, mask kind and mask axis."""
+    """Simulated training problems; each batch has one matrix, number of coils, mask kind and mask axis.
+
+    `n_maps` as of `laminar.data.preparation.prepare`.
+    """
 
     objects: Objects
     config: SimulationConfig
     sampling: SamplingConfig
     batch_size: int
     seed: int
+    n_maps: int | None = 1
 
     def batch(self, index: int) -> Case:
-        record = self.record(index)
+        return self.case(self.record(index))
+
+    def case(self, record: Record) -> Case:
+        """The problems that the masks of a record leave."""
         samples = zip(record.scans, record.masks, strict=True)
-        return Case.stack([case_of(scan.scan, mask, scan.clean[None]) for scan, mask in samples])
+        return Case.stack([case_of(scan.scan, mask, scan.clean[None], n_maps=self.n_maps) for scan, mask in samples])
 
     def record(self, index: int) -> Record:
         """The scans of batch `index`, still fully sampled, and their masks."""

@@ -44,13 +44,14 @@ class FileStream:
 
     Zero padding and partial Fourier are accepted: the image is that of all acquired samples, the problem keeps those
     that the drawn mask has as well. Where the file says which axis is the readout, only the other one is undersampled.
-    A scan that is undersampled already keeps its own mask.
+    A scan that is undersampled already keeps its own mask. `n_maps` as of `laminar.data.preparation.prepare`.
     """
 
     scans: FullScans
     sampling: SamplingConfig
     batch_size: int
     seed: int
+    n_maps: int | None = 1
 
     def __post_init__(self) -> None:
         if not self.scans.paths:
@@ -61,11 +62,12 @@ class FileStream:
         path = self.scans.paths[int(random.integers(len(self.scans.paths)))]
         parts = [self._slice(path, random) for _ in range(self.batch_size)]
         if parts[0].measured_acceleration > MOST_ACCELERATED:
-            return Case.stack([case_of(part, part.mask) for part in parts])
+            return Case.stack([case_of(part, part.mask, n_maps=self.n_maps) for part in parts])
         known = parts[0].grid.readout_axis is not None
         kind, axis = (_without_poisson(self.sampling, path) if known else self.sampling).draw_kind(random)
         axis = parts[0].grid.phase_axis if known else axis
-        return Case.stack([case_of(p, self.sampling.draw(p.matrix, axis, kind, random)) for p in parts])
+        masks = [self.sampling.draw(part.matrix, axis, kind, random) for part in parts]
+        return Case.stack([case_of(part, mask, n_maps=self.n_maps) for part, mask in zip(parts, masks, strict=True)])
 
     def _slice(self, path: Path, random: np.random.Generator) -> Scan:
         """A random slice with signal."""

@@ -73,6 +73,24 @@ class Method(ABC):
             "that ships as sampler"
         )
 
+    def maps(self, wanted: int | None) -> int | None:
+        """The `n_maps` for `prepare` of its problems: None leaves it to the object, if it is known to take two.
+
+        Raises ConfigError if more are wanted than it takes.
+        """
+        if wanted is None:
+            return 1 if self.n_maps in (None, 1) else None
+        if self.n_maps is not None and wanted > self.n_maps:
+            raise self.too_many(wanted)
+        return wanted
+
+    def too_many(self, n_maps: int) -> ConfigError:
+        """Why it does not take so many sets of sensitivities."""
+        return ConfigError(
+            f"{self.name} takes one set of sensitivities; the problem has {n_maps}: classical methods and unrolled "
+            "networks take two"
+        )
+
     def coefficients(self, problem: Problem) -> Coefficients | None:
         """Those that the method states for a problem; None if it states none."""
         return None

@@ -16,7 +16,7 @@ from laminar.operators.linear import (
 from laminar.operators.nonuniform import NonUniform, toeplitz_spectrum
 from laminar.operators.projector import Beam, Projector, Weighted
 from laminar.operators.restoration import Convolution, Inpainting, box, gaussian
-from laminar.operators.soft import SoftSense, combined
+from laminar.operators.soft import SoftSense, combined, pixel_magnitude
 from laminar.operators.stacked import Stacked
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "fft2c",
     "gaussian",
     "ifft2c",
+    "pixel_magnitude",
     "solve",
     "spectral_norm",
     "squared_norm",

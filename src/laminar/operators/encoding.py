@@ -66,6 +66,14 @@ class Encoding(LinearOperator):
         masks = [part.mask.expand(len(part.sensitivities), *part.mask.shape[1:]) for part in parts]
         return Encoding(torch.cat(masks), torch.cat([part.sensitivities for part in parts]))
 
+    def masked(self, mask: Tensor) -> Encoding:
+        """The same coils with other samples (batch or 1, y, x)."""
+        return Encoding(mask, self.sensitivities)
+
+    def joined(self, coils: Tensor) -> Tensor:
+        """`S^H c` (batch, y, x) of coil images c (batch, coil, y, x)."""
+        return (self._conjugate * coils).sum(1)
+
     @property
     def _line_axis(self) -> int | None:
         """The first image axis along which the mask is constant."""

@@ -31,6 +31,9 @@ class SoftSense(LinearOperator):
         # F^H M F of coil images is that of images of a single coil of sensitivity one.
         self._coil = Encoding(mask, torch.ones_like(sensitivities[:, 0, :1]))
 
+    def __reduce__(self) -> tuple[type, tuple[Tensor, Tensor]]:
+        return SoftSense, (self.mask, self.sensitivities)
+
     @property
     def sampled(self) -> Tensor:
         return self.mask.unsqueeze(1)
@@ -48,6 +51,16 @@ class SoftSense(LinearOperator):
         masks = [part.mask.expand(len(part.sensitivities), -1, -1) for part in parts]
         return SoftSense(torch.cat(masks), torch.cat([part.sensitivities for part in parts]))
 
+    @staticmethod
+    def padded(one: Encoding, n_maps: int) -> SoftSense:
+        """An encoding as one of several sets, the further ones zero: nothing is seen of their images."""
+        zero = torch.zeros_like(one.sensitivities)
+        return SoftSense(one.mask, torch.stack([one.sensitivities, *[zero] * (n_maps - 1)], 1))
+
+    def masked(self, mask: Tensor) -> SoftSense:
+        """The same coils with other samples (batch or 1, y, x)."""
+        return SoftSense(mask, self.sensitivities)
+
     def coil_images(self, x: Tensor) -> Tensor:
         """`sum_m S_m x_m`, (batch, coil, y, x)."""
         return (self.sensitivities * x.unsqueeze(2)).sum(1)
@@ -56,14 +69,23 @@ class SoftSense(LinearOperator):
         return fft2c(self.coil_images(x)) * self.sampled
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return self._joined(ifft2c(y * self.sampled))
+        return self.joined(ifft2c(y * self.sampled))
 
     def gram(self, x: Tensor) -> Tensor:
-        return self._joined(self._coil.convolved(self.coil_images(x)))
+        return self.joined(self._coil.convolved(self.coil_images(x)))
 
-    def _joined(self, coils: Tensor) -> Tensor:
-        """`S_m^H c` of coil images c."""
+    def joined(self, coils: Tensor) -> Tensor:
+        """`S_m^H c` (batch, set, y, x) of coil images c (batch, coil, y, x)."""
         return (self.sensitivities.conj() * coils.unsqueeze(1)).sum(2)
+
+
+def pixel_magnitude(images: Tensor, n_maps: int) -> Tensor:
+    """The size of each pixel: `|x|`, or of several images of it (.., set, y, x) `sqrt(sum_m |x_m|^2)`.
+
+    It is the length of the vector of coils that the images stand for, so that a set that is zero counts for nothing.
+    """
+    size: Tensor = images.abs() if n_maps == 1 else torch.linalg.vector_norm(images, dim=-3)
+    return size
 
 
 def combined(images: Tensor) -> Tensor:
@@ -71,5 +93,5 @@ def combined(images: Tensor) -> Tensor:
 
     Its magnitude is that of all coil images together.
     """
-    size: Tensor = torch.linalg.vector_norm(images, dim=-3)
+    size = pixel_magnitude(images, images.shape[-3])
     return size * torch.sgn(images[..., 0, :, :]) if images.is_complex() else size

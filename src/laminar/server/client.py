@@ -31,6 +31,7 @@ def exchange(
     path: Path,
     address: tuple[str, int],
     *,
+    group: str | None = None,
     config: str = "laminar",
     parameters: str = "",
     timeout: float = 300.0,
@@ -39,13 +40,13 @@ def exchange(
 ) -> list[Any]:
     """Send an ISMRMRD file to a server: the images (`ismrmrd.Image`) that it answers, in the order in which they come.
 
-    `config` is the name that is sent first, `parameters` a text, such as JSON, that follows the header; `told` gets
-    each line that the server says. With a `context` the connection is encrypted. Raises LaminarError if the server
-    cannot be reached, or breaks off.
+    `group` names that of the readouts, where the file has several; `config` is the name that is sent first,
+    `parameters` a text, such as JSON, that follows the header; `told` gets each line that the server says. With a
+    `context` the connection is encrypted. Raises LaminarError if the server cannot be reached, or breaks off.
     """
     wire.mrd()
     with reading(path):
-        xml, records = load_text(path)
+        xml, records = load_text(path, group)
         heads = _packed(records["head"])
     where = f"{address[0]}:{address[1]}"
     with (

@@ -81,6 +81,7 @@ class Session:
         self._header: MrdHeader | None = None
         self._arrival: Arrival | None = None
         self._readouts = 0
+        self._noted: set[str] = set()
         self._complete: Queue[Waiting | None] = Queue(service.limits.waiting)
         self._pixels = Pixels()
         self._gone = threading.Event()
@@ -184,7 +185,12 @@ class Session:
 
     def _reconstruct(self, waiting: Waiting, index: itertools.count[int]) -> None:
         part, request = waiting.part, waiting.request
-        scan = self._undersampled(part.scan(), request, str(part))
+        scan = part.scan()
+        for note in scan.header.get("notes", ()):
+            if note not in self._noted:
+                self._say("WARNING", f"{part}: {note}")
+        self._noted.update(scan.header.get("notes", ()))
+        scan = self._undersampled(scan, request, str(part))
         if scan.noise_covariance is None and scan.noise_std is None:
             scan = replace(scan, noise_std=noise_std_of(scan))
         method = self.service.method(request)
@@ -252,8 +258,8 @@ class Session:
                 self._gone.set()
 
     def _ended(self) -> None:
-        if self._arrival is not None and self._arrival.late:
-            self._say("WARNING", f"{self._arrival.late} readouts came after their image was complete and were left out")
+        if self._arrival is not None and (late := self._arrival.late_note()):
+            self._say("WARNING", late)
         if self._arrival is not None and (left := len(list(self._arrival.rest()))):
             self._say("ERROR", f"{left} images were not complete")
         if self.images == 0:

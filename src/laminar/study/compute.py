@@ -188,7 +188,7 @@ def _tested(cell: Cell, method: Method | None, test: dict[str, Any]) -> tuple[di
             scores.append({"person": person} | score)
             nfe = trajectory.nfe
             if pictures is None:
-                pictures = torch.stack([case.image[0].abs(), trajectory.image[0].abs()]).half()
+                pictures = case.problem.magnitude(torch.cat([case.image[:1], trajectory.image[:1]])).half()
         if test["samples"] and method.draws:
             judged = coverages(method, test, int(cell.settings["seed"]))
             scores = [score | row for score, row in zip(scores, judged, strict=True)]
@@ -225,15 +225,15 @@ def scored(method: Method, case: Case, seed: int, average: int = 1) -> tuple[dic
         trajectory = replace(trajectory, states=states, nfe=trajectory.nfe + more.nfe)
     trajectory = replace(trajectory, states=[state / average for state in trajectory.states])
     seconds = time.process_time() - started
-    target = case.image.abs()
+    size = case.problem.magnitude
+    target, image = size(case.image), size(trajectory.image)
     peak = target.amax((1, 2))
-    image = trajectory.image.abs()
     score: dict[str, Any] = {
         "psnr": psnr(image, target, peak),
         "object_psnr": object_psnr(image, target, peak),
         "ssim": ssim(image, target, peak),
         "nmse": nmse(image, target),
-        "cascades": torch.stack([psnr(state.abs(), target, peak) for state in trajectory.states]),
+        "cascades": torch.stack([psnr(size(state), target, peak) for state in trajectory.states]),
         "deviation": torch.cat([line_deviation(s, case.image, trajectory.source) for s in trajectory.states]),
     }
     return {name: _plain(value) for name, value in score.items()} | {"seconds": seconds}, trajectory

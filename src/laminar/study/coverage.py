@@ -33,7 +33,7 @@ def coverages(method: Method, test: dict[str, Any], seed: int) -> Iterator[dict[
         spread = spread_of(method, case, samples, seed_of(seed, index, 2))
         ratios, where = _ratios(spread, case), spread.object_pixels
         row = {name: float((ratios <= factor).double().mean()) for name, factor in factors.items()}
-        error = (spread.mean - case.image[0].abs()).abs()[where]
+        error = (spread.mean - _truth(case)).abs()[where]
         yield {name: round(v, 6) for name, v in row.items()} | {
             "rank_correlation": round(rank_correlation(spread.std[where], error), 6)
         }
@@ -43,8 +43,13 @@ def coverages(method: Method, test: dict[str, Any], seed: int) -> Iterator[dict[
 def spread_of(method: Method, case: Case, samples: int, seed: int) -> Spread:
     """The spread of the magnitudes of samples (y, x)."""
     generator = torch.Generator().manual_seed(seed)
-    return Spread.of(torch.cat([method.draw(case.problem, generator).image.abs() for _ in range(samples)]))
+    draws = [method.draw(case.problem, generator).image for _ in range(samples)]
+    return Spread.of(torch.cat([case.problem.magnitude(draw) for draw in draws]))
+
+
+def _truth(case: Case) -> torch.Tensor:
+    return case.problem.magnitude(case.image)[0]
 
 
 def _ratios(spread: Spread, case: Case) -> torch.Tensor:
-    return ratios_of(spread, case.image[0].abs(), spread.object_pixels, LEVEL)
+    return ratios_of(spread, _truth(case), spread.object_pixels, LEVEL)

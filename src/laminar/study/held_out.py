@@ -51,7 +51,7 @@ def held_out(test: dict[str, Any], seed: int = TESTING, slices: int | None = Non
 
 
 def _of_scans(data: DataConfig, test: dict[str, Any], seed: int, wanted: int) -> Iterator[tuple[Case, str]]:
-    scans = FullScans(_chosen(find_scans(_paths(data)), test["only"], lambda path: path.name), data.variable, data.axes)
+    scans = FullScans(_chosen(find_scans(_paths(data)), test["only"], lambda path: path.name), data.request)
     each = -(-wanted // len(scans.paths))
     done = count()
     for place, path in enumerate(scans.paths):
@@ -65,7 +65,7 @@ def _of_scans(data: DataConfig, test: dict[str, Any], seed: int, wanted: int) ->
             kind, axis = data.sampling.draw_kind(random)
             axis = axis if part.grid.readout_axis is None else part.grid.phase_axis
             mask = data.sampling.draw(part.matrix, axis, kind, random)
-            yield case_of(part, mask), _person(path.name, test["person"])
+            yield case_of(part, mask, n_maps=data.n_maps), _person(path.name, test["person"])
 
 
 def _paths(data: DataConfig) -> list[Path]:

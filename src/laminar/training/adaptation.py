@@ -98,7 +98,7 @@ def slices_of(scan: LazyScan) -> tuple[list[int], Slices]:
 
     @lru_cache(KEPT)
     def problem(index: int) -> Problem:
-        return prepare(without_oversampling(replace(scan.slice(index), noise_std=noise_std)))
+        return prepare(without_oversampling(replace(scan.slice(index), noise_std=noise_std)), None)
 
     found = [index for index in range(scan.n_slices) if bool(scan.slice(index).kspace.any())]
     if not found:
@@ -211,4 +211,4 @@ class _Judge:
         whole = self.problem(index).to(self.device)
         generator = torch.Generator().manual_seed(seed_of(self.config.seed, index, _JUDGE))
         splitting = replace(self.config.splitting, law="uniform", share=self.config.judged)
-        return whole, held_out(whole.encoding.mask[0].cpu(), splitting, generator).to(self.device)[None]
+        return whole, held_out(whole.sensed.mask[0].cpu(), splitting, generator).to(self.device)[None]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from laminar.data.acquisition import Acquisition, acquisition_of
 from laminar.data.config import MaskKind, SamplingConfig, SimulationConfig
+from laminar.data.formats import Request
 from laminar.errors import ConfigError
 from laminar.geometry import SERIES_KINDS
 from laminar.models import ModelConfig, PriorConfig, UnrolledConfig, VarNetConfig
@@ -34,6 +35,10 @@ class DataConfig:
         mixture: for kind mixed, the kinds and how often a batch is of each; `train` and `validation` serve all of them.
         variable: the variable in each file that holds k-space, where the file does not say it.
         axes: its axes, such as ky,kx,coil.
+        domain: kspace | image, whether it holds k-space or the images of the coils, where that is doubtful.
+        select: places of a series, or slices, to train on alone, such as repetition=2.
+        maps: 1 | 2 | auto, sets of coil sensitivities; auto: 2 where the object is larger than its field of view. Two
+            are for an unrolled network; packed problems have as many as they were packed with, or 1.
         simulation: settings of the simulation.
         sampling: how scans are undersampled.
         geometry: cartesian | cine | volume | radial | spiral | ct | pet | deblurring | super-resolution | inpainting,
@@ -51,6 +56,9 @@ class DataConfig:
     mixture: dict[str, float] = field(default_factory=lambda: {"images": 2.0, "simulation": 1.0})
     variable: str | None = None
     axes: str | None = None
+    domain: Literal["kspace", "image"] | None = None
+    select: list[str] = field(default_factory=list)
+    maps: Literal[1, 2, "auto"] = 1
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     geometry: str = CARTESIAN
@@ -74,7 +82,21 @@ class DataConfig:
             raise ConfigError(
                 f"data.geometry {self.geometry} is simulated: data.kind must be simulation or images; got {self.kind}"
             )
+        if self.maps not in (1, 2, "auto"):
+            raise ConfigError(f"data.maps must be 1, 2 or auto; got {self.maps!r}")
+        if self.maps != 1 and self.geometry != CARTESIAN:
+            raise ConfigError(f"data.maps are of planar Cartesian scans: {self.geometry} takes 1; got {self.maps}")
         self.acquisition  # a wrong setting is an error here and not later  # noqa: B018
+
+    @property
+    def request(self) -> Request:
+        """How files of scans are read."""
+        return Request(self.variable, self.axes, self.domain, tuple(self.select))
+
+    @property
+    def n_maps(self) -> int | None:
+        """As `laminar.data.preparation.prepare` takes it."""
+        return None if self.maps == "auto" else self.maps
 
     @property
     def acquisition(self) -> Acquisition | None:
@@ -173,6 +195,11 @@ class TrainConfig:
         for name in without_meaning(self.model):
             if getattr(self, name) != _default(name):
                 raise ConfigError(f"{name} means nothing for the model, {type(self.model).__name__}: leave it out")
+        if self.data.maps != 1 and not isinstance(self.model, UnrolledConfig):
+            raise ConfigError(
+                f"data.maps {self.data.maps}: two sets of sensitivities need an unrolled network; "
+                f"got a {type(self.model).__name__} (model)"
+            )
         self._suit_geometry()
         if isinstance(self.model, UnrolledConfig):
             self._check_unrolled(self.model)

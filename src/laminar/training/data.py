@@ -118,13 +118,13 @@ def _stream(kind: str, names: list[str], setting: str, config: TrainConfig, seed
     if kind == "images":
         return simulation_of(Images(find_images(paths)), data, seed)
     if kind == "problems":
-        return PackedStream.open(paths, data.sampling, seed)
-    scans = FullScans(find_scans(paths), data.variable, data.axes, undersampled=config.objective.self_supervised)
-    return FileStream(scans, data.sampling, data.batch_size, seed)
+        return PackedStream.open(paths, data.sampling, seed, data.n_maps)
+    scans = FullScans(find_scans(paths), data.request, undersampled=config.objective.self_supervised)
+    return FileStream(scans, data.sampling, data.batch_size, seed, data.n_maps)
 
 
 def simulation_of(objects: Objects, data: DataConfig, seed: int) -> Stream:
     """Scans of objects in the geometry that the settings name."""
     if data.acquisition is None:
-        return SimulationStream(objects, data.simulation, data.sampling, data.batch_size, seed)
+        return SimulationStream(objects, data.simulation, data.sampling, data.batch_size, seed, data.n_maps)
     return AcquisitionStream(data.acquisition, objects, data.simulation, data.batch_size, seed)

@@ -16,6 +16,7 @@ from torch import Tensor
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory, interpolate, uniform_schedule
 from laminar.metrics import ssim
+from laminar.operators import pixel_magnitude
 from laminar.training.splitting import SplittingConfig
 
 Norm = Literal["l1", "l2", "db"]
@@ -82,19 +83,25 @@ class ObjectiveConfig:
 
 
 def objective(
-    trajectory: Trajectory, target: Tensor, config: ObjectiveConfig, reference: Trajectory | None = None
+    trajectory: Trajectory,
+    target: Tensor,
+    config: ObjectiveConfig,
+    reference: Trajectory | None = None,
+    n_maps: int = 1,
 ) -> dict[str, Tensor]:
     """The terms of the loss on a trajectory and their weighted sum under the key `loss`.
 
-    `target` complex (batch, y, x); `reference` is what the trajectory is aligned with, see `alignment`.
+    `target` complex (batch, y, x), with several maps (batch, map, y, x); `reference` is what the trajectory is aligned
+    with, see `alignment`.
     """
-    terms = {"image": distance(trajectory.image, target, config.image_norm)}
+    terms = {"image": distance(trajectory.image, target, config.image_norm, n_maps)}
     total = config.image * terms["image"]
     if config.ssim:
-        terms["ssim"] = 1 - magnitude_ssim(trajectory.image, target)
+        terms["ssim"] = 1 - magnitude_ssim(trajectory.image, target, n_maps)
         total = total + config.ssim * terms["ssim"]
     if config.alignment:
-        terms["alignment"] = alignment(trajectory, target, config.alignment_form, config.alignment_norm, reference)
+        form, norm = config.alignment_form, config.alignment_norm
+        terms["alignment"] = alignment(trajectory, target, form, norm, reference, n_maps)
         total = total + config.alignment * terms["alignment"]
     return {"loss": total, **terms}
 
@@ -103,14 +110,15 @@ LEAST_SQUARE = 1e-9
 """Mean squared difference below which `distance` in decibels counts no more: 90 dB under an image of about one."""
 
 
-def distance(a: Tensor, b: Tensor, norm: Norm) -> Tensor:
+def distance(a: Tensor, b: Tensor, norm: Norm, n_maps: int = 1) -> Tensor:
     """Mean absolute or mean squared difference of complex images (batch, y, x), or its mean level in decibels.
 
         db:  mean over images of 10 log10(mean |a - b|^2 + 1e-9)
 
-    The level weighs each image by the inverse of its own squared error: halving any of them gains 3 dB.
+    The level weighs each image by the inverse of its own squared error: halving any of them gains 3 dB. With several
+    maps (batch, map, y, x) the difference of a pixel is that of the vectors of coils, `|sum_m S_m (a_m - b_m)|`.
     """
-    difference = (a - b).abs()
+    difference = pixel_magnitude(a - b, n_maps)
     if norm == "l1":
         return difference.mean()
     if norm == "l2":
@@ -118,14 +126,14 @@ def distance(a: Tensor, b: Tensor, norm: Norm) -> Tensor:
     return 10 * (difference.square().mean((-2, -1)) + LEAST_SQUARE).log10().mean()
 
 
-def magnitude_ssim(image: Tensor, target: Tensor) -> Tensor:
+def magnitude_ssim(image: Tensor, target: Tensor, n_maps: int = 1) -> Tensor:
     """Mean SSIM of magnitudes (batch, y, x), each with the maximum of its target as data range.
 
     Of a series (batch, frame, y, x) every frame counts for itself.
     """
-    magnitude = target.abs().flatten(0, -3)
-    data_range = magnitude.flatten(1).amax(1).clamp_min(torch.finfo(magnitude.dtype).eps)
-    return ssim(image.abs().flatten(0, -3), magnitude, data_range)
+    seen, goal = (pixel_magnitude(each, n_maps).flatten(0, -3) for each in (image, target))
+    data_range = goal.flatten(1).amax(1).clamp_min(torch.finfo(goal.dtype).eps)
+    return ssim(seen, goal, data_range)
 
 
 def alignment(
@@ -134,6 +142,7 @@ def alignment(
     form: Form = "state",
     norm: Norm = "l1",
     reference: Trajectory | None = None,
+    n_maps: int = 1,
 ) -> Tensor:
     """FLAT: the mean over cascades of the distance to the ideal trajectory `x*_t`.
 
@@ -147,7 +156,7 @@ def alignment(
     if form == "endpoint":
         goals = reference.endpoints if reference else [target] * len(trajectory.endpoints)
         pairs = zip(trajectory.endpoints, goals, strict=True)
-        return torch.stack([distance(endpoint, goal, norm) for endpoint, goal in pairs]).mean()
+        return torch.stack([distance(endpoint, goal, norm, n_maps) for endpoint, goal in pairs]).mean()
     times = trajectory.times
     if times is None:
         uniform = uniform_schedule(len(trajectory.endpoints))
@@ -157,5 +166,5 @@ def alignment(
     terms = []
     for (before, after), state, goal in zip(pairwise(times), trajectory.states[1:], states[1:], strict=True):
         weight = 1 if form == "state" else 1 / (before - after)
-        terms.append(distance(weight * state, weight * goal, norm))
+        terms.append(distance(weight * state, weight * goal, norm, n_maps))
     return torch.stack(terms).mean()

@@ -47,7 +47,7 @@ class Learner(nn.Module):
             trajectory = self.network.trajectory(
                 y, operator, noise_level, source=start, generator=generator, recompute=self.recompute
             )
-            terms |= objective(trajectory, target, self.config, ideal)
+            terms |= objective(trajectory, target, self.config, ideal, operator.n_maps)
         if isinstance(self.network, UnrolledNetwork) and has_own_terms(self.network, self.config):
             scan = self.network.measure(y, operator, noise_level)
             terms = with_own_terms(
@@ -98,7 +98,8 @@ def symmetry(
     def asymmetry(k: int, x: Tensor, c: Tensor) -> Tensor:
         regularizer = network.regularizer(k)
         assert isinstance(regularizer, ISTA)
-        return regularizer.asymmetry(network.data_step.seen(x, per_entry(c, x), scan))
+        seen = network.data_step.seen(x, per_entry(c, x), scan)
+        return regularizer.asymmetry(seen.reshape(-1, *scan.operator.image_shape(x)))
 
     data = network.coefficients(scan.noise_level).data
     cascades = enumerate(zip(trajectory.states, data, strict=False))  # no regularizer sees the last state
@@ -116,7 +117,7 @@ def flow_matching(
     uniform = torch.rand(len(target), generator=generator, device=target.device)
     time = (1 - uniform).to(target.real)  # in (0, 1]
     x = interpolate(target, source, per_entry(time, target))
-    return distance(network.endpoint(x, time, scan), target, norm)
+    return distance(network.endpoint(x, time, scan), target, norm, scan.operator.n_maps)
 
 
 def learner_inputs(batch: Case) -> tuple[Any, ...]:
@@ -140,15 +141,15 @@ def evaluate(network: Network, validation: list[Case], config: ObjectiveConfig) 
     mode = network.training
     network.eval()
     for index, batch in enumerate(b.to(device) for b in validation):
-        problem, target = batch.problem, batch.image.abs().flatten(0, -3)
+        problem, target = batch.problem, batch.problem.magnitude(batch.image).flatten(0, -3)
         trajectory = network.trajectory(problem.y, problem.operator, problem.noise_level)
-        terms = objective(trajectory, batch.image, config)
+        terms = objective(trajectory, batch.image, config, n_maps=problem.n_maps)
         if isinstance(network, UnrolledNetwork) and has_own_terms(network, config):
             generator = torch.Generator(device).manual_seed(index)
             scan = network.measure(problem.y, problem.operator, problem.noise_level)
             terms = with_own_terms(terms, network, scan, trajectory, batch.image, config, generator)
         losses.append(float(terms["loss"]))
-        data_range, states = target.flatten(1).amax(1), trajectory.stacked().abs().flatten(1, -3)
+        data_range, states = target.flatten(1).amax(1), problem.magnitude(trajectory.stacked()).flatten(1, -3)
         psnrs.append(torch.stack([psnr(state, target, data_range, per_slice=True) for state in states], 1).cpu())
         ssims.append(ssim(states[-1], target, data_range, per_slice=True).cpu())
     network.train(mode)

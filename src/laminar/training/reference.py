@@ -145,8 +145,8 @@ class ReferenceStream:
         problem = batch.problem
         for part in (
             problem.y,
-            problem.encoding.mask,
-            problem.encoding.sensitivities,
+            problem.sensed.mask,
+            problem.sensed.sensitivities,
             problem.noise_level,
             batch.image,
         ):

@@ -14,24 +14,24 @@ from laminar.data.cases import Case
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.models import Model, UnrolledNetwork
-from laminar.operators import Encoding, LinearOperator
+from laminar.operators import LinearOperator
 from laminar.training.objectives import HeldOutNorm, ObjectiveConfig
 from laminar.training.splitting import split
 
 
 def held_out_loss(image: Tensor, problem: Problem, held: Tensor, norm: HeldOutNorm = "db") -> Tensor:
-    """How far an image (batch, y, x) is from the samples of a problem at `held`, bool (batch, y, x), on average.
+    """How far an image (batch, y, x), or (batch, map, y, x), is from the samples of a problem at `held`, on average.
 
         d = M (F S x - y),  M: the samples held out
         l1+l2:  ||d||_2 / ||M y||_2 + ||d||_1 / ||M y||_1
         db:     10 log10(||d||_2^2 / ||M y||_2^2)
 
-    The samples of all coils count alike. Drawn uniformly they are an unbiased sample of the squared error at those
-    acquired outside the calibration region, noise included, by Parseval a part of that of the image: its level in
-    decibels is near to the loss that supervised training knows as `db`.
+    `held` is bool (batch, y, x). The samples of all coils count alike. Drawn uniformly they are an unbiased sample of
+    the squared error at those acquired outside the calibration region, noise included, by Parseval a part of that of
+    the image: its level in decibels is near to the loss that supervised training knows as `db`.
     """
     y = (problem.y * held[:, None]).flatten(1)
-    d = Encoding(held, problem.encoding.sensitivities).forward(image).flatten(1) - y
+    d = problem.sensed.masked(held).forward(image).flatten(1) - y
     least = torch.finfo(y.real.dtype).tiny
     squares = d.abs().square().sum(1) / y.abs().square().sum(1).clamp_min(least)
     if norm == "db":

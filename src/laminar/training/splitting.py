@@ -12,7 +12,6 @@ from torch import Tensor
 from laminar.data.coils import calibration_region, whole_lines
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError, DataFormatError
-from laminar.operators import Encoding
 
 Law = Literal["uniform", "gaussian"]
 Unit = Literal["line", "sample"]
@@ -53,15 +52,15 @@ def split(problem: Problem, config: SplittingConfig, generator: torch.Generator)
     Maps, noise level and scale stay: they come from the calibration region, which is never held out. Raises
     ConfigError where there is nothing to split.
     """
-    masks = problem.encoding.mask.expand(len(problem.y), -1, -1)
+    masks = problem.sensed.mask.expand(len(problem.y), -1, -1)
     held = torch.stack([held_out(mask, config, generator) for mask in masks.cpu()]).to(masks.device)
     return without(problem, held), held
 
 
 def without(problem: Problem, held: Tensor) -> Problem:
     """The problem of all samples but `held` (batch, y, x)."""
-    mask = problem.encoding.mask & ~held
-    return replace(problem, y=problem.y * mask[:, None], operator=Encoding(mask, problem.encoding.sensitivities))
+    mask = problem.sensed.mask & ~held
+    return replace(problem, y=problem.y * mask[:, None], operator=problem.sensed.masked(mask))
 
 
 def held_out(mask: Tensor, config: SplittingConfig, generator: torch.Generator) -> Tensor:

@@ -46,7 +46,7 @@ def test_only_what_is_new_or_changed_is_read(
     first = check_folder(root)
     read: list[str] = []
     facts_of = index_module.facts_of
-    monkeypatch.setattr(index_module, "facts_of", lambda path, root: read.append(path.name) or facts_of(path, root))
+    monkeypatch.setattr(index_module, "facts_of", lambda path, **told: read.append(path.name) or facts_of(path, **told))
     assert check_folder(root) == first
     assert read == []
     changed = root / "train/clean4.h5"

@@ -76,7 +76,7 @@ MRD_HEADER = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
 <fieldOfView_mm><x>{fov_x}</x><y>200</y><z>100</z></fieldOfView_mm></encodedSpace>
 <reconSpace><matrixSize><x>{recon_x}</x><y>{y}</y><z>{z}</z></matrixSize>
 <fieldOfView_mm><x>200</x><y>200</y><z>100</z></fieldOfView_mm></reconSpace>
-<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>{last}</maximum><center>{center}</center>
+<encodingLimits><kspace_encoding_step_1><minimum>{first}</minimum><maximum>{last}</maximum><center>{center}</center>
 </kspace_encoding_step_1></encodingLimits><trajectory>{trajectory}</trajectory>
 <parallelImaging><accelerationFactor><kspace_encoding_step_1>2</kspace_encoding_step_1>
 <kspace_encoding_step_2>1</kspace_encoding_step_2></accelerationFactor>
@@ -89,6 +89,7 @@ def mrd_header(x: int, y: int, z: int = 1, **more: object) -> str:
         "bandwidth": 1,
         "fov_x": 400,
         "recon_x": x // 2,
+        "first": 0,
         "last": y - 1,
         "center": y // 2,
     }
@@ -129,20 +130,31 @@ def write_small_fastmri(path: Path) -> None:
     write_fastmri(path, cartesian(kspace * mask, mask, image_shape=(4, 6)), kspace[:, 0].abs())
 
 
-def write_mrd2(path: Path, kspace: Complex, skip: Sequence[int] = (), noise: Complex | None = None) -> None:
-    """An MRD version 2 stream of slices (slice, coil, y, x) without some lines, by the package of the format."""
+def write_mrd2(
+    path: Path,
+    kspace: Complex,
+    skip: Sequence[int] = (),
+    noise: Complex | None = None,
+    limits: tuple[int, int, int] | None = None,
+    grid: int | None = None,
+) -> None:
+    """An MRD version 2 stream of slices (slice, coil, y, x) without some lines, by the package of the format.
+
+    `limits` are minimum, maximum and center of the lines, `grid` is how many the header says there are.
+    """
     import mrd
 
     _, coils, height, width = kspace.shape
     space = mrd.EncodingSpaceType(
-        matrix_size=mrd.MatrixSizeType(x=width, y=height, z=1),
+        matrix_size=mrd.MatrixSizeType(x=width, y=grid or height, z=1),
         field_of_view_mm=mrd.FieldOfViewMm(x=400, y=200, z=5),
     )
     seen = mrd.EncodingSpaceType(
         matrix_size=mrd.MatrixSizeType(x=width // 2, y=height, z=1),
         field_of_view_mm=mrd.FieldOfViewMm(x=200, y=200, z=5),
     )
-    lines = mrd.LimitType(minimum=0, maximum=height - 1, center=height // 2)
+    first, last, center = limits or (0, height - 1, height // 2)
+    lines = mrd.LimitType(minimum=first, maximum=last, center=center)
     encoding = mrd.EncodingType(
         encoded_space=space, recon_space=seen, encoding_limits=mrd.EncodingLimitsType(kspace_encoding_step_1=lines)
     )

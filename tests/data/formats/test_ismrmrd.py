@@ -219,7 +219,7 @@ def test_a_repetition_is_chosen_and_slices_keep_their_place_when_kspace_is_recen
     path = tmp_path / "a.mrd.h5"
     write_mrd(path, mrd_header(32, 32, center=16, last=23), readouts)  # the line through zero frequency is 8
     lazy = stream(path)
-    assert "was at (y, x) = (8, 16)" in lazy.notes[0]
+    assert "was at (y, x) = (8, 16)" in lazy.notes[-1]
     placements = lazy.whole().placements
     assert placements is not None
     assert [one.center[2] for one in placements] == [0, 5, 0, 5]

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from laminar.data.check.suspicions import energy_of, noise_level, suspicions
-from laminar.data.formats import stream
+from laminar.data.formats import UNSAID, Request, opened
 from laminar.data.formats.axes import to_complex64
 from laminar.data.formats.door import sniff
 from laminar.data.formats.guard import reading
@@ -61,14 +61,15 @@ class _Peek:
     header: Mapping[str, Any]
 
 
-def facts_of(path: Path, root: Path) -> Facts | None:
+def facts_of(path: Path, root: Path, request: Request = UNSAID) -> Facts | None:
     """The facts of a file; None if it is no scan, nor pretends to be one by its suffix."""
     relative = path.relative_to(root)
     place = (relative.as_posix(), _split(relative))
     try:
         with reading(path):
             kind = sniff(path)
-            seen = _peek_fastmri(path) if kind in ("fastMRI", "M4Raw") else _peek(path)
+            quick = kind in ("fastMRI", "M4Raw") and request == UNSAID
+            seen = _peek_fastmri(path) if quick else _peek(path, request)
             return _facts(place, kind, seen, relative)
     except LaminarError as error:
         return Facts(*place, error=str(error).removeprefix(f"{path}: ")) if path.suffix in SUFFIXES else None
@@ -99,8 +100,8 @@ def _facts(place: tuple[str, str], kind: str, seen: _Peek, relative: Path) -> Fa
     )
 
 
-def _peek(path: Path) -> _Peek:
-    scan = stream(path)
+def _peek(path: Path, request: Request) -> _Peek:
+    scan = opened(path, request)
     middle = scan.slice(scan.n_slices // 2)
     return _Peek(scan.n_slices, middle.kspace[0], middle.mask, middle.header)
 

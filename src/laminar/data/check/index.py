@@ -14,6 +14,7 @@ from typing import Any
 
 from laminar.data.check.facts import Facts, facts_of
 from laminar.data.check.report import Report, report_on
+from laminar.data.formats import UNSAID, Request
 from laminar.errors import DataFormatError, LaminarError
 from laminar.files import write_json
 
@@ -24,27 +25,34 @@ Read = tuple[Path, Facts | None]
 Track = Callable[[Iterable[Read], int], Iterable[Read]]
 
 
-def check_folder(root: Path, index: Path | None = None, track: Track = lambda reads, total: reads) -> Report:
+def check_folder(
+    root: Path,
+    index: Path | None = None,
+    track: Track = lambda reads, total: reads,
+    request: Request = UNSAID,
+) -> Report:
     """The report on all scans in a folder and those below; `track` may show progress over the files, of this number.
 
     Facts are kept in `index`, by default `.laminar-index.json` in the folder, by size and time of change of each file;
-    where it cannot be written the next check reads all again. Raises DataFormatError for a folder without any scan.
+    where it cannot be written the next check reads all again. `request` says how files are read that do not say it
+    themselves, as `laminar.data.formats.read` takes it. Raises DataFormatError for a folder without any scan.
     """
     if not root.is_dir():
         raise DataFormatError(f"{root}: no such folder")
     index = index or root / INDEX
     known = _read(index)
     stamps = {path: _stamp(path) for path in _candidates(root)}
-    facts = {path: known.get(_key(path, root, stamp)) for path, stamp in stamps.items()}
+    keys = {path: _key(path, root, stamp, request) for path, stamp in stamps.items()}
+    facts = {path: known.get(keys[path]) for path in stamps}
     try:
         new = [path for path, found in facts.items() if found is None]
         with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
-            reads = zip(new, threads.map(partial(facts_of, root=root), new), strict=True)
+            reads = zip(new, threads.map(partial(facts_of, root=root, request=request), new), strict=True)
             for path, fact in track(reads, len(new)):
                 facts[path] = [fact]
     finally:
         with suppress(LaminarError):
-            kept = {_key(path, root, stamps[path]): found for path, found in facts.items() if found is not None}
+            kept = {keys[path]: found for path, found in facts.items() if found is not None}
             _write(index, kept)
     found = [entry[0] for entry in facts.values() if entry is not None]
     scans = [entry for entry in found if entry is not None]
@@ -69,8 +77,9 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _key(path: Path, root: Path, stamp: tuple[int, int]) -> str:
-    return f"{path.relative_to(root).as_posix()}|{stamp[0]}|{stamp[1]}"
+def _key(path: Path, root: Path, stamp: tuple[int, int], request: Request) -> str:
+    told = "" if request == UNSAID else f"|{request}"
+    return f"{path.relative_to(root).as_posix()}|{stamp[0]}|{stamp[1]}{told}"
 
 
 def _read(index: Path) -> Mapping[str, list[Facts | None]]:

@@ -54,15 +54,18 @@ class Arrival:
     """Sorts readouts one after the other. Each is a head, a structured scalar, and its floats.
 
     The last readout of an image has the flag LAST_IN_SLICE, in the last average that the header announces, or fills the
-    last line of all that it announces. What comes for an image that is complete is counted as `late` and left out.
+    last line of all that it announces, unless lines come that it does not. What comes for an image that is complete is
+    counted as `late` and left out.
     """
 
     header: MrdHeader
     late: int = 0
+    _beyond: int = -1
     _noise: list[Readout] = field(default_factory=list)
     _calibration: dict[int, list[tuple[Key | None, Readout]]] = field(default_factory=dict)
     _open: dict[Key, list[Readout]] = field(default_factory=dict)
     _lines: dict[Key, set[Key]] = field(default_factory=dict)
+    _unannounced: set[Key] = field(default_factory=set)
     _pictured: set[Key] = field(default_factory=set)
     _done: set[Key] = field(default_factory=set)
 
@@ -76,6 +79,7 @@ class Arrival:
         key = tuple(int(head["idx"][counter]) for counter in (*SERIES, "slice"))
         if key in self._done:
             self.late += 1
+            self._beyond = max(self._beyond, int(head["idx"]["kspace_encode_step_1"]))
             return None
         apart = bool(flagged(head, CALIBRATION)) and not bool(flagged(head, CALIBRATION_AND_IMAGING))
         joins = not apart or self.header.calibration_mode == "embedded"
@@ -95,18 +99,31 @@ class Arrival:
         if not self._done:
             yield from map(self._complete, list(self._open))
 
+    def late_note(self) -> str | None:
+        """What came too late, if anything, and whether that is because the header announces too few lines."""
+        if not self.late:
+            return None
+        said = f"{self.late} readouts came after their image was complete and were left out"
+        limits = self.header.limits_of(1)
+        if limits is None or self._beyond <= limits.maximum:
+            return said
+        return f"{said}: encodingLimits ({limits}) contradict the readouts, which count up to {self._beyond}"
+
     def _is_complete(self, key: Key, head: Any) -> bool:
         limits = self.header.limits
-        average, line = limits.get("average"), limits.get("kspace_encoding_step_1")
+        average, line, partition = limits.get("average"), self.header.limits_of(1), self.header.limits_of(2)
         if flagged(head, LAST_IN_SLICE):
             return int(head["idx"]["average"]) >= (average.maximum if average else 0)
         if line is None or average is None:
             return False
         lines = self._lines.setdefault(key, set())
-        lines.add(tuple(int(head["idx"][name]) for name in ("kspace_encode_step_1", "kspace_encode_step_2", "average")))
-        partition = limits.get("kspace_encoding_step_2")
+        at = tuple(int(head["idx"][name]) for name in ("kspace_encode_step_1", "kspace_encode_step_2", "average"))
+        lines.add(at)
+        if not line.minimum <= at[0] <= line.maximum:
+            self._unannounced.add(key)
         planes = partition.maximum - partition.minimum + 1 if partition else self.header.encoded_matrix[2]
-        return len(lines) >= (line.maximum - line.minimum + 1) * planes * (average.maximum + 1)
+        count = (line.maximum - line.minimum + 1) * planes * (average.maximum + 1)
+        return key not in self._unannounced and len(lines) >= count
 
     def _complete(self, key: Key) -> Part:
         self._lines.pop(key, None)

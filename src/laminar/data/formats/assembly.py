@@ -6,6 +6,7 @@ float32 pairs of (coil, sample).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from laminar.data.coils import calibration_region, estimate_sensitivities, whitened
 from laminar.data.formats.axes import to_complex64
+from laminar.data.formats.contradictions import center_notes, counter_notes
 from laminar.data.formats.header import MrdHeader
 from laminar.data.formats.placement import placements_of, sorted_slices
 from laminar.data.formats.points import in_cycles, readouts_off_grid
@@ -192,6 +194,7 @@ def _to_scan(found: Sorted, grid: Complex, header: MrdHeader, covariance: Tensor
     y, x = (header.spacing(axis) for axis in axes)
     maps = _calibrated(found, mask, keep, header, covariance)
     n_series = int(np.prod(found.shape[:-1]))
+    notes = (*_contradictions(found, kspace, header, keep), *_notes(found, header))
     placements = placements_of(found.imaging["head"], found.slices, header, keep)
     series = {counter: len(values) for counter, values in found.counters.items() if len(values) > 1}
     series["slice"] = len(kspace) // n_series
@@ -206,8 +209,15 @@ def _to_scan(found: Sorted, grid: Complex, header: MrdHeader, covariance: Tensor
         placements=None if placements is None else placements * n_series,
         series=series if n_series > 1 else {},
         name=name,
-        header={**header.info, **found.report, "noise_scan": covariance is not None, "notes": _notes(found, header)},
+        header={**header.info, **found.report, "noise_scan": covariance is not None, "notes": notes},
     )
+
+
+def _contradictions(found: Sorted, kspace: Tensor, header: MrdHeader, keep: int | None) -> Iterator[str]:
+    """Where encodingLimits contradict the readouts, or the energy of the middle image."""
+    steps = {-2: 1} if keep is None else {-2: 2, -1: 1}
+    yield from counter_notes(found.imaging["head"], header, tuple(steps.values()))
+    yield from center_notes(kspace[len(kspace) // 2], header, steps)
 
 
 def _notes(found: Sorted, header: MrdHeader) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from laminar.errors import DataFormatError
 from laminar.operators import ifft2c
 from laminar.scan import Scan
 
-_SMALLEST = 16  # points of an axis: fewer do not tell
+SMALLEST = 16  # points of an axis: fewer do not tell
 _NEAR = 32  # the peak may lie off by n over this: lines left out, the phase of an image
 _PEAK, _OUTSHINES = 0.1, 3.0
 _LINES, _FEWEST = 24, 8  # of the calibration region
@@ -44,7 +44,7 @@ def centered(scan: LazyScan) -> LazyScan:
 
 def _telling(scan: LazyScan) -> Scan | None:
     """The middle slice, or else the first one with signal; None for a grid that is too small."""
-    if min(scan.matrix) < _SMALLEST:
+    if min(scan.matrix) < SMALLEST:
         return None
     order = [scan.n_slices // 2, *range(scan.n_slices)]
     return next((part for part in map(scan.slice, order) if bool(part.data.any())), None)

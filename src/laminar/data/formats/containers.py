@@ -109,6 +109,7 @@ def _format(fits: Any, load: Any) -> Format:
     def stream(path: Path, request: Request) -> LazyScan | None:
         if request.axes is not None:
             raise DataFormatError("readouts say their place themselves: leave out --axes")
+        request.check_is_kspace("readouts")
         header, records = load(path, request)
         return LazyScan.of(assemble(records, header, scan_name(path)))
 

@@ -66,7 +66,12 @@ def _is_scan(path: Path) -> bool:
 
 
 def read(
-    path: str | Path, *, variable: str | None = None, axes: str | None = None, domain: Domain | None = None
+    path: str | Path,
+    *,
+    variable: str | None = None,
+    axes: str | None = None,
+    domain: Domain | None = None,
+    select: Sequence[str] = (),
 ) -> Scan:
     """Read a scan of any known format: fastMRI, ISMRMRD and other HDF5, BART, NumPy, MATLAB.
 
@@ -78,30 +83,49 @@ def read(
     it is moved there, and `header["notes"]` says so, unless the domain is said. Axes of `average` are averaged; those
     of a series (time, echo, ...) count images. A MATLAB file's axes are in MATLAB's order, whatever its version.
     `domain` "image" says that the file holds the images of the coils, which are transformed; what looks so is refused
-    otherwise, unless the domain is said to be "kspace".
+    otherwise, unless the domain is said to be "kspace". `select` takes one place of a series alone, or one slice, such
+    as "repetition=2", from 0.
 
     Raises DataFormatError, one line that begins with the path, for whatever is wrong with the file; it lists
     what the file holds where a choice is missing.
     """
     with reading(Path(path)):
-        return stream(path, variable=variable, axes=axes, domain=domain).whole()
+        return stream(path, variable=variable, axes=axes, domain=domain, select=select).whole()
 
 
 def stream(
-    path: str | Path, *, variable: str | None = None, axes: str | None = None, domain: Domain | None = None
+    path: str | Path,
+    *,
+    variable: str | None = None,
+    axes: str | None = None,
+    domain: Domain | None = None,
+    select: Sequence[str] = (),
 ) -> LazyScan:
     """What `read` reads, slice by slice where the format allows it."""
-    path = Path(path)
-    request = Request(variable, axes, domain)
+    return opened(Path(path), Request(variable, axes, domain, tuple(select)))
+
+
+def opened(path: Path, request: Request) -> LazyScan:
+    """`stream` of what is said of many files once."""
     with reading(path):
         _, found = _sniffed(path)
         scan = found.stream(path, request)
         if scan is None:
-            scan = stream_array(path, found.variables(path), variable, axes, domain)
-        if domain is None and scan.is_planar_grid:
+            scan = stream_array(path, found.variables(path), request.variable, request.axes, request.domain)
+        if request.domain is None and scan.is_planar_grid:
             scan = centered(scan)
             check_kspace(scan.slice(scan.n_slices // 2).data)
-        return scan
+        return chosen(scan, request.select)
+
+
+def chosen(scan: LazyScan, select: Sequence[str]) -> LazyScan:
+    """The images at places of a series, each such as "repetition=2". Raises DataFormatError if there are none."""
+    for choice in select:
+        name, _, index = choice.partition("=")
+        if not index.isdecimal():
+            raise DataFormatError(f"--select takes NAME=INDEX, such as repetition=2; got {choice!r}")
+        scan = scan.select(name, int(index))
+    return scan
 
 
 def read_target(path: str | Path) -> Tensor | None:

@@ -50,6 +50,16 @@ class Request:
     variable: str | None = None
     axes: str | None = None
     domain: Domain | None = None
+    select: tuple[str, ...] = ()
+
+    def check_is_kspace(self, what: str) -> None:
+        """Raise DataFormatError if a file of a format that holds k-space alone is said to hold images."""
+        if self.domain == "image":
+            raise DataFormatError(f"{what} are k-space, never images of coils: leave out --domain image")
+
+
+UNSAID = Request()
+"""The file says all by itself."""
 
 
 def no_scan(path: Path, request: Request) -> LazyScan | None:

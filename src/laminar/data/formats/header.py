@@ -21,6 +21,9 @@ class Limits:
     maximum: int
     center: int
 
+    def __str__(self) -> str:
+        return f"minimum {self.minimum}, maximum {self.maximum}, center {self.center}"
+
 
 @dataclass(frozen=True)
 class MrdHeader:
@@ -38,6 +41,10 @@ class MrdHeader:
     noise_bandwidth: float = 1.0
     info: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def limits_of(self, step: int) -> Limits | None:
+        """Those of phase encoding 1 (y) or 2 (z)."""
+        return self.limits.get(f"kspace_encoding_step_{step}")
 
     def crop(self, axis: int) -> int:
         """Number of points (axis 0, 1, 2 = x, y, z) of the reconstructed field of view at the encoded

@@ -14,6 +14,7 @@ def stream(path: Path, request: Request) -> LazyScan | None:
     """The scan of the group that `request.variable` names, in memory, with a note of what was not taken."""
     if request.axes is not None:
         return None
+    request.check_is_kspace("ISMRMRD readouts")
     return LazyScan.of(ismrmrd_.read(path, request.variable))
 
 

@@ -82,13 +82,14 @@ def grid_index(head: Records, header: MrdHeader, step: int) -> npt.NDArray[np.in
     center.
     """
     size = header.encoded_matrix[step]
-    limits = header.limits.get(f"kspace_encoding_step_{'_12'[step]}")
-    index = head["idx"][f"kspace_encode_step_{step}"].astype(np.intp)
-    index += size // 2 - limits.center if limits else 0
+    limits = header.limits_of(step)
+    counter = head["idx"][f"kspace_encode_step_{step}"].astype(np.intp)
+    index = counter + (size // 2 - limits.center if limits else 0)
     if index.min() < 0 or index.max() >= size:
         raise DataFormatError(
-            f"phase encoding {step} reaches from {index.min()} to {index.max()} on a grid of {size}: "
-            "encodingLimits and encodedSpace contradict the readouts"
+            f"phase encoding {step} reaches from {index.min()} to {index.max()} on a grid of {size}, by counters from "
+            f"{counter.min()} to {counter.max()}: encodingLimits ({limits or 'none'}) and encodedSpace contradict the "
+            "readouts"
         )
     return index
 

@@ -135,6 +135,7 @@ def stream(path: Path, request: Request) -> LazyScan | None:
     """The scan, in memory. Raises DataFormatError if a part is missing or does not fit."""
     if request.variable is not None or request.axes is not None:
         return None
+    request.check_is_kspace("the data of a Laminar scan")
     file = survey(path)
     if file.attributes[KEY] != VERSION:
         raise DataFormatError(f"a scan of version {file.attributes[KEY]}; this program reads {VERSION}")
