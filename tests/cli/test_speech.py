@@ -129,3 +129,10 @@ def test_completion_is_a_script_of_the_shell(shell: str, laminar: Run) -> None:
     assert "--skip-existing" in text
     if shell == "bash":
         assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that has no space")
+def test_a_full_disk_ends_the_log_and_not_the_work(tiny_model: Path, laminar: Run) -> None:
+    code, text, error = laminar("info", tiny_model, "--log", "/dev/full")
+    assert (code, "tiny" in text) == (0, True)
+    assert error == "laminar: /dev/full: No space left on device: the log ends here\n"

@@ -25,15 +25,18 @@ class Options:
     source: ScanOptions
 
 
+_TARGETS = ("fastmri", "bart", "numpy", "ismrmrd", "nifti", "dicom", "dicom-enhanced", "mrd")
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "convert",
         help="write a scan in another format",
         description="Write the k-space of a scan of any format that can be read as another one, or of a fully sampled "
-        "scan the images of all its samples (nifti, dicom, mrd).",
+        "scan the images of all its samples (nifti, dicom, dicom-enhanced, mrd).",
     )
     parser.add_argument("input", type=Path, metavar="SCAN", help="a scan file")
-    parser.add_argument("--to", choices=("fastmri", "bart", "numpy", "ismrmrd", "nifti", "dicom", "mrd"), required=True)
+    parser.add_argument("--to", choices=_TARGETS, required=True)
     parser.add_argument(
         "out", type=Path, metavar="OUT", help="the file; its suffix is that of the format if it has none"
     )

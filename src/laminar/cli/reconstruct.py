@@ -70,12 +70,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run, options=Options)
 
 
-FORMATS = ("h5", "nifti", "dicom", "mrd", "gif")
+FORMATS = ("h5", "nifti", "dicom", "dicom-enhanced", "mrd", "gif")
 _SKIP = "leave out scans whose results are there, by the same settings and no older than they; an executor always does"
 _FORMAT = (
     "what else to write beside <name>.h5, in its place in the patient: nifti, <name>.nii; dicom, a folder <name>.dicom "
-    "of MR images; mrd, ISMRMRD images in <name>.mrd.h5 (extras of the same names); gif, a movie of its images in turn "
-    "(extra figures)"
+    "of MR images; dicom-enhanced, a folder <name>.enhanced.dicom of multi-frame ones, a volume or a cine each; mrd, "
+    "ISMRMRD images in <name>.mrd.h5 (extras nifti, dicom, mrd); gif, a movie of its images in turn (extra figures)"
 )
 _TOGETHER = (
     "solve the images along an axis of the scan's series, such as phase, as one: a cine; slice: a volume; needs a "

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 from laminar.errors import ConfigError, explaining
 from laminar.version import __version__
@@ -19,15 +19,23 @@ _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Log:
-    """A text file with a line for each thing said, and when."""
+    """A text file with a line for each thing said, and when. A full disk ends the log, which is said, and no work."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, path: Path, stream: BinaryIO) -> None:
+        self._path, self._stream, self._ended = path, stream, False
 
     def keep(self, line: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._stream.write(f"{now} {_STYLE.sub('', line).rstrip()}\n")
-        self._stream.flush()
+        self.write(f"{now} {_STYLE.sub('', line).rstrip()}\n")
+
+    def write(self, text: str) -> None:
+        if self._ended:
+            return
+        try:
+            self._stream.write(text.encode("utf-8", "replace"))
+        except OSError as error:
+            self._ended = True
+            print(f"laminar: {self._path}: {error.strerror}: the log ends here", file=sys.stderr)
 
 
 class Copied:
@@ -57,7 +65,7 @@ def speaking(command: Sequence[str], log: Path | None, *, quiet: bool, data: boo
     to the log alone. Raises ConfigError for a file that is no log.
     """
     with ExitStack() as opened:
-        kept = None if log is None else Log(opened.enter_context(_appending(log)))
+        kept = None if log is None else opened.enter_context(_appending(log))
         if kept is not None or quiet:
             opened.enter_context(
                 redirect_stdout(cast(TextIO, Copied(sys.stdout, None if data else kept, muted=quiet and not data)))
@@ -69,16 +77,17 @@ def speaking(command: Sequence[str], log: Path | None, *, quiet: bool, data: boo
 
 
 @contextmanager
-def _appending(path: Path) -> Iterator[TextIO]:
+def _appending(path: Path) -> Iterator[Log]:
     with explaining(f"cannot write {path}", OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         old = path.exists() and path.stat().st_size > 0
         if old and not _is_log(path):
             raise ConfigError(f"{path} is there already and no log of laminar: choose another --log")
-        stream = path.open("a", encoding="utf-8")
+        stream = path.open("ab", buffering=0)
     with stream:
-        stream.write("" if old else _HEAD)
-        yield stream
+        log = Log(path, stream)
+        log.write("" if old else _HEAD)
+        yield log
 
 
 def _is_log(path: Path) -> bool:

@@ -54,8 +54,8 @@ def find_images(paths: Sequence[Path]) -> list[ImageStack]:
 
     * HDF5: every data set (slice, y, x) or (y, x) called `images`, `image`, `magnitude`, `reconstruction` or as fastMRI
       names its images, in the file or in a group of it; complex ones keep their phase.
-    * DICOM, a stack a file (extra `dicom`); NIfTI, slices along the third axis (extra `nifti`); PNG, JPEG, TIFF and
-      BMP, as their luminance (extra `figures`).
+    * DICOM, a stack a file, its frames the slices (extra `dicom`); NIfTI, slices along the third axis (extra `nifti`);
+      PNG, JPEG, TIFF and BMP, as their luminance (extra `figures`).
 
     Files of other kinds in a folder are passed over; one that was named itself is an error. Stacks with a side below 32
     are left out.
@@ -176,8 +176,8 @@ class _DicomReader:
     path: Path
 
     def __call__(self, index: int) -> Array:
-        pixels: Array = _extra("pydicom", "dicom").dcmread(self.path).pixel_array
-        return pixels[index] if pixels.ndim == 3 else pixels
+        pixels: Array = _extra("pydicom", "dicom").pixels.pixel_array(self.path, index=index)
+        return pixels
 
 
 def _extra(module: str, extra: str) -> Any:

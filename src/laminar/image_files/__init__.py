@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from laminar.figures import movie, pillow
-from laminar.image_files.dicom import pydicom, write_dicom
+from laminar.image_files.dicom import pydicom, write_dicom, write_enhanced_dicom
 from laminar.image_files.mrd import ismrmrd, write_mrd
 from laminar.image_files.nifti import nibabel, write_nifti
 from laminar.image_files.volume import Volume, digest_of
@@ -26,8 +26,19 @@ class ImageFormat:
 IMAGE_FORMATS = {
     "nifti": ImageFormat(".nii", nibabel, write_nifti),
     "dicom": ImageFormat(".dicom", pydicom, write_dicom),
+    "dicom-enhanced": ImageFormat(".enhanced.dicom", pydicom, write_enhanced_dicom),
     "mrd": ImageFormat(".mrd.h5", ismrmrd, write_mrd),
     "gif": ImageFormat(".gif", pillow, lambda path, volume: movie(volume.slice_by_slice, path)),
 }
 
-__all__ = ["IMAGE_FORMATS", "ImageFormat", "Volume", "digest_of", "nibabel", "write_dicom", "write_mrd", "write_nifti"]
+__all__ = [
+    "IMAGE_FORMATS",
+    "ImageFormat",
+    "Volume",
+    "digest_of",
+    "nibabel",
+    "write_dicom",
+    "write_enhanced_dicom",
+    "write_mrd",
+    "write_nifti",
+]

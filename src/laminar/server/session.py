@@ -165,23 +165,23 @@ class Session:
         index = itertools.count(1)
         while (waiting := self._complete.get()) is not None:
             self.service.events.waiting(-1)
-            part = waiting.part
-            if self._gone.is_set():
-                continue
-            if self._stopping.is_set():
-                self.service.events.lost()
-                self._say("ERROR", f"{part}: not reconstructed, the server stops")
+            if self._gone.is_set() or self._stopping.is_set():
+                why = "the other end is gone" if self._gone.is_set() else "the server stops"
+                self._lose(waiting.part, f"not reconstructed, {why}")
                 continue
             try:
                 self._reconstruct(waiting, index)
             except OSError as error:
                 self._gone.set()
-                LOG.warning("%s: the other end is gone: %s", self.name, error)
+                self._lose(waiting.part, f"not sent, the other end is gone: {error.strerror or error}")
             except Exception as error:  # one image must not cost the others
                 said = str(error) if isinstance(error, LaminarError) else failure(error) or type(error).__name__
                 LOG.warning("%s: %s", self.name, said, exc_info=not isinstance(error, LaminarError))
-                self.service.events.lost()
-                self._say("ERROR", f"{part}: no image: {said}")
+                self._lose(waiting.part, f"no image: {said}")
+
+    def _lose(self, part: Part, why: str) -> None:
+        self.service.events.lost()
+        self._say("ERROR", f"{part}: {why}")
 
     def _reconstruct(self, waiting: Waiting, index: itertools.count[int]) -> None:
         part, request = waiting.part, waiting.request

@@ -82,7 +82,12 @@ class Device:
                 self._since = None
                 self._free.release()
 
-        threading.Thread(target=worked, daemon=True, name="device").start()
+        try:
+            threading.Thread(target=worked, daemon=True, name="device").start()
+        except RuntimeError:  # no thread is free, and nobody else would give the device back
+            self._since = None
+            self._free.release()
+            raise
         try:
             value, error = result.get(timeout=max(0.0, seconds - (time.monotonic() - started)))
         except Empty:

@@ -56,9 +56,15 @@ class Server:
         """Answer until stopped; then every connection finishes the image in hand."""
         try:
             while not self._stopped.is_set():
-                with suppress(TimeoutError):
+                try:
                     connection, peer = self._socket.accept()
-                    self._answer(connection, peer[0], f"{peer[0]}:{peer[1]}")
+                except TimeoutError:
+                    continue
+                except OSError as error:  # of a client that is gone already, or no descriptor is free until one ends
+                    LOG.warning("a connection was not taken: %s", error.strerror or error)
+                    self._stopped.wait(_STEP)
+                    continue
+                self._answer(connection, peer[0], f"{peer[0]}:{peer[1]}")
         finally:
             self._socket.close()
             self._end()
@@ -89,7 +95,11 @@ class Server:
             self._open[connection] = _Open(thread)
         self._service.events.connection(1)
         LOG.info("%s: connected", peer)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no thread is free: others end, and then there is one
+            LOG.warning("%s: refused, %s", peer, error)
+            self._forget(connection)
 
     def _refuse(self, connection: socket.socket) -> None:
         with suppress(OSError), connection:
@@ -114,13 +124,16 @@ class Server:
         except Exception:  # nothing of one connection may end the server
             LOG.exception("%s: failed", peer)
         finally:
-            with self._lock:
-                del self._open[connection]
-            self._service.events.connection(-1)
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            with suppress(OSError):
-                connection.close()
+            self._forget(connection)
+
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock:
+            del self._open[connection]
+        self._service.events.connection(-1)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            connection.close()
 
     def _end(self) -> None:
         with self._lock:
