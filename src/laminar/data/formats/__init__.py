@@ -1,7 +1,7 @@
 """Files that hold scans: one module a format, one door that finds out which it is."""
 
 from laminar.data.formats.arrays import scan_name
-from laminar.data.formats.door import describe, find_scans, read, read_target, scan_sha256, sniff, stream
+from laminar.data.formats.door import describe, find_scans, pretends, read, read_target, scan_sha256, sniff, stream
 from laminar.data.formats.fastmri import write_fastmri
 from laminar.data.formats.lazy import AnyScan, LazyScan
 from laminar.data.formats.points import stream_off_grid
@@ -15,6 +15,7 @@ __all__ = [
     "find_scans",
     "padding_note",
     "partial_note",
+    "pretends",
     "read",
     "read_reference",
     "read_target",
