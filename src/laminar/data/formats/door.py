@@ -20,6 +20,8 @@ from laminar.errors import DataFormatError
 from laminar.registry import FORMATS, resolve
 from laminar.scan import Scan
 
+_GZIP = b"\x1f\x8b"
+
 
 def sniff(path: Path) -> str:
     """The format of a file: a name of `registry.FORMATS`. Content decides, not the suffix."""
@@ -32,6 +34,8 @@ def _sniffed(path: Path) -> tuple[str, Format]:
         found: Format = resolve(FORMATS, name, "format")
         if found.fits(file):
             return name, found
+    if file.start.startswith(_GZIP):
+        raise DataFormatError(f"{path}: compressed by gzip: unpack it")
     raise DataFormatError(f"{path}: not a format that can be read: {', '.join(FORMATS)}")
 
 
@@ -41,10 +45,16 @@ def scan_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def pretends(path: Path) -> bool:
+    """Whether a file is by its suffix a scan, whatever it holds."""
+    return path.suffix.lower() in (".h5", ".hdf5", ".mrd", ".mat", ".npy", ".npz", ".cfl")
+
+
 def find_scans(places: Sequence[Path]) -> list[Path]:
     """The scans in files and folders: of a folder, what lies in it and is of a known format; of a BART pair the `.cfl`.
 
-    A file that is named itself is taken as it is. Raises DataFormatError for a folder without any scan.
+    A file that is named itself is taken as it is, and so is a broken one that `pretends`: its reader says why. Raises
+    DataFormatError for a folder without any scan.
     """
     found: list[Path] = []
     for place in places:
@@ -61,7 +71,7 @@ def _is_scan(path: Path) -> bool:
     try:
         sniff(path)
     except (DataFormatError, OSError):
-        return False
+        return pretends(path)
     return True
 
 
