@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from laminar.data.cases import FullScans
+from laminar.data.cases import Case, FullScans
 from laminar.data.config import SamplingConfig, SimulationConfig
 from laminar.data.formats import Request, write_fastmri
 from laminar.data.masks import make_mask
@@ -22,6 +22,8 @@ from laminar.data.stream import FileStream, Stream
 from laminar.errors import ConfigError, DataFormatError
 from laminar.operators import fft2c, ifft2c
 from laminar.scan import Scan, cartesian
+from laminar.training.config import DataConfig, TrainConfig
+from laminar.training.data import prefetched, training_stream
 
 LINES = SamplingConfig(kinds=["equispaced-fraction"], acceleration=(2.0, 4.0))
 
@@ -104,6 +106,39 @@ def test_files_must_be_there_and_fully_sampled(tmp_path: Path) -> None:
     write_fastmri(tmp_path / "half.h5", scan.undersample(make_mask("equispaced", scan.matrix, 2, 10, 0)))
     with pytest.raises(ConfigError, match="fully sampled"):
         FileStream(FullScans([tmp_path / "half.h5"]), LINES, 1, 0).batch(0)
+
+
+def test_all_files_are_looked_at_before_any_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notes beside scans are no scans; a broken scan is one, and of what is wrong one line says all."""
+    scan = simulated()
+    for name in ("a", "z"):
+        write_fastmri(tmp_path / f"{name}.h5", scan)
+    (tmp_path / "README.txt").write_text("of 2026")
+    config = TrainConfig(data=DataConfig(kind="files", train=[str(tmp_path)]))
+    assert isinstance(training_stream(config), FileStream)
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:3000])
+    write_fastmri(tmp_path / "half.h5", scan.undersample(make_mask("equispaced", scan.matrix, 2, 10, 0)))
+    np.save(tmp_path / "nan.npy", np.full((8, 8), np.nan + 0j))
+    monkeypatch.setattr(FileStream, "batch", None)
+    for broken, said in (("cut.h5", "truncated or corrupt"), ("half.h5", "R = 1."), ("nan.npy", "NaN or Inf")):
+        with pytest.raises(ConfigError, match=rf"{broken}: .*{said}[^\n]*$") as caught:
+            training_stream(config)
+        others = 2 - ("cut.h5", "half.h5", "nan.npy").index(broken)
+        assert (f"(and {others} other files cannot be used)" in str(caught.value)) == (others > 0)
+        (tmp_path / broken).unlink()
+    training_stream(config)
+
+
+class Refusing:
+    def batch(self, index: int) -> Case:
+        raise ConfigError(f"a.h5: batch {index} is refused")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_worker_refuses_is_one_line(workers: int) -> None:
+    with pytest.raises(ConfigError) as caught:
+        next(iter(prefetched(Refusing(), [3], workers)))
+    assert str(caught.value) == "a.h5: batch 3 is refused"
 
 
 def test_a_part_of_the_readout_is_a_part_of_the_image() -> None:

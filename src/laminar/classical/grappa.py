@@ -134,7 +134,7 @@ def _offsets(lines: list[int], target: int, n_lines: int, room: int) -> Offsets:
     if not offsets:
         raise ConfigError(
             f"GRAPPA needs calibration lines: {max(room, 0)} lines around the zero frequency are without a gap, and "
-            f"line {target} has no acquired neighbor as near as that"
+            f"line {target} has no acquired neighbor as near as that; cg-sense takes lines apart, too"
         )
     return tuple(sorted(offsets))
 

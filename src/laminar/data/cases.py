@@ -11,8 +11,9 @@ from torch import Tensor
 
 from laminar.data.coils import whitened
 from laminar.data.formats import UNSAID, LazyScan, Request, opened
+from laminar.data.peek import peek
 from laminar.data.preparation import Problem, noise_std_of, prepare, without_oversampling
-from laminar.errors import ConfigError
+from laminar.errors import ConfigError, LaminarError
 from laminar.flow import Trajectory
 from laminar.operators import ifft2c
 from laminar.scan import Scan
@@ -92,6 +93,30 @@ class FullScans:
     undersampled: bool = False
     _opened: dict[Path, tuple[LazyScan, float]] = field(default_factory=dict, repr=False, compare=False)
 
+    def check(self) -> None:
+        """Look at the middle slice of every file. Raises ConfigError that says what is wrong with the first of those
+        that cannot be used, before any work is done.
+        """
+        faults = [fault for path in self.paths if (fault := self._fault(path)) is not None]
+        if faults:
+            more = f" (and {len(faults) - 1} other files cannot be used)" if len(faults) > 1 else ""
+            raise ConfigError(f"{faults[0]}{more}")
+
+    def _fault(self, path: Path) -> str | None:
+        try:
+            seen = peek(path, self.request)
+            self._check_full(path, seen.acceleration)
+        except LaminarError as error:
+            return str(error)
+        return None if seen.kspace.isfinite().all() else f"{path}: k-space holds NaN or Inf"
+
+    def _check_full(self, path: Path, acceleration: float) -> None:
+        if acceleration > MOST_ACCELERATED and not self.undersampled:
+            raise ConfigError(
+                f"{path}: a fully sampled scan is needed (R up to {MOST_ACCELERATED}); "
+                f"this one has R = {acceleration:.2f}"
+            )
+
     def open(self, path: Path) -> LazyScan:
         """The scan of a file. Raises ConfigError if it is not fully sampled."""
         return self._known(path)[0]
@@ -113,11 +138,7 @@ class FullScans:
     def _known(self, path: Path) -> tuple[LazyScan, float]:
         if path not in self._opened:
             scan = opened(path, self.request)
-            if scan.measured_acceleration > MOST_ACCELERATED and not self.undersampled:
-                raise ConfigError(
-                    f"{path}: a fully sampled scan is needed (R up to {MOST_ACCELERATED}); "
-                    f"this one has R = {scan.measured_acceleration:.2f}"
-                )
+            self._check_full(path, scan.measured_acceleration)
             while len(self._opened) >= KEPT:
                 self._opened.pop(next(iter(self._opened)))
             self._opened[path] = scan, noise_std_of(scan)

@@ -44,7 +44,8 @@ def prefetched(stream: Stream, order: Sequence[int], workers: int) -> Iterator[C
     except LaminarError as error:
         # From a worker process it comes with the trace in its message; the last line is what was said.
         name = f"{type(error).__module__}.{type(error).__qualname__}: "
-        raise type(error)(str(error).strip().splitlines()[-1].removeprefix(name)) from None
+        said = str(Exception.__str__(error))  # that of ours is of one line
+        raise type(error)(said.strip().splitlines()[-1].removeprefix(name)) from None
 
 
 def batches_of(stream: Stream, order: Sequence[int], workers: int) -> DataLoader[Case]:
@@ -120,6 +121,7 @@ def _stream(kind: str, names: list[str], setting: str, config: TrainConfig, seed
     if kind == "problems":
         return PackedStream.open(paths, data.sampling, seed, data.n_maps)
     scans = FullScans(find_scans(paths), data.request, undersampled=config.objective.self_supervised)
+    scans.check()
     return FileStream(scans, data.sampling, data.batch_size, seed, data.n_maps)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,12 @@ def test_the_command_prints_a_table_or_json(
     found = json.loads(capsys.readouterr().out)
     assert len(found["files"]) == sum(row["files"] for row in found["table"]) + 2
     assert (tmp_path / "index.json").exists()
+    raw = (planted[0] / "train" / "clean0.h5").read_bytes()
+    shutil.copy(planted[0] / "train" / "clean0.h5", tmp_path / "raw.h5")
+    for index, code in (("index.json", 1), ("raw.h5", 2)):  # ours is replaced, a scan never
+        assert main(["dataset", "check", root, "--json", "--index", str(tmp_path / index)]) == code
+    assert "raw.h5 is there already and no index of laminar" in capsys.readouterr().err
+    assert (tmp_path / "raw.h5").read_bytes() == raw
     (tmp_path / "empty").mkdir()
     assert main(["dataset", "check", str(tmp_path / "empty")]) == 2
     assert "no scan in this folder" in capsys.readouterr().err

@@ -66,8 +66,16 @@ def test_missing_choices_are_named_with_what_is_there(tmp_path: Path) -> None:
     assert read(tmp_path / "b.npz", variable="maps", axes="coil,ky,kx").n_coils == 3
     assert "no variable 'x'; the file holds first" in refusal(tmp_path / "b.npz", variable="x")
 
+    np.savez(tmp_path / "d.npz", k=TRUTH[0], w=np.abs(TRUTH[0]), data=TRUTH.transpose(1, 2, 0))
+    for options in ({}, {"variable": "data"}):
+        line = refusal(tmp_path / "d.npz", **options)
+        assert "--variable data" in line or options
+        assert "off the grid --points FILE:k --matrix Y,X" in line
+
     np.save(tmp_path / "c.npy", np.abs(TRUTH))
-    assert "no variable is a complex array" in refusal(tmp_path / "c.npy", axes="coil,ky,kx")
+    line = refusal(tmp_path / "c.npy", axes="coil,ky,kx")
+    assert "no variable is a complex array of two or more axes, as k-space is; the file holds c (3, 6, 5)" in line
+    assert "--variable" not in line
     assert "k-space must be complex; got float32" in refusal(tmp_path / "c.npy", variable="c", axes="coil,ky,kx")
 
 

@@ -9,19 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
 from torch import Tensor
 
 from laminar.data.check.suspicions import energy_of, noise_level, suspicions
-from laminar.data.formats import UNSAID, Request, opened
-from laminar.data.formats.axes import to_complex64
-from laminar.data.formats.door import sniff
+from laminar.data.formats import UNSAID, Request, pretends
 from laminar.data.formats.guard import reading
-from laminar.data.formats.header import parse_header
+from laminar.data.peek import Peek, peek
 from laminar.errors import LaminarError
 
-SUFFIXES = (".h5", ".hdf5", ".mrd", ".mat", ".npy", ".npz", ".cfl")
 _NOBODY = {"", "0", "none", "unknown", "anonymous", "anonymized", "anonymised"}
 _NAMED = re.compile(r"^(sub-[A-Za-z0-9]+|e\d{4,}(?=s\d))")
 """Subjects in names: BIDS, Calgary-Campinas. (CMRxRecon counts from P001 in every split.)"""
@@ -53,26 +48,15 @@ class Facts:
     error: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _Peek:
-    slices: int
-    kspace: Tensor
-    mask: Tensor
-    header: Mapping[str, Any]
-
-
 def facts_of(path: Path, root: Path, request: Request = UNSAID) -> Facts | None:
     """The facts of a file; None if it is no scan, nor pretends to be one by its suffix."""
     relative = path.relative_to(root)
     place = (relative.as_posix(), _split(relative))
     try:
         with reading(path):
-            kind = sniff(path)
-            quick = kind in ("fastMRI", "M4Raw") and request == UNSAID
-            seen = _peek_fastmri(path) if quick else _peek(path, request)
-            return _facts(place, kind, seen, relative)
+            return _facts(place, peek(path, request), relative)
     except LaminarError as error:
-        return Facts(*place, error=str(error).removeprefix(f"{path}: ")) if path.suffix in SUFFIXES else None
+        return Facts(*place, error=str(error).removeprefix(f"{path}: ")) if pretends(path) else None
 
 
 def _split(relative: Path) -> str:
@@ -80,42 +64,24 @@ def _split(relative: Path) -> str:
     return next((part for part in folders if _SPLIT.search(part)), folders[0] if folders else ".")
 
 
-def _facts(place: tuple[str, str], kind: str, seen: _Peek, relative: Path) -> Facts:
+def _facts(place: tuple[str, str], seen: Peek, relative: Path) -> Facts:
     matrix = (int(seen.kspace.shape[1]), int(seen.kspace.shape[2]))
     energy = energy_of(seen.kspace)
     sound = bool(energy.isfinite().all()) and bool(energy.any())
     noise_std = noise_level(seen.kspace, seen.mask) if sound else 0.0
     return Facts(
         *place,
-        format=kind,
+        format=seen.format,
         slices=seen.slices,
         coils=len(seen.kspace),
         matrix=matrix,
-        acceleration=float(seen.mask.numel() / seen.mask.sum()) if sound else 0.0,
+        acceleration=seen.acceleration if sound else 0.0,
         noise_std=noise_std,
         subject=_subject(seen.header, relative),
         content=hashlib.sha256(seen.kspace.numpy().tobytes()).hexdigest() if sound else "",
         fingerprint=_fingerprint(seen.kspace) if sound else (),
         suspicions=suspicions(seen.kspace, seen.mask, noise_std),
     )
-
-
-def _peek(path: Path, request: Request) -> _Peek:
-    scan = opened(path, request)
-    middle = scan.slice(scan.n_slices // 2)
-    return _Peek(scan.n_slices, middle.kspace[0], middle.mask, middle.header)
-
-
-def _peek_fastmri(path: Path) -> _Peek:
-    """The middle slice alone: the reader's own mask would take a pass over all of them."""
-    with h5py.File(path, "r") as file:
-        dataset = file["kspace"]
-        kspace = to_complex64(np.asarray(dataset[dataset.shape[0] // 2]))
-        header: dict[str, Any] = {"patient_id": file.attrs.get("patient_id", "")}
-        if "ismrmrd_header" in file:
-            header = dict(parse_header(file["ismrmrd_header"][()]).info) | header
-        kspace = kspace if kspace.ndim == 3 else kspace[None]
-        return _Peek(dataset.shape[0], kspace, (kspace != 0).any(0), header)
 
 
 def _subject(header: Mapping[str, Any], relative: Path) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 from laminar.data.check.facts import Facts, facts_of
 from laminar.data.check.report import Report, report_on
 from laminar.data.formats import UNSAID, Request
-from laminar.errors import DataFormatError, LaminarError
+from laminar.errors import ConfigError, DataFormatError, LaminarError
 from laminar.files import write_json
 
 INDEX = ".laminar-index.json"
@@ -35,10 +35,13 @@ def check_folder(
 
     Facts are kept in `index`, by default `.laminar-index.json` in the folder, by size and time of change of each file;
     where it cannot be written the next check reads all again. `request` says how files are read that do not say it
-    themselves, as `laminar.data.formats.read` takes it. Raises DataFormatError for a folder without any scan.
+    themselves, as `laminar.data.formats.read` takes it. Raises DataFormatError for a folder without any scan,
+    ConfigError for an `index` that is another file.
     """
     if not root.is_dir():
         raise DataFormatError(f"{root}: no such folder")
+    if index is not None and index.exists() and not _is_index(index):
+        raise ConfigError(f"{index} is there already and no index of laminar: choose another --index")
     index = index or root / INDEX
     known = _read(index)
     stamps = {path: _stamp(path) for path in _candidates(root)}
@@ -80,6 +83,11 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _key(path: Path, root: Path, stamp: tuple[int, int], request: Request) -> str:
     told = "" if request == UNSAID else f"|{request}"
     return f"{path.relative_to(root).as_posix()}|{stamp[0]}|{stamp[1]}{told}"
+
+
+def _is_index(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b'"format": "laminar-index-' in file.read(64)
 
 
 def _read(index: Path) -> Mapping[str, list[Facts | None]]:

@@ -78,6 +78,7 @@ def scan_name(path: Path) -> str:
     return stem[:-4] if stem.lower().endswith(".mrd") else stem
 
 
+TRAJECTORY_NAMES = ("traj", "trajectory", "k", "points")
 SUFFIXES = {".h5", ".hdf5", ".mrd", ".mrd2", ".bin", ".dat", ".cfl", ".hdr", ".npy", ".npz", ".mat"}
 
 
@@ -86,6 +87,16 @@ def _unlike_kspace(name: str) -> bool:
     companions = ("sens", "map", "mask", "traj", "image", "noise")
     sounds = name.lower().startswith("k") or any(word in name.lower() for word in ("kspace", "raw", "data"))
     return not sounds or any(word in name.lower() for word in companions)
+
+
+def trajectory_in(variables: Variables) -> str | None:
+    """The variable that by its name and shape is the trajectory of another one."""
+
+    def is_one(name: str, found: Variable) -> bool:
+        named = name.lower() in TRAJECTORY_NAMES and len(variables) > 1
+        return named and (len(found.shape) == 2 if found.is_complex else bool({2, 3} & set(found.shape)))
+
+    return next((name for name, found in variables.items() if is_one(name, found)), None)
 
 
 def choose(variables: Variables, name: str | None, axes: str | None) -> tuple[str, Variable]:
@@ -102,9 +113,17 @@ def choose(variables: Variables, name: str | None, axes: str | None) -> tuple[st
     fitting = {k: v for k, v in variables.items() if len(v.shape) >= 2 and v.is_complex == wants_complex}
     if len(fitting) == 1:
         return next(iter(fitting.items()))
-    found = "no variable" if not fitting else "more than one variable"
-    example = min(fitting, key=_unlike_kspace, default="NAME")
+    kind, held = "complex" if wants_complex else "real", f"the file holds {listing(variables)}"
+    if not fitting:
+        raise DataFormatError(f"no variable is a {kind} array of two or more axes, as k-space is; {held}")
+    points = trajectory_in(fitting)
+    example = min(fitting, key=lambda name: (name == points, _unlike_kspace(name)))
     raise DataFormatError(
-        f"{found} is a {'complex' if wants_complex else 'real'} array of two or more axes; "
-        f"say which is k-space, as in --variable {example}; the file holds {listing(variables)}"
+        f"more than one variable is a {kind} array of two or more axes; "
+        f"say which is k-space, as in --variable {example}{off_grid(points)}; {held}"
     )
+
+
+def off_grid(points: str | None) -> str:
+    """What an error message says of k-space beside its trajectory."""
+    return "" if points is None else f", and off the grid --points FILE:{points} --matrix Y,X"

@@ -41,10 +41,16 @@ def scan_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def pretends(path: Path) -> bool:
+    """Whether a file is by its suffix a scan, whatever it holds."""
+    return path.suffix.lower() in (".h5", ".hdf5", ".mrd", ".mat", ".npy", ".npz", ".cfl")
+
+
 def find_scans(places: Sequence[Path]) -> list[Path]:
     """The scans in files and folders: of a folder, what lies in it and is of a known format; of a BART pair the `.cfl`.
 
-    A file that is named itself is taken as it is. Raises DataFormatError for a folder without any scan.
+    A file that is named itself is taken as it is, and so is a broken one that `pretends`: its reader says why. Raises
+    DataFormatError for a folder without any scan.
     """
     found: list[Path] = []
     for place in places:
@@ -61,7 +67,7 @@ def _is_scan(path: Path) -> bool:
     try:
         sniff(path)
     except (DataFormatError, OSError):
-        return False
+        return pretends(path)
     return True
 
 

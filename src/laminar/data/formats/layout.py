@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laminar.data.formats.arrays import Variable, Variables, choose, scan_name
+from laminar.data.formats.arrays import Variable, Variables, choose, off_grid, scan_name, trajectory_in
 from laminar.data.formats.axes import SERIES, SPATIAL, arrange, example_axes, images, parse_axes
 from laminar.data.formats.domain import Domain, to_kspace
 from laminar.data.formats.guard import reading
@@ -28,10 +28,11 @@ def stream_array(
     """A scan from one variable. An array of two axes is one slice of one coil; others need `axes`."""
     chosen, variable = choose(variables, name, axes)
     if axes is None and len(variable.shape) != 2:
-        example = example_axes(variable.shape)
+        example, points = example_axes(variable.shape), trajectory_in(variables)
         raise DataFormatError(
             f"the axes of '{chosen}' {variable.shape} {variable.dtype} are not stated in the file; say them in its "
             f"order by --axes{f', for example --axes {example}' if example else ''}"
+            f"{off_grid(points if points != chosen else None)}"
         )
     header = {"variable": chosen, "axes": axes or "ky,kx"}
     # Where nobody named them, nobody said which of the two is the readout.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from laminar.data.formats import bart
-from laminar.data.formats.arrays import Variable, Variables, choose, listing, scan_name
+from laminar.data.formats.arrays import TRAJECTORY_NAMES, Variable, Variables, choose, listing, scan_name
 from laminar.data.formats.axes import to_complex64
 from laminar.data.formats.format import File, Format
 from laminar.data.formats.lazy import LazyScan
@@ -106,7 +106,7 @@ def _variables(path: Path) -> Variables:
 def _components(path: Path, name: str | None) -> Array:
     """The points of a file as rows kx, ky and perhaps kz: (2 or 3, ...)."""
     variables = _variables(path)
-    named = name or next((key for key in variables if key.lower() in ("traj", "trajectory", "k", "points")), None)
+    named = name or next((key for key in variables if key.lower() in TRAJECTORY_NAMES), None)
     if named is None and len(variables) == 1:
         named = next(iter(variables))
     if named is None or named not in variables:
