@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,7 +175,12 @@ def test_trajectory_is_the_image_of_every_k_space_in_the_gauge_of_the_operator(t
             assert relative(endpoint, (gauge.conj() * ifft2c(k - update)).sum(1)) < 1e-12
             k = k - weight * mask[:, None] * (k - kspace) - update
         assert relative(states[-1], (gauge.conj() * ifft2c(k)).sum(1)) < 1e-12
-        assert relative(network(kspace, mask), torch.linalg.vector_norm(ifft2c(k), dim=1)) < 1e-12
+        squares = torch.linalg.vector_norm(ifft2c(k), dim=1)
+        assert relative(network(kspace, mask), squares) < 1e-12
+        network.config = replace(network.config, root_sum_of_squares=True)
+        whole = network.trajectory(kspace.mT if turned else kspace, operator)
+        assert relative(whole.image.mT if turned else whole.image, torch.polar(squares, states[-1].angle())) < 1e-12
+        assert torch.equal(whole.states[-1], trajectory.image)
     assert (trajectory.nfe, trajectory.times) == (3, None)
 
 

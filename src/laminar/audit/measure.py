@@ -201,8 +201,8 @@ def _gains(method: Method, case: Case, trajectory: Trajectory, generator: torch.
 def _gain(method: Method, case: Case, trajectory: Trajectory, k: int, pattern: Tensor) -> float:
     state = trajectory.states[k]
     bump = (pattern / _norm(pattern) * PERTURBATION * _norm(state)).to(state)
-    moved = method(case.problem, edit=lambda j, image: image + bump if j == k else image).image
-    return float(_norm(moved - trajectory.image) / _norm(bump))
+    moved = method(case.problem, edit=lambda j, image: image + bump if j == k else image).states[-1]
+    return float(_norm(moved - trajectory.states[-1]) / _norm(bump))
 
 
 def _blob(shape: torch.Size) -> Tensor:
@@ -220,12 +220,12 @@ def _noise(method: Method, case: Case, generator: torch.Generator) -> Tensor:
         sampled = problem.operator.sampled
         y = problem.y + (extra if sampled is None else extra * sampled)
         changed: Problem = replace(problem, y=y, noise_level=told * problem.noise_level)
-        images.append(method(changed).image)
+        images.append(method(changed).states[-1])
     return quality(torch.cat(images), case)
 
 
 def _depths(method: Method, case: Case, n_cascades: int) -> dict[int, float]:
     def at(depth: int) -> float:
-        return float(quality(method(case.problem, n_cascades=depth).image, case))
+        return float(quality(method(case.problem, n_cascades=depth).states[-1], case))
 
     return {depth: at(depth) for depth in audited_depths(n_cascades)}

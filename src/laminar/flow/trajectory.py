@@ -14,17 +14,19 @@ class Trajectory:
 
     `states`: N + 1 images (batch, y, x), the source first and the result last. `endpoints`: the N estimates
     `x0_hat_k` of the image that the steps aimed at. `times`: N + 1 numbers from 1 to 0 as a tensor, or None if
-    the network is not a discretization of time. `nfe`: number of evaluations of the regularizer.
+    the network is not a discretization of time. `nfe`: number of evaluations of the regularizer. `result`: the image,
+    where it is made of more than the last state.
     """
 
     states: list[Tensor]
     endpoints: list[Tensor]
     times: Tensor | None
     nfe: int
+    result: Tensor | None = None
 
     @property
     def image(self) -> Tensor:
-        return self.states[-1]
+        return self.states[-1] if self.result is None else self.result
 
     @property
     def source(self) -> Tensor:
@@ -35,5 +37,6 @@ class Trajectory:
         return torch.stack(self.states)
 
     def to(self, device: torch.device | str) -> Trajectory:
-        times = None if self.times is None else self.times.to(device)
-        return Trajectory([x.to(device) for x in self.states], [x.to(device) for x in self.endpoints], times, self.nfe)
+        states, endpoints = ([x.to(device) for x in images] for images in (self.states, self.endpoints))
+        times, result = (None if x is None else x.to(device) for x in (self.times, self.result))
+        return Trajectory(states, endpoints, times, self.nfe, result)

@@ -97,7 +97,7 @@ def as_method(thing: Any, name: str | None = None) -> Method:
     if isinstance(thing, str):
         return open_method(thing) if thing in METHODS else open_model(thing)
     if isinstance(thing, nn.Module) and hasattr(thing, "sens_net") and hasattr(thing, "cascades"):
-        return NetworkMethod(VarNet.from_fastmri(thing.state_dict()), name or "fastmri VarNet")
+        return NetworkMethod(VarNet.from_fastmri(thing.state_dict()).float(), name or "fastmri VarNet")
     if isinstance(thing, UnrolledNetwork | VarNet):
         return NetworkMethod(thing, name or "network")
     if not callable(thing):

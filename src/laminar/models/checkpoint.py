@@ -138,7 +138,7 @@ def load(model: str | Path = "default", regularizer: nn.Module | None = None) ->
 
 def _with_fastmri_weights(path: Path) -> VarNet:
     try:
-        return VarNet.from_fastmri(read_fastmri(path)).eval()
+        return VarNet.from_fastmri(read_fastmri(path)).float().eval()
     except CheckpointError as error:
         raise error if str(path) in str(error) else CheckpointError(f"{path}: {error}") from None
 

@@ -232,6 +232,8 @@ class VarNetConfig(Settings):
         pools: its coarser levels.
         sensitivity_channels: features of the U-Net that estimates the sensitivities.
         sensitivity_pools: its coarser levels.
+        root_sum_of_squares: make the image of its coil images alone, as published, and not with the scan's
+            sensitivities.
     """
 
     n_cascades: int = 12
@@ -239,6 +241,7 @@ class VarNetConfig(Settings):
     pools: int = 4
     sensitivity_channels: int = 8
     sensitivity_pools: int = 4
+    root_sum_of_squares: bool = False
 
     def __post_init__(self) -> None:
         check_whole(self, n_cascades=(1, 1000), pools=(1, 10), sensitivity_pools=(1, 10))

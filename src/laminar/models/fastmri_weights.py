@@ -17,7 +17,6 @@ _PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 def read_fastmri(path: Path) -> dict[str, Tensor]:
     """The weights in a .safetensors file, by the names that they have in `fastmri.models.VarNet`.
 
-    A file of the package's Lightning module has the prefix `varnet.` and weights of its loss: these are dropped.
     Raises CheckpointError for a pickled file, saying how to convert it.
     """
     if path.suffix.lower() in _PICKLED:
@@ -33,7 +32,15 @@ def read_fastmri(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path}: expected a checkpoint folder, or weights of a fastmri VarNet as safetensors: {error}"
         ) from error
-    return {name.removeprefix("varnet."): value for name, value in state.items() if not name.startswith("loss.")}
+    return dict(state)
+
+
+def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a VarNet alone, which may be part of another module: `varnet.` of Lightning, `module.`, ..."""
+    sign = "cascades.0.dc_weight"
+    prefix = next((name.removesuffix(sign) for name in state if name.endswith(sign)), "")
+    kept = {name: value for name, value in state.items() if name.startswith(prefix) and not name.startswith("loss.")}
+    return {name.removeprefix(prefix): value for name, value in kept.items()}
 
 
 def unet_sizes(state: Mapping[str, Tensor], unet: str) -> tuple[int, int]:

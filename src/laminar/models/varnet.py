@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from laminar.errors import CheckpointError, ConfigError
 from laminar.flow import Trajectory
 from laminar.models.config import VarNetConfig
-from laminar.models.fastmri_weights import fastmri_names, unet_sizes
+from laminar.models.fastmri_weights import fastmri_names, unet_sizes, without_prefix
 from laminar.models.recompute import kept
 from laminar.networks import NormUnet
 from laminar.operators import Encoding, LinearOperator, ifft2c
@@ -61,7 +61,8 @@ class VarNet(nn.Module):
 
     @property
     def description(self) -> str:
-        return f"E2E-VarNet in k-space, {self.config.n_cascades} cascades, image combined by the scan's sensitivities"
+        combined = "root sum of squares" if self.config.root_sum_of_squares else "by the scan's sensitivities"
+        return f"E2E-VarNet in k-space, {self.config.n_cascades} cascades, coils combined: {combined}"
 
     def forward(
         self, kspace: Tensor, mask: Tensor, calibration_lines: int | None = None, recompute: bool = False
@@ -76,8 +77,7 @@ class VarNet(nn.Module):
         carried = Carried(torch.zeros_like(start), torch.zeros_like(start))
         for k in range(len(self.cascades)):
             carried, _ = self._cascade(k, start, carried, maps, lines, recompute)
-        removed, returned = carried.removed.unsqueeze(1), carried.returned.unsqueeze(1)
-        return _rss(coils - maps * removed + _sample(maps * returned, lines))
+        return _rss(_coil_images(coils, maps, lines, carried))
 
     def trajectory(
         self,
@@ -98,12 +98,13 @@ class VarNet(nn.Module):
 
             x_j = x_0 - (S^H L) r_j + S^H F^-1 M F L e_j
 
-        The endpoints are the images of the denoised k-space, `k_j - F L R_j(L^H F^-1 k_j)`: the next state, but for the
-        data. The network is no discretization of time: `times` is None. The mask holds lines along y or along x. As
-        published, there is no use for `noise_level` and `generator`. `edit(k, x)` may change the state after k
-        cascades: a change d enters k-space as `F S d`, carried in coil images c beside r and e,
-        `c <- c - w_j F^-1 M F c`. `n_cascades` runs another number: fewer stop early, more apply the last one again.
-        Raises ConfigError for another operator or mask, and for a `source`.
+        With `root_sum_of_squares` the result is that of `F^-1 k_N`, as `forward` gives it, with the phase of the last
+        state. The endpoints are the images of the denoised k-space, `k_j - F L R_j(L^H F^-1 k_j)`: the next state, but
+        for the data. The network is no discretization of time: `times` is None. The mask holds lines along y or along
+        x. As published, there is no use for `noise_level` and `generator`. `edit(k, x)` may change the state after k
+        cascades: a change d enters k-space as `F S d`, carried in coil images c beside r and e, `c <- c - w_j F^-1 M F
+        c`. `n_cascades` runs another number: fewer stop early, more apply the last one again. Raises ConfigError for
+        another operator or mask, and for a `source`.
         """
         if not isinstance(operator, Encoding):
             raise ConfigError(f"VarNet needs an Encoding, with mask and sensitivities; got {type(operator).__name__}")
@@ -132,7 +133,10 @@ class VarNet(nn.Module):
                 change = gauge * (edit(k, state) - state).unsqueeze(1)
                 state, carried = state + (gauge.conj() * change).sum(1), carried.with_change(change)
             states.append(state)
-        return Trajectory(states, endpoints, None, len(endpoints))
+        result = None
+        if self.config.root_sum_of_squares:
+            result = torch.polar(_rss(_coil_images(coils, maps, lines, carried)), states[-1].angle())
+        return Trajectory(states, endpoints, None, len(endpoints), result)
 
     def _prepare(
         self, kspace: Tensor, mask: Tensor, calibration_lines: int | None, recompute: bool
@@ -178,16 +182,18 @@ class VarNet(nn.Module):
     @classmethod
     def from_fastmri(cls, state: Mapping[str, Tensor], **options: Any) -> Self:
         """The network with the weights of a `fastmri.models.VarNet`; its sizes follow from their shapes, its
-        precision is theirs.
+        precision is theirs, and its image the root sum of squares.
 
+        They may be part of another module, as of Lightning or DataParallel, whose prefix and other parts are dropped.
         `options`: `chunk_bytes`. Raises CheckpointError unless every weight has its place.
         """
+        state = without_prefix(state)
         cascade, sensitivity = (
             unet_sizes(state, "cascades.0.model.unet"),
             unet_sizes(state, "sens_net.norm_unet.unet"),
         )
         n_cascades = sum(name.endswith(".dc_weight") for name in state)
-        network = cls(VarNetConfig(n_cascades, *cascade, *sensitivity), **options)
+        network = cls(VarNetConfig(n_cascades, *cascade, *sensitivity, root_sum_of_squares=True), **options)
         names = fastmri_names(len(network.cascades), cascade[1], sensitivity[1])
         strange = sorted(set(names.values()) ^ set(state))
         if strange:
@@ -204,6 +210,12 @@ def _rss(coils: Tensor) -> Tensor:
     """The root sum of squares, with a finite gradient and inverse where there is no signal."""
     power = torch.view_as_real(coils).square().sum(1).sum(-1)
     return power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()
+
+
+def _coil_images(coils: Tensor, maps: Tensor, lines: Tensor, carried: Carried) -> Tensor:
+    """`F^-1 k` of what the cascades carry."""
+    found = coils - maps * carried.removed.unsqueeze(1) + _sample(maps * carried.returned.unsqueeze(1), lines)
+    return found if carried.changed is None else found + carried.changed
 
 
 def _sample(coils: Tensor, lines: Tensor) -> Tensor:
@@ -249,7 +261,8 @@ def _along_x(mask: Tensor) -> bool:
 
 def _turned(trajectory: Trajectory) -> Trajectory:
     states, endpoints = ([x.mT for x in images] for images in (trajectory.states, trajectory.endpoints))
-    return Trajectory(states, endpoints, trajectory.times, trajectory.nfe)
+    result = None if trajectory.result is None else trajectory.result.mT
+    return Trajectory(states, endpoints, trajectory.times, trajectory.nfe, result)
 
 
 def _check(kspace: Tensor, mask: Tensor, calibration_lines: int | None) -> None:
