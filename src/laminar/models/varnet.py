@@ -102,9 +102,9 @@ class VarNet(nn.Module):
         state. The endpoints are the images of the denoised k-space, `k_j - F L R_j(L^H F^-1 k_j)`: the next state, but
         for the data. The network is no discretization of time: `times` is None. The mask holds lines along y or along
         x. As published, there is no use for `noise_level` and `generator`. `edit(k, x)` may change the state after k
-        cascades: a change d enters k-space as `F S d`, carried in coil images c beside r and e, `c <- c - w_j F^-1 M F
-        c`. `n_cascades` runs another number: fewer stop early, more apply the last one again. Raises ConfigError for
-        another operator or mask, and for a `source`.
+        cascades: a change d enters k-space as `F S d`, carried in coil images c beside r and e,
+        `c <- c - w_j F^-1 M F c`. `n_cascades` runs another number: fewer stop early, more apply the last one again.
+        Raises ConfigError for another operator or mask, and for a `source`.
         """
         if not isinstance(operator, Encoding):
             raise ConfigError(f"VarNet needs an Encoding, with mask and sensitivities; got {type(operator).__name__}")

@@ -153,7 +153,7 @@ def test_slices_with_different_lines_have_masks_of_their_own(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trajectory": "radial"}, "brings 0 numbers of a trajectory of 0 dimensions: x, y and perhaps z of each"),
+        ({"trajectory": "epi"}, "trajectory is 'epi', and no readout brings its points: if all lie on a grid"),
         ({"center": 9}, "reaches from -4 to 5 on a grid of 10"),
         ({"x": 8}, "a readout has 16 samples, the encoded matrix only 8"),
     ],
@@ -170,6 +170,15 @@ def test_a_file_of_noise_alone_is_no_scan(tmp_path: Path) -> None:
     write_mrd(tmp_path / "a.h5", mrd_header(WIDTH, HEIGHT), [noise])
     with pytest.raises(DataFormatError, match="no acquired line: none of the 1 readouts is imaging data"):
         read(tmp_path / "a.h5")
+
+
+def test_a_header_that_other_writers_would_not_refuse_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.mrd.h5"
+    write_mrd(path, mrd_header(WIDTH, HEIGHT), lines(TRUTH, list(range(HEIGHT))))
+    with h5py.File(path, "r+") as file:
+        file["dataset/xml"][0] = "\n  " + file["dataset/xml"][0].decode().replace(">cartesian<", ">Cartesian<")
+        assert b"Cartesian" in file["dataset/xml"][0]
+    assert torch.equal(read(path).kspace, torch.from_numpy(TRUTH))
 
 
 @pytest.mark.parametrize("said", ["9.9996", "10.0", " 10 "])

@@ -78,7 +78,7 @@ INFO = {
 def parse_header(xml: str | bytes) -> MrdHeader:
     """Read an ISMRMRD XML header. Raises DataFormatError if it is no such header."""
     try:
-        root = ElementTree.fromstring(xml)
+        root = ElementTree.fromstring(xml.lstrip())  # as of a text in triple quotes
     except ElementTree.ParseError as error:
         raise DataFormatError(f"the ISMRMRD header is not valid XML: {error}") from error
     encoding = _find(root, "encoding")
@@ -91,7 +91,7 @@ def parse_header(xml: str | bytes) -> MrdHeader:
         encoded_fov_mm=_lengths(encoding, "encodedSpace/fieldOfView_mm"),
         recon_fov_mm=_lengths(encoding, "reconSpace/fieldOfView_mm"),
         limits=_limits(encoding),
-        trajectory=_text(encoding, "trajectory") or "cartesian",
+        trajectory=_text(encoding, "trajectory").lower() or "cartesian",
         calibration_mode=_text(encoding, "parallelImaging/calibrationMode"),
         noise_bandwidth=float(_text(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth") or 1.0),
         info={name: _plain(text) for place, name in INFO.items() if (text := _text(root, place))},
