@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -14,6 +16,7 @@ from scan_files import ARRAY_WRITERS, random_kspace, write_cfl, write_mat5, writ
 from laminar.data.formats import describe, find_scans, read, read_target
 from laminar.data.formats.mat5 import mat5_variables
 from laminar.errors import DataFormatError
+from laminar.operators import ifft2c
 
 TRUTH = random_kspace(3, 6, 5)  # (coil, y, x)
 
@@ -87,6 +90,16 @@ def test_what_is_no_scan_is_refused(tmp_path: Path) -> None:
         assert "empty" in refusal(tmp_path / f"empty{suffix}")
     (tmp_path / "text.h5").write_text("not HDF5 at all")
     assert "not a format that can be read" in refusal(tmp_path / "text.h5")
+
+
+def test_what_is_near_a_scan_says_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.h5.gz").write_bytes(gzip.compress(b"a scan"))
+    assert refusal(tmp_path / "a.h5.gz") == ": compressed by gzip: unpack it"
+    with h5py.File(tmp_path / "image.h5", "w") as file:
+        file["reconstruction"], file["reconstruction_complex"] = np.abs(TRUTH), TRUTH
+    assert refusal(tmp_path / "image.h5").startswith(": holds reconstructed images, no k-space")
+    told = read(tmp_path / "image.h5", variable="reconstruction_complex", axes="coil,ky,kx", domain="image")
+    torch.testing.assert_close(ifft2c(told.kspace[0]), torch.from_numpy(TRUTH))
 
 
 def test_values_that_are_no_kspace_are_refused(tmp_path: Path) -> None:

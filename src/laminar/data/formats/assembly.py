@@ -88,8 +88,8 @@ def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> 
     """The images of readouts with trajectories, one after the other in the order of their counters."""
     if not found.imaging["head"]["trajectory_dimensions"].any():
         raise DataFormatError(
-            f"the header says that the trajectory is {header.trajectory!r}, and no readout brings its points: if all lie "
-            "on a grid, as of EPI without ramp samples, the trajectory to write is 'cartesian'; else grid them first"
+            f"the header says that the trajectory is {header.trajectory!r}, and no readout brings its points: if all "
+            "lie on a grid, as of EPI without ramp samples, write 'cartesian' as trajectory; else grid them first"
         )
     order = range(int(np.prod(found.shape)))
     parts = [readouts_off_grid(found.imaging[found.image == image]) for image in order]

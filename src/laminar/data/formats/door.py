@@ -20,6 +20,8 @@ from laminar.errors import DataFormatError
 from laminar.registry import FORMATS, resolve
 from laminar.scan import Scan
 
+_GZIP = b"\x1f\x8b"
+
 
 def sniff(path: Path) -> str:
     """The format of a file: a name of `registry.FORMATS`. Content decides, not the suffix."""
@@ -32,6 +34,8 @@ def _sniffed(path: Path) -> tuple[str, Format]:
         found: Format = resolve(FORMATS, name, "format")
         if found.fits(file):
             return name, found
+    if file.start.startswith(_GZIP):
+        raise DataFormatError(f"{path}: compressed by gzip: unpack it")
     raise DataFormatError(f"{path}: not a format that can be read: {', '.join(FORMATS)}")
 
 
