@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from laminar.data import cases
 from laminar.data.cases import Case, FullScans
 from laminar.data.config import SamplingConfig, SimulationConfig
 from laminar.data.formats import Request, write_fastmri
 from laminar.data.masks import make_mask
-from laminar.data.preparation import prepare
+from laminar.data.preparation import noise_std_of, prepare
 from laminar.data.simulated import Phantoms, SimulationStream
 from laminar.data.simulation import simulate_slice
 from laminar.data.simulation.phantoms import phantom
@@ -127,6 +128,21 @@ def test_all_files_are_looked_at_before_any_is_drawn(tmp_path: Path, monkeypatch
         assert (f"(and {others} other files cannot be used)" in str(caught.value)) == (others > 0)
         (tmp_path / broken).unlink()
     training_stream(config)
+
+
+def test_the_noise_of_a_file_is_measured_once_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(2):
+        write_fastmri(tmp_path / f"{seed}.h5", replace(simulated(seed=seed), noise_std=None))
+    paths, measured = sorted(tmp_path.iterdir()), []
+    monkeypatch.setattr(cases, "KEPT", 1)
+    monkeypatch.setattr(cases, "noise_std_of", lambda scan: measured.append(scan.name) or noise_std_of(scan))
+    stream = FileStream(FullScans(paths), LINES, 1, 0)
+    found = [stream.batch(index) for index in range(6)]
+    assert sorted(measured) == ["0", "1"]
+    fresh = FileStream(FullScans(paths), LINES, 1, 0).batch(5)
+    assert torch.equal(fresh.problem.noise_level, found[5].problem.noise_level)
 
 
 class Refusing:

@@ -84,14 +84,16 @@ class FullScans:
     """Fully sampled scans in files, read slice by slice and without the oversampling of their readout.
 
     With `undersampled`, others are welcome too: there the image of a case is that of the samples there are.
-    `request` says how they are read, as `laminar.data.formats.read` takes it. The last `KEPT` files stay open: the
-    mask and noise of one take a pass over its slices, and a format that cannot be read slice by slice is held whole.
+    `request` says how they are read, as `laminar.data.formats.read` takes it. The last `KEPT` files stay open: the mask
+    of one takes a pass over its slices, and a format that cannot be read slice by slice is held whole. The noise level
+    of each, which takes longer, is measured once.
     """
 
     paths: Sequence[Path]
     request: Request = UNSAID
     undersampled: bool = False
-    _opened: dict[Path, tuple[LazyScan, float]] = field(default_factory=dict, repr=False, compare=False)
+    _opened: dict[Path, LazyScan] = field(default_factory=dict, repr=False, compare=False)
+    _noise: dict[Path, float] = field(default_factory=dict, repr=False, compare=False)
 
     def check(self) -> None:
         """Look at the middle slice of every file. Raises ConfigError that says what is wrong with the first of those
@@ -141,5 +143,7 @@ class FullScans:
             self._check_full(path, scan.measured_acceleration)
             while len(self._opened) >= KEPT:
                 self._opened.pop(next(iter(self._opened)))
-            self._opened[path] = scan, noise_std_of(scan)
-        return self._opened[path]
+            if path not in self._noise:
+                self._noise[path] = noise_std_of(scan)
+            self._opened[path] = scan
+        return self._opened[path], self._noise[path]
