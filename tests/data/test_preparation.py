@@ -63,6 +63,19 @@ def test_given_sensitivities_and_noise_are_used() -> None:
     torch.testing.assert_close(problem.noise_level * problem.scale, torch.tensor([0.25]))
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf, complex(0, torch.nan), complex(1, -torch.inf)])
+def test_only_what_is_finite_is_a_scan_even_if_its_sum_is_not(bad: complex) -> None:
+    kspace = torch.full((1, 2, 8, 8), 3e38, dtype=torch.complex64)
+    assert not bool(kspace.sum().isfinite())
+    whole = cartesian(kspace, torch.ones(8, 8, dtype=torch.bool))
+    for place in ((0, 0, 0, 0), (0, 1, 7, 7)):
+        spoiled = whole.kspace.clone()
+        spoiled[place] = bad
+        spoiled[0, 0, 3, 3] = -torch.inf
+        with pytest.raises(DataFormatError, match="NaN or Inf"):
+            whole.with_kspace(spoiled)
+
+
 def test_a_scan_without_calibration_lines_is_refused() -> None:
     scan = simulated()
     mask = torch.zeros(scan.matrix, dtype=torch.bool)
