@@ -5,7 +5,7 @@
 The same fully sampled k-space, simulated noise of 15 coils at 320 x 320, in files that the system has just written
 and so keeps in memory. "plain": h5py, `numpy.fromfile` or `numpy.load`, the bytes as an array and nothing else;
 "Laminar": from the path to the `Scan`, with its checks, its mask and the order of its axes. They take turns; a
-ratio compares two of the same round, by processor seconds.
+ratio compares two of the same round, by processor seconds. Then the same of training: see benchmarks/loading.py.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import loading
 from benchmarks.operators import summary, take_turns
 from benchmarks.record import write_record
 from laminar.data.formats import read, stream, write_fastmri
@@ -165,8 +166,14 @@ def main() -> None:
         middle, low, high = found["Laminar"]["processor_seconds_ratio"]
         view.add_row(name, *(f"{rate:.0f}" for rate in rates.values()), f"{middle:.2f} ({low:.2f} to {high:.2f})")
         results[name] = {"megabytes_per_second": rates, "seconds": found}
-    Console(width=100).print(view)
-    print(write_record("readers", {"megabytes": megabytes, "formats": results}))
+    with tempfile.TemporaryDirectory() as folder:
+        training = loading.measure(Path(folder), args.rounds)
+    batches = Table("what", "ms a batch (processor)", title="training")
+    for who, row in training["seconds_a_batch"].items():
+        batches.add_row(who, f"{1e3 * row['processor_seconds'][0]:.0f}")
+    for table in (view, batches):
+        Console(width=100).print(table)
+    print(write_record("readers", {"megabytes": megabytes, "formats": results, "training": training}))
 
 
 if __name__ == "__main__":

@@ -279,6 +279,13 @@ def readers() -> str:
     return markdown(["format", "Laminar (MB/s)", "the same bytes by h5py or NumPy (MB/s)"], rows)
 
 
+def loading() -> str:
+    seconds = result("readers")["training"]["seconds_a_batch"]
+    return markdown(
+        ["one batch", "ms"], [[who, f"{1e3 * row['processor_seconds'][0]:.0f}"] for who, row in seconds.items()]
+    )
+
+
 def ceilings() -> str:
     rows = [
         [
@@ -340,6 +347,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "operators": operators,
     "growth": growth,
     "readers": readers,
+    "loading": loading,
     "ceilings": ceilings,
     "geometries": geometries,
     "whole_scans": whole_scans,

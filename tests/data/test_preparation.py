@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch._utils import ExceptionWrapper
 
 from laminar.data import cases
 from laminar.data.cases import Case, FullScans
@@ -61,6 +62,19 @@ def test_given_sensitivities_and_noise_are_used() -> None:
     problem = prepare(cartesian(scan.kspace, scan.mask, sensitivities=maps, noise_std=0.25))
     assert torch.equal(problem.encoding.sensitivities, maps)
     torch.testing.assert_close(problem.noise_level * problem.scale, torch.tensor([0.25]))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf, complex(0, torch.nan), complex(1, -torch.inf)])
+def test_only_what_is_finite_is_a_scan_even_if_its_sum_is_not(bad: complex) -> None:
+    kspace = torch.full((1, 2, 8, 8), 3e38, dtype=torch.complex64)
+    assert not bool(kspace.sum().isfinite())
+    whole = cartesian(kspace, torch.ones(8, 8, dtype=torch.bool))
+    for place in ((0, 0, 0, 0), (0, 1, 7, 7)):
+        spoiled = whole.kspace.clone()
+        spoiled[place] = bad
+        spoiled[0, 0, 3, 3] = -torch.inf
+        with pytest.raises(DataFormatError, match="NaN or Inf"):
+            whole.with_kspace(spoiled)
 
 
 def test_a_scan_without_calibration_lines_is_refused() -> None:
@@ -150,10 +164,15 @@ class Refusing:
         raise ConfigError(f"a.h5: batch {index} is refused")
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_what_a_worker_refuses_is_one_line(workers: int) -> None:
+def test_what_a_worker_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch raises it again here, with the trace of the worker before it."""
+    try:
+        Refusing().batch(3)
+    except ConfigError:
+        refused = ExceptionWrapper(where="in DataLoader worker process 0")
+    monkeypatch.setattr("laminar.training.data.batches_of", lambda *_: (refused.reraise() for _ in range(1)))
     with pytest.raises(ConfigError) as caught:
-        next(iter(prefetched(Refusing(), [3], workers)))
+        next(iter(prefetched(Refusing(), [3], 1)))
     assert str(caught.value) == "a.h5: batch 3 is refused"
 
 

@@ -84,9 +84,9 @@ class FullScans:
     """Fully sampled scans in files, read slice by slice and without the oversampling of their readout.
 
     With `undersampled`, others are welcome too: there the image of a case is that of the samples there are.
-    `request` says how they are read, as `laminar.data.formats.read` takes it. The last `KEPT` files stay open: the
-    mask of one takes a pass over its slices, and a format that cannot be read slice by slice is held whole. The noise
-    level of each, which takes longer, is measured once.
+    `request` says how they are read, as `laminar.data.formats.read` takes it. The last `KEPT` files stay open: the mask
+    of one takes a pass over its slices, and a format that cannot be read slice by slice is held whole. The noise level
+    of each, which takes longer, is measured once.
     """
 
     paths: Sequence[Path]

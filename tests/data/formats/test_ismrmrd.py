@@ -179,6 +179,11 @@ def test_a_header_that_other_writers_would_not_refuse_is_read(tmp_path: Path) ->
         file["dataset/xml"][0] = "\n  " + file["dataset/xml"][0].decode().replace(">cartesian<", ">Cartesian<")
         assert b"Cartesian" in file["dataset/xml"][0]
     assert torch.equal(read(path).kspace, torch.from_numpy(TRUTH))
+    with h5py.File(path, "r+") as file:
+        text = file["dataset/xml"][0].decode().replace("<encoding>", "<user>J\xfcrgen</user><encoding>")
+        del file["dataset/xml"]
+        file["dataset/xml"] = np.bytes_(text.encode("latin-1"))
+    assert torch.equal(read(path).kspace, torch.from_numpy(TRUTH))
 
 
 @pytest.mark.parametrize("said", ["9.9996", "10.0", " 10 "])

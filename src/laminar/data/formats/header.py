@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
@@ -77,10 +78,7 @@ INFO = {
 
 def parse_header(xml: str | bytes) -> MrdHeader:
     """Read an ISMRMRD XML header. Raises DataFormatError if it is no such header."""
-    try:
-        root = ElementTree.fromstring(xml.lstrip())  # as of a text in triple quotes
-    except ElementTree.ParseError as error:
-        raise DataFormatError(f"the ISMRMRD header is not valid XML: {error}") from error
+    root = _root(xml)
     encoding = _find(root, "encoding")
     if encoding is None:
         raise DataFormatError("the ISMRMRD header has no encoding")
@@ -97,6 +95,17 @@ def parse_header(xml: str | bytes) -> MrdHeader:
         info={name: _plain(text) for place, name in INFO.items() if (text := _text(root, place))},
         notes=tuple(notes),
     )
+
+
+def _root(xml: str | bytes) -> ElementTree.Element:
+    """The document, perhaps behind blanks, as of a text in triple quotes, or with a name in Latin-1 called UTF-8."""
+    try:
+        return ElementTree.fromstring(xml.lstrip())
+    except ElementTree.ParseError as error:
+        with suppress(ElementTree.ParseError):
+            if isinstance(xml, bytes):
+                return ElementTree.fromstring(xml.lstrip().decode("latin-1"))
+        raise DataFormatError(f"the ISMRMRD header is not valid XML: {error}") from error
 
 
 def _find(node: ElementTree.Element, place: str) -> ElementTree.Element | None:
