@@ -22,8 +22,7 @@ DEFAULT = FLAT.changed(
     phase_frame=True,
     scan_embedding=True,
     coefficients="learned",
-    schedule="list",
-    schedule_times=[1.0, 0.25, 0.0625, 0.0156, 0.0039, 0.00098, 0.0],  # each cascade goes three quarters of the way
+    schedule_alpha=4.0,  # each cascade goes more than half of the way
     source_std=0.6,
     prior_std=0.25,
     least_prior_std=0.1,
@@ -72,8 +71,8 @@ def preset(name: str, **changes: Any) -> ModelConfig:
     * `flat`: FLAT (arXiv 2512.03020) with the proximal endpoint and a CG-SENSE source in place of the paper's
       explicit step.
     * `default`: the form of the model that ships: FLAT that trusts itself less, in the smooth phase of the scan, told
-      its noise level and acceleration, its schedule learned from a geometric one; trained for decibels, without
-      alignment.
+      its noise level and acceleration, its schedule learned from one that is dense at the image; trained for decibels,
+      without alignment.
     * `sampler`: FLAT from a noisy source, one regularizer that sees the source: draws samples of the posterior.
     * `varnet`: the form of E2E-VarNet in the image domain (arXiv 2004.06688, no learned sensitivities).
     * `e2e-varnet`: E2E-VarNet in k-space with its sensitivity network (arXiv 2004.06688), for masks of lines.
