@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from laminar.uncertainty import Spread
 
 
+DICOM = ("dicom", "dicom-enhanced")
+
+
 @dataclass(frozen=True)
 class Options:
     inputs: tuple[Path, ...]
@@ -50,6 +53,7 @@ class Options:
     figures: bool = True
     json: bool = False
     together: str | None = None
+    pacs: str | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -135,11 +139,23 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
             said = f"{method.name}, {options.drawn.samples} samples, {100 * intervals.level:g} % intervals, {kind}"
             interval = None if reference is None else spread.interval(intervals.level, intervals.calibration)
             uncertainty_figure(spread, new["-uncertainty.png"], reference, interval, f"{title}: {said}")
+    notes += sent(options, name)
     first, *axes = places[0].axes
     shape = {first: scan.n_slices, "coil": scan.n_coils, **dict(zip(axes, places[0].image.shape, strict=True))}
     mask = options.undersampling.describe(scan) if options.undersampling.wanted else None
     outputs = options.outputs(name)
     return Done(name, path, outputs, shape, scan.measured_acceleration, seconds, mask, metrics, notes)
+
+
+def sent(options: Options, name: str) -> list[str]:
+    """Send the DICOM files of a scan to the archive of `--pacs`, if there is one, and say so."""
+    from laminar.image_files import IMAGE_FORMATS, Archive, send
+
+    if options.pacs is None:
+        return []
+    archive = Archive.parse(options.pacs)
+    folders = [options.out / f"{name}{IMAGE_FORMATS[format].ending}" for format in options.others if format in DICOM]
+    return [f"{send(folder, archive)} DICOM files of {folder} are in {archive}" for folder in folders]
 
 
 def _together(scan: LazyScan, options: Options) -> LazyScan:

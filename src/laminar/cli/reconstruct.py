@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
 from laminar.cli.executors import add_executor_options
 from laminar.cli.methods import add_maps, add_method_options
-from laminar.cli.one_scan import Options, Work, reconstruct_scan
+from laminar.cli.one_scan import DICOM, Options, Work, reconstruct_scan
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.progress import progress
 from laminar.cli.samples import add_samples
@@ -63,6 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--no-figures", dest="figures", action="store_false", help="write no pictures")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=["h5"], help=_FORMAT)
+    parser.add_argument("--pacs", metavar="HOST:PORT:TITLE", help=_PACS)
     parser.add_argument("--together", metavar="AXIS", help=_TOGETHER)
     add_samples(parser)
     add_undersampling(parser)
@@ -77,6 +78,7 @@ _FORMAT = (
     "of MR images; dicom-enhanced, a folder <name>.enhanced.dicom of multi-frame ones, a volume or a cine each; mrd, "
     "ISMRMRD images in <name>.mrd.h5 (extras nifti, dicom, mrd); gif, a movie of its images in turn (extra figures)"
 )
+_PACS = "send what --format dicom or dicom-enhanced writes to an archive (C-STORE)"
 _TOGETHER = (
     "solve the images along an axis of the scan's series, such as phase, as one: a cine; slice: a volume; needs a "
     "method that takes such, as total-variation, low-rank or a network that was trained for it"
@@ -88,7 +90,7 @@ def run(options: Options) -> int:
 
     from laminar.data.formats import find_scans, scan_name
     from laminar.figures import check_drawable
-    from laminar.image_files import IMAGE_FORMATS
+    from laminar.image_files import IMAGE_FORMATS, Archive, pynetdicom
     from laminar.runtime import keep_freed_memory
 
     if options.figures:
@@ -101,6 +103,11 @@ def run(options: Options) -> int:
         raise ConfigError(f"two inputs would both be written to {twice[0]}: reconstruct them apart")
     for format in options.others:
         IMAGE_FORMATS[format].package()  # a missing extra is told before any work is done
+    if options.pacs is not None:
+        pynetdicom()
+        Archive.parse(options.pacs)
+        if not set(DICOM) & set(options.others):
+            raise ConfigError("--pacs sends DICOM files: --format dicom or dicom-enhanced writes them")
     if options.drawn.samples and options.trajectory:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     check_device(options.device)

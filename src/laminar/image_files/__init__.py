@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from laminar.figures import movie, pillow
-from laminar.image_files.dicom import pydicom, write_dicom, write_enhanced_dicom
+from laminar.image_files.dicom import Archive, pydicom, pynetdicom, send, write_dicom, write_enhanced_dicom
 from laminar.image_files.mrd import ismrmrd, write_mrd
 from laminar.image_files.nifti import nibabel, write_nifti
 from laminar.image_files.volume import Volume, digest_of
@@ -33,10 +33,13 @@ IMAGE_FORMATS = {
 
 __all__ = [
     "IMAGE_FORMATS",
+    "Archive",
     "ImageFormat",
     "Volume",
     "digest_of",
     "nibabel",
+    "pynetdicom",
+    "send",
     "write_dicom",
     "write_enhanced_dicom",
     "write_mrd",

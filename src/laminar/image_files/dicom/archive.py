@@ -1,0 +1,86 @@
+"""DICOM files to an archive (PACS) over the network: C-STORE, by `pynetdicom`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from laminar.errors import ConfigError, LaminarError, MissingExtraError
+from laminar.image_files.dicom.attributes import pydicom
+
+OUR_TITLE, PATIENCE = "LAMINAR", 30.0
+_DONE, _WARNINGS = 0x0000, range(0xB000, 0xC000)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where an archive listens, and its application entity title."""
+
+    host: str
+    port: int
+    title: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `HOST:PORT:TITLE`. Raises ConfigError."""
+        host, _, rest = text.partition(":")
+        port, _, title = rest.partition(":")
+        if not (host and port.isdecimal() and 0 < int(port) < 2**16 and 0 < len(title.strip()) <= 16):
+            raise ConfigError(f"an archive is HOST:PORT:TITLE, its title of 1 to 16 characters; got {text!r}")
+        return cls(host, int(port), title.strip())
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}:{self.title}"
+
+
+def pynetdicom() -> Any:
+    """The package. Raises MissingExtraError."""
+    try:
+        import pynetdicom
+    except ImportError as error:
+        raise MissingExtraError("pynetdicom", "dicom") from error
+    return pynetdicom
+
+
+def send(folder: Path, archive: Archive) -> int:
+    """Store every file of a folder in an archive, in one association: how many they were.
+
+    Raises LaminarError, which names the archive and the file, at the first that it does not take, and
+    MissingExtraError.
+    """
+    paths = sorted(folder.glob("*.dcm"))
+    association = _associated(paths, archive)
+    try:
+        for path in paths:
+            _store(association, path, archive)
+    finally:
+        association.release()
+    return len(paths)
+
+
+def _associated(paths: list[Path], archive: Archive) -> Any:
+    """An association that offers each kind of the files in the transfer syntax that they have."""
+    entity = pynetdicom().AE(ae_title=OUR_TITLE)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = PATIENCE
+    for path in paths:
+        head = pydicom().dcmread(path, stop_before_pixels=True)
+        kind, syntax = head.SOPClassUID, head.file_meta.TransferSyntaxUID
+        if not any(context.abstract_syntax == kind for context in entity.requested_contexts):
+            entity.add_requested_context(kind, syntax)
+    association = entity.associate(archive.host, archive.port, ae_title=archive.title)
+    if not association.is_established:
+        said = "refuses the association" if association.is_rejected else "does not answer"
+        raise LaminarError(f"the archive {archive} {said}: the images stay in {paths[0].parent}")
+    return association
+
+
+def _store(association: Any, path: Path, archive: Archive) -> None:
+    try:
+        status = association.send_c_store(path)
+    except (RuntimeError, ValueError) as error:  # no longer associated, or a kind that the archive did not accept
+        raise LaminarError(f"the archive {archive} does not take {path}: {error}") from error
+    code = status.get("Status")
+    if code != _DONE and code not in _WARNINGS:
+        said = "no answer" if code is None else f"status 0x{code:04X} {status.get('ErrorComment', '')}".rstrip()
+        raise LaminarError(f"the archive {archive} does not take {path}: {said}")
