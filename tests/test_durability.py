@@ -152,7 +152,7 @@ def test_no_input_and_nothing_of_others_is_replaced(
     for command in (("reconstruct", scans[0], *ZERO_FILLED), ("demo",)):
         code, _, error = laminar(*command, "--out", others)
         assert code == 2
-        assert "was not written by laminar: --overwrite replaces it" in error
+        assert "does not say that laminar wrote it: --overwrite replaces it" in error
     assert {(others / name).read_text() for name in names(others)} == {"a photograph"}
     for options in (["--overwrite"], []):  # the second time they are ours
         assert laminar("reconstruct", scans[0], *ZERO_FILLED, "--out", others, *options)[0] == 0

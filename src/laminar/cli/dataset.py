@@ -47,13 +47,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(options: Options) -> int:
     """Print the report; 1 if there is any finding, else 0."""
-    from laminar.data.check import check_folder
+    from laminar.data.check import INDEX, check_folder
 
     report = check_folder(options.folder, options.index, _tracked, options.source.request)
     if options.json:
         print(json.dumps(report.as_dict(), indent=1))
     else:
         _show(report)
+        index = options.index or options.folder / INDEX
+        if index.exists():
+            print(f"kept for the next check: {index}")
     return SOME_FAILED if report.findings else 0
 
 

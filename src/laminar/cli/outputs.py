@@ -47,7 +47,7 @@ def check_output(path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
         kind = "a folder that was not written by laminar, and" if path.is_dir() else "there already and"
         raise ConfigError(f"{path} is {kind} not a file: choose another --out")
     if not overwrite and not _is_ours(path):
-        raise ConfigError(f"{path} is there already and was not written by laminar: --overwrite replaces it")
+        raise ConfigError(f"{path} is there already and does not say that laminar wrote it: --overwrite replaces it")
 
 
 def is_part(path: Path, inputs: Iterable[Path]) -> bool:

@@ -196,8 +196,8 @@ def work_of(options: Options) -> Work:
 def _explain(work: Work) -> None:
     """What the files hold, and how far to trust it."""
     options, level = work.options, 100 * work.intervals.level
-    pictures = " and NAME.png" if options.figures else ""
-    print(f"written to {options.out}/: NAME.h5 (reconstruction, reconstruction_complex){pictures}")
+    others = ", ".join(f"NAME{kind}" for kind in options.kinds[1:] if kind != "-uncertainty.png")
+    print(f"written to {options.out}/: NAME.h5 (reconstruction, reconstruction_complex){', ' * bool(others)}{others}")
     if options.drawn.samples:
         pictures = ", and NAME-uncertainty.png" if options.figures else ""
         print(f"with uncertainty_std, interval_lower and interval_upper in NAME.h5{pictures}")
