@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 def printable(text: str) -> str:
@@ -50,6 +52,14 @@ class MissingExtraError(LaminarError):
     def __init__(self, package: str, extra: str, instead: str | None = None) -> None:
         text = f"this needs the package '{package}': pip install 'laminar-mri[{extra}]'"
         super().__init__(f"{text}, or {instead}" if instead else text)
+
+
+def package(module: str, extra: str) -> Any:
+    """A module that an extra brings, imported. Raises MissingExtraError."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(module.split(".")[0], extra) from error
 
 
 # Only of these does an OSError blame the machine or the user, and not the content of a file.

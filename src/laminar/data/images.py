@@ -15,7 +15,7 @@ from torch import Tensor
 
 from laminar.data.formats.guard import reading
 from laminar.data.formats.hdf5 import Dataset, survey
-from laminar.errors import ConfigError, DataFormatError, MissingExtraError
+from laminar.errors import ConfigError, DataFormatError, package
 
 SMALLEST_SIDE = 32
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -115,7 +115,7 @@ class _Hdf5Reader:
 
 
 def _nifti(path: Path) -> Iterator[ImageStack]:
-    nibabel = _extra("nibabel", "nifti")
+    nibabel = package("nibabel", "nifti")
     try:
         volume = nibabel.load(path)
         shape = tuple(int(n) for n in volume.shape)
@@ -131,13 +131,13 @@ class _NiftiReader:
     path: Path
 
     def __call__(self, index: int) -> Array:
-        data = _extra("nibabel", "nifti").load(self.path).dataobj
+        data = package("nibabel", "nifti").load(self.path).dataobj
         place = np.unravel_index(index, data.shape[2:]) if len(data.shape) > 2 else ()
         return np.asarray(data[(slice(None), slice(None), *place)]).T
 
 
 def _picture(path: Path) -> ImageStack:
-    image = _extra("PIL.Image", "figures")
+    image = package("PIL.Image", "figures")
     try:
         with image.open(path) as file:
             width, height = file.size
@@ -151,7 +151,7 @@ class _PictureReader:
     path: Path
 
     def __call__(self, index: int) -> Array:
-        with _extra("PIL.Image", "figures").open(self.path) as file:
+        with package("PIL.Image", "figures").open(self.path) as file:
             return np.asarray(file.convert("L"))
 
 
@@ -161,7 +161,7 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _dicom(path: Path) -> Iterator[ImageStack]:
-    pydicom = _extra("pydicom", "dicom")
+    pydicom = package("pydicom", "dicom")
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True)
     except Exception as error:
@@ -176,14 +176,5 @@ class _DicomReader:
     path: Path
 
     def __call__(self, index: int) -> Array:
-        pixels: Array = _extra("pydicom", "dicom").pixels.pixel_array(self.path, index=index)
+        pixels: Array = package("pydicom", "dicom").pixels.pixel_array(self.path, index=index)
         return pixels
-
-
-def _extra(module: str, extra: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtraError(module.split(".")[0], extra) from error

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from torch import Tensor
 
-from laminar.errors import MissingExtraError
+from laminar.errors import package
 from laminar.files import mark
 from laminar.image_files.volume import WARNING, Volume, window_of
 from laminar.scan import Placement
@@ -21,11 +21,7 @@ _COUNTERS |= {name: name for name in ("phase", "contrast", "repetition", "set", 
 
 def ismrmrd() -> Any:
     """The package. Raises MissingExtraError."""
-    try:
-        import ismrmrd as package
-    except ImportError as error:
-        raise MissingExtraError("ismrmrd", "mrd") from error
-    return package
+    return package("ismrmrd", "mrd")
 
 
 def write_mrd(path: Path, volume: Volume) -> None:

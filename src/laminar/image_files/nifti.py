@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from laminar.errors import DataFormatError, MissingExtraError
+from laminar.errors import DataFormatError, package
 from laminar.image_files.volume import Volume
 from laminar.scan import Placement
 from laminar.version import __version__
@@ -21,11 +21,7 @@ _MILLIMETERS, _SCANNER, _UNKNOWN = 2, 1, 0
 
 def nibabel() -> Any:
     """The package. Raises MissingExtraError."""
-    try:
-        import nibabel as package
-    except ImportError as error:
-        raise MissingExtraError("nibabel", "nifti") from error
-    return package
+    return package("nibabel", "nifti")
 
 
 def write_nifti(path: Path, volume: Volume) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from laminar.errors import ConfigError, LaminarError, MissingExtraError
+from laminar.errors import ConfigError, LaminarError, package
 from laminar.image_files.dicom.attributes import pydicom
 
 OUR_TITLE, PATIENCE = "LAMINAR", 30.0
@@ -36,11 +36,7 @@ class Archive:
 
 def pynetdicom() -> Any:
     """The package. Raises MissingExtraError."""
-    try:
-        import pynetdicom
-    except ImportError as error:
-        raise MissingExtraError("pynetdicom", "dicom") from error
-    return pynetdicom
+    return package("pynetdicom", "dicom")
 
 
 def send(folder: Path, archive: Archive) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from laminar.errors import MissingExtraError
+from laminar.errors import package
 from laminar.image_files.volume import Volume
 from laminar.scan import Placement
 from laminar.version import __version__
@@ -26,11 +26,7 @@ LARGEST = 2**16 - 1
 
 def pydicom() -> Any:
     """The package. Raises MissingExtraError."""
-    try:
-        import pydicom as package
-    except ImportError as error:
-        raise MissingExtraError("pydicom", "dicom") from error
-    return package
+    return package("pydicom", "dicom")
 
 
 def uid(*parts: object) -> str:
