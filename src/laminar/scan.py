@@ -69,7 +69,7 @@ class Scan:
         if 0 in self.data.shape:
             axes = ", ".join(("slice", *self.geometry.axes))
             raise DataFormatError(f"k-space is empty: ({axes}) = {tuple(self.data.shape)}")
-        if not _is_finite(self.data):
+        if not is_finite(self.data):
             raise DataFormatError("k-space holds NaN or Inf")
         if self.series and math.prod(self.series.values()) != self.n_slices:
             raise DataFormatError(f"a series {dict(self.series)} has as many images; got {self.n_slices}")
@@ -89,7 +89,7 @@ class Scan:
         if tuple(one.shape) != shape or not maps.is_complex():
             axes = "(image, coil, y, x), " if len(shape) == 4 else ""
             raise DataFormatError(f"sensitivities must be complex {axes}{shape}; got {maps.dtype} {tuple(maps.shape)}")
-        if not _is_finite(maps):
+        if not is_finite(maps):
             raise DataFormatError("the sensitivities hold NaN or Inf")
 
     def __repr__(self) -> str:
@@ -165,6 +165,6 @@ def cartesian(kspace: Tensor, mask: Tensor, *, readout_axis: int | None = None, 
     return Scan(kspace, Cartesian(mask, readout_axis), **more)
 
 
-def _is_finite(values: Tensor) -> bool:
+def is_finite(values: Tensor) -> bool:
     """Whether nothing is NaN or Inf: a finite sum says so twenty times as fast, and one that overflows says nothing."""
     return bool(values.sum().isfinite()) or bool(values.isfinite().all())

@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
 from laminar.cli.executors import add_executor_options
@@ -24,9 +23,6 @@ from laminar.cli.summary import Batch, Done
 from laminar.cli.undersampling import add_undersampling
 from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, explaining, printable
 from laminar.registry import SAMPLERS
-
-if TYPE_CHECKING:
-    pass
 
 _EPILOG = """examples:
   laminar reconstruct scan.h5 --out images

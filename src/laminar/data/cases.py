@@ -16,7 +16,7 @@ from laminar.data.preparation import Problem, noise_std_of, prepare, without_ove
 from laminar.errors import ConfigError, LaminarError
 from laminar.flow import Trajectory
 from laminar.operators import ifft2c
-from laminar.scan import Scan
+from laminar.scan import Scan, is_finite
 
 MOST_ACCELERATED = 1.5
 """A file counts as fully sampled up to this measured acceleration: zero padding and partial Fourier."""
@@ -110,7 +110,7 @@ class FullScans:
             self._check_full(path, seen.acceleration)
         except LaminarError as error:
             return str(error)
-        return None if seen.kspace.isfinite().all() else f"{path}: k-space holds NaN or Inf"
+        return None if is_finite(seen.kspace) else f"{path}: k-space holds NaN or Inf"
 
     def _check_full(self, path: Path, acceleration: float) -> None:
         if acceleration > MOST_ACCELERATED and not self.undersampled:
