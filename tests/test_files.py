@@ -113,7 +113,7 @@ def test_what_is_written_knows_its_writer_and_no_input_is_written(tmp_path: Path
     write_json(ours[2], {"laminar": "0"})
     for path in (*ours, tmp_path / "new"):
         check_output(path, [theirs], overwrite=False)
-    with pytest.raises(ConfigError, match="not written by laminar: --overwrite"):
+    with pytest.raises(ConfigError, match="does not say that laminar wrote it: --overwrite"):
         check_output(theirs, [], overwrite=False)
     check_output(theirs, [], overwrite=True)
     (tmp_path / "link").symlink_to(theirs)
