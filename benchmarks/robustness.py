@@ -32,7 +32,7 @@ def main() -> None:
     args = options(__doc__, "robustness").parse_args()
     keep_freed_memory()
     book = ScoreBook(args.scores)
-    subjects = persons(args.corpus, *((1, 1) if args.quick else (2, None)))
+    subjects = persons(args.corpus, *(1, 1 if args.quick else None))
     methods: dict[str, Solve] = {**over_grids(quick=args.quick), OURS: open_method(model=args.model)}
     rows = []
     for condition in CONDITIONS[::5] if args.quick else CONDITIONS:

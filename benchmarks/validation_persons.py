@@ -20,7 +20,7 @@ from laminar.methods import open_method
 from laminar.runtime import keep_freed_memory
 
 ACCELERATIONS = (4.0, 6.0, 8.0)
-SLICES = 6
+SLICES = 3
 
 
 def main() -> None:
