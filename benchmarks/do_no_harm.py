@@ -2,9 +2,9 @@
 
     python -m benchmarks.do_no_harm [--corpus FILE] [--model default] [--quick] [--out FILE]
 
-PSNR inside the object, of every scan for itself, at R from 1.5 up, at some with coils, noise and contrast changed one at
-a time; validation persons and phantoms, simulated (benchmarks/persons.py). L1-wavelet has its best weight of a grid for
-each scan. **Exit code 1 if any scan is worse**; the worst stand first in the file.
+PSNR inside the object, of every scan for itself, at R from 1.5 up, at some of them with coils, noise and contrast
+changed one at a time; validation persons and phantoms, simulated (benchmarks/persons.py). L1-wavelet has its best
+weight of a grid for each scan. **Exit code 1 if any scan is worse**; the worst stand first in the file.
 """
 
 from __future__ import annotations

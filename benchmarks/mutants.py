@@ -2,16 +2,14 @@
 
     python -m benchmarks.mutants --first 0 --count 100000 [--minutes 15]
 
-Mutant number n is the same on every machine with the same libraries: another range of numbers goes on where one ended,
-and results/mutants.json keeps what all ranges found; what broke is tried again first. Readers run in a child that is
-killed after `LONGEST` seconds; it counts as broken if it dies, takes more than `MOST_MEMORY` (so does the sandbox that
-opens HDF5), or raises anything but a DataFormatError of one line. `contained`: mutants that ended the sandbox, as they
-would have ended the program.
+Mutant number n is the same on every machine with the same libraries (benchmarks/numbered.py). Readers run in a child
+that is killed after `LONGEST` seconds; it counts as broken if it dies, takes more than `MOST_MEMORY` (so does the
+sandbox that opens HDF5), or raises anything but a DataFormatError of one line. `contained`: mutants that ended the
+sandbox, as they would have ended the program.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -19,21 +17,17 @@ import signal
 import struct
 import sys
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from benchmarks.record import RESULTS, header
+from benchmarks.numbered import End, run
 from laminar.data.formats import containers, describe, hdf5, read, read_target
 from laminar.errors import DataFormatError
 from laminar.evaluation import read_volume
-from laminar.files import write_json
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "data" / "formats"))
 import scan_files
@@ -146,8 +140,8 @@ def peak(process: int) -> int:
     return 1024 * next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
-def attack(numbers: range, files: dict[str, dict[str, bytes]], folder: Path) -> Iterator[tuple[int, str, str]]:
-    """Number, format and end of each mutant, in this process."""
+def _attack(numbers: range, files: dict[str, dict[str, bytes]], folder: Path) -> Iterator[End]:
+    """The end of each mutant, in this process."""
     kinds = list(files)
     for number in numbers:
         chance, kind = random.Random(number), kinds[number % len(kinds)]
@@ -163,11 +157,11 @@ def attack(numbers: range, files: dict[str, dict[str, bytes]], folder: Path) -> 
             end = f"broken: {type(error).__name__}: {str(error)[:200]}"
         signal.alarm(0)
         held = max(peak(process) for process in (os.getpid(), *(box.process_id for box in SANDBOXES)))
-        yield number, kind, f"broken: {held} bytes" if held > MOST_MEMORY else end
+        yield End(number, kind, f"broken: {held} bytes" if held > MOST_MEMORY else end)
 
 
-def in_child(numbers: range, files: dict[str, dict[str, bytes]], folder: Path) -> list[tuple[int, str, str]]:
-    """What `attack` gives, and `broken` for the mutant at which its process ended."""
+def in_child(numbers: range, files: dict[str, dict[str, bytes]], folder: Path) -> list[End]:
+    """The ends of the mutants in a child, up to the one at which it ended itself: that is `broken`."""
     told = folder / "told"
     told.unlink(missing_ok=True)
     # A fork would inherit the locks of torch's threads, and may wait for them for ever.
@@ -175,74 +169,29 @@ def in_child(numbers: range, files: dict[str, dict[str, bytes]], folder: Path) -
     child.start()
     child.join()
     lines = told.read_text().splitlines() if told.exists() else []
-    found = [tuple(json.loads(line)) for line in lines]
+    found = [End(*json.loads(line)) for line in lines]
     if len(found) < len(numbers):
         number = numbers[len(found)]
-        found.append((number, list(files)[number % len(files)], f"broken: exit code {child.exitcode}"))
+        found.append(End(number, list(files)[number % len(files)], f"broken: exit code {child.exitcode}"))
     return found
 
 
 def _tell(numbers: range, files: dict[str, dict[str, bytes]], folder: Path, told: Path) -> None:
     with told.open("w") as out:
-        for found in attack(numbers, files, folder):
+        for found in _attack(numbers, files, folder):
             print(json.dumps(found), file=out, flush=True)
     for box in SANDBOXES:
         box.stop()
 
 
-def run(first: int, count: int, until: float) -> tuple[Counter[str], list[str], int]:
-    """How the mutants of a range ended by format, what broke, and the number of the first that was not tried."""
-    files, counts, broken, number = originals(), Counter[str](), list[str](), first
+def attack(numbers: range) -> Iterator[End]:
+    """The ends of the mutants of a range, each batch in a child of its own, and a new one after each that ended it."""
+    files, number = originals(), numbers.start
     with tempfile.TemporaryDirectory() as folder:
-        while number < first + count and time.monotonic() < until:
-            for at, kind, end in in_child(range(number, min(number + BATCH, first + count)), files, Path(folder)):
-                counts[f"{kind}, {end.split(':')[0]}"] += 1
-                if end.startswith("broken"):
-                    broken.append(f"mutant {at}, {kind}, {end}")
-                    print(broken[-1], file=sys.stderr)
-                number = at + 1
-    return counts, broken, number
-
-
-def again(before: dict[str, Any]) -> tuple[Counter[str], list[str]]:
-    """The counts of a record and what broke, after another try of the mutants that did."""
-    counts, broken = Counter[str](before.get("counts", {})), list[str]()
-    for entry in before.get("broken", []):
-        number, kind = entry.removeprefix("mutant ").split(", ")[:2]
-        tried, still, _ = run(int(number), 1, float("inf"))
-        counts[f"{kind}, broken"] -= 1
-        counts, broken = counts + tried, broken + still
-    return counts, broken
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--first", type=int, help="number of the first mutant; default: where the last run ended")
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--minutes", type=float, default=float("inf"))
-    parser.add_argument("--out", type=Path, default=RESULTS / "mutants.json")
-    args = parser.parse_args(arguments)
-    before = json.loads(args.out.read_text()) if args.first is None and args.out.exists() else {}
-    first = args.first or before.get("next", 0)
-    counts, broken = again(before)
-    more, also, following = run(first, args.count, time.monotonic() + 60 * args.minutes)
-    counts, broken = counts + more, broken + also
-    totals = {
-        end: sum(n for name, n in counts.items() if name.endswith(end)) for end in ("read", "refused", "contained")
-    }
-    found = {
-        "next": following,
-        "mutants": counts.total(),
-        **totals,
-        "broken": broken,
-        "counts": dict(sorted(counts.items())),
-    }
-    write_json(args.out, header() | {"hdf5": h5py.version.hdf5_version} | found)
-    print(
-        f"{counts.total()} mutants, {len(broken)} broke something, the sandbox held {totals['contained']}: {args.out}"
-    )
-    return 1 if broken else 0
+        while number < numbers.stop:
+            yield from (ends := in_child(range(number, min(number + BATCH, numbers.stop)), files, Path(folder)))
+            number = ends[-1].number + 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("mutants", __doc__, attack, {"hdf5": h5py.version.hdf5_version}))

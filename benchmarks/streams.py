@@ -2,29 +2,25 @@
 
     python -m benchmarks.streams --count 100000 [--minutes 15]
 
-Stream number n is the same on every machine: another run goes on where one ended, and results/streams.json keeps what
-all found. A session counts as broken if it raises, says nothing, does not end with CLOSE, takes more than `LONGEST`
-seconds, or leaves a thread; a range of `BATCH` sessions if the process holds more than `MOST_MEMORY` afterwards.
+Stream number n is the same on every machine (benchmarks/numbered.py). A session counts as broken if it raises, says
+nothing, does not end with CLOSE, takes more than `LONGEST` seconds, or leaves a thread; the last of `BATCH` sessions
+if the process holds more than `MOST_MEMORY` after it.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import logging
 import os
 import random
 import sys
 import threading
 import time
-from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator
 
 from benchmarks.mrd_streams import closing, opening, slices
 from benchmarks.mutants import damage, peak
-from benchmarks.record import RESULTS, header
-from laminar.files import write_json
+from benchmarks.numbered import End, run
 from laminar.methods import as_method
 from laminar.server import wire
 from laminar.server.limits import Limits
@@ -94,38 +90,15 @@ def damaged(number: int, whole: bytes) -> bytes:
             return stream
 
 
-def run(first: int, count: int, until: float) -> tuple[Counter[str], list[str], int]:
-    """How the streams of a range ended, what broke, and the number of the first that was not tried."""
-    whole, counts, broken, number = original(), Counter[str](), list[str](), first
-    while number < first + count and time.monotonic() < until:
-        for at in range(number, min(number + BATCH, first + count)):
-            end = end_of(damaged(at, whole))
-            counts[end.split(":")[0]] += 1
-            broken += [f"stream {at}: {end}"] if end.startswith("broken") else []
-            number = at + 1
-        if (held := peak(os.getpid())) > MOST_MEMORY:
-            broken.append(f"streams before {number}: {held} bytes")
-    return counts, broken, number
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--first", type=int, help="number of the first stream; default: where the last run ended")
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--minutes", type=float, default=float("inf"))
-    parser.add_argument("--out", type=Path, default=RESULTS / "streams.json")
-    args = parser.parse_args(arguments)
-    logging.disable(logging.CRITICAL)
-    before = json.loads(args.out.read_text()) if args.first is None and args.out.exists() else {}
-    first = args.first or before.get("next", 0)
-    counts, broken, following = run(first, args.count, time.monotonic() + 60 * args.minutes)
-    counts.update(before.get("counts", {}))
-    broken = before.get("broken", []) + broken
-    found = {"next": following, "streams": counts.total(), "broken": broken, "counts": dict(sorted(counts.items()))}
-    write_json(args.out, header() | found)
-    print(f"{counts.total()} streams, {len(broken)} broke something: {args.out}")
-    return 1 if broken else 0
+def attack(numbers: range) -> Iterator[End]:
+    """The ends of the streams of a range; the memory that they left behind is charged to the last of a batch."""
+    whole = original()
+    for number in numbers:
+        end = end_of(damaged(number, whole))
+        held = peak(os.getpid()) if number % BATCH == BATCH - 1 or number == numbers[-1] else 0
+        yield End(number, "MRD", f"broken: {held} bytes" if held > MOST_MEMORY else end)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    logging.disable(logging.CRITICAL)
+    sys.exit(run("streams", __doc__, attack, {}))
