@@ -41,8 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with explaining(f"cannot write {path.parent.parent / path.name}", OSError):
             yield path
         return
-    with explaining(f"cannot write {path}", OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with explaining(f"cannot write {path}", OSError), _parents(path):
         recover(path)
         with _private_folder(path.parent) as private:
             temporary = private / path.name
@@ -54,6 +53,20 @@ def replacing(path: Path) -> Iterator[Path]:
             else:
                 temporary.replace(path)
             _sync(path.parent)
+
+
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """The folders around `path`, those that had to be made removed again if nothing came of them."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def mark(file: h5py.File) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from laminar.data.coils import whitened
 from laminar.data.cropping import center_crop, crop_readout
-from laminar.data.formats import AnyScan
+from laminar.data.formats import AnyScan, stream
 from laminar.data.preparation import Problem, magnitude, noise_std_of, prepare
 from laminar.errors import ConfigError, DataFormatError
 from laminar.flow import Trajectory
@@ -79,7 +80,7 @@ class SliceReconstruction:
 
 
 def reconstruct(
-    scan: AnyScan,
+    scan: AnyScan | str | Path,
     method: Solvable,
     *,
     keep_trajectory: bool = True,
@@ -91,6 +92,7 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct every slice of a scan with a method, a network, or any callable from a Problem to a Trajectory.
 
+    A scan may be named by its file, a method or model by its name or folder: `reconstruct("scan.h5", "default")`.
     Readout oversampling is removed first, and the image is center-cropped to `scan.image_shape`. A slice
     without any signal is returned as zeros, and the log says so. `n_maps` sets of sensitivities, 1 or 2, are estimated;
     None takes two where the object reaches over the edge of its field of view and the method can: the image is then
@@ -105,6 +107,7 @@ def reconstruct(
     and ConfigError if samples are asked of a method that has none, or two maps of one that takes one.
     """
     started = time.perf_counter()
+    scan = stream(scan) if isinstance(scan, str | Path) else scan
     slices = []
     for done in reconstruct_slices(
         scan, method, keep_trajectory=keep_trajectory, samples=samples, seed=seed, n_maps=n_maps, device=device

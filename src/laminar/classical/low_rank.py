@@ -37,8 +37,8 @@ def locally_low_rank(
     back = operator.adjoint(y)
     if len(operator.image_shape(back)) != 3 or block < 1:
         raise ConfigError(
-            f"low rank needs a series of images (frame, y, x) and blocks of 1 pixel or more; got "
-            f"{operator.image_shape(back)} and {block}"
+            f"low rank needs a series of images (frame, y, x), as --together makes one, and blocks of 1 pixel or more; "
+            f"got {operator.image_shape(back)} and {block}"
         )
     curvature = curvature_of(operator, back, norm)
     threshold = threshold_of(weight, scale, back, curvature)

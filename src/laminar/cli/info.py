@@ -195,6 +195,8 @@ def _undersampled(scan: LazyScan) -> str:
 
 def _print_tree(values: dict[str, Any], indent: int = 0) -> None:
     for key, value in values.items():
+        if value == {}:
+            continue
         if isinstance(value, dict):
             print(printable(f"{'  ' * indent}{key}:"))
             _print_tree(value, indent + 1)

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from laminar.cli import (
@@ -38,6 +39,7 @@ from laminar.cli import (
 from laminar.cli.options import frozen
 from laminar.cli.speech import speaking
 from laminar.errors import ALL_FAILED, SOME_FAILED, LaminarError, explaining
+from laminar.registry import nearest
 from laminar.version import __version__
 
 VERBS = (
@@ -75,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=f"Exit code: 0 all is done, {SOME_FAILED} some inputs failed, {ALL_FAILED} all failed or bad input, "
         "130 interrupted, 143 terminated.",
     )
+    parser.set_defaults(parser=parser, root=parser)
     parser.add_argument("--version", action="version", version=f"laminar {__version__}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB")
     for verb in VERBS:
@@ -84,21 +87,17 @@ def build_parser() -> argparse.ArgumentParser:
         group.add_argument("--quiet", action="store_true", help="errors alone")
         group.add_argument("--verbose", action="store_true", help="show the trace of an error")
         group.add_argument("--log", type=Path, metavar="FILE", help="keep there what is said, with the time; it grows")
-        subparser.set_defaults(parser=subparser, root=parser)
+        subparser.set_defaults(parser=subparser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = build_parser()
-    args, rest = parser.parse_known_args(argv)
+    command = list(sys.argv[1:] if argv is None else argv)
+    args = _parsed(command)
     if args.verb is None:
-        parser.print_help()
-        return 0 if not rest else parser.error(f"{rest[0]!r} is no verb: choose one of those above")
-    if hasattr(args, "settings"):
-        args.settings = rest
-    elif rest:
-        args.parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    command, data = list(sys.argv[1:] if argv is None else argv), bool(getattr(args, "json", False))
+        args.root.print_help()
+        return 0
+    data = bool(getattr(args, "json", False))
     try:
         with speaking(command, args.log, quiet=args.quiet, data=data) as tell:
             code = _answer(args, tell)
@@ -106,6 +105,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
     except LaminarError as error:
         return _failed(error, args)
+
+
+def _parsed(command: list[str]) -> argparse.Namespace:
+    """What a command line says. A word that nothing is called is answered with the nearest one that there is."""
+    parser, verbs = build_parser(), [_name(verb) for verb in VERBS]
+    if command and not command[0].startswith("-") and command[0] not in verbs:
+        parser.error(f"no verb {command[0]!r}{nearest(command[0], verbs)}")
+    args, rest = parser.parse_known_args(command)
+    if hasattr(args, "settings"):
+        args.settings = rest
+    elif rest:
+        known = [word for action in args.parser._actions for word in action.option_strings]
+        said = nearest(rest[0].partition("=")[0], known) if rest[0].startswith("--") else ""
+        args.parser.error(f"unrecognized arguments: {' '.join(rest)}{said}")
+    return args
+
+
+def _name(verb: ModuleType) -> str:
+    return verb.__name__.rpartition(".")[2].replace("_", "-")
 
 
 def _answer(args: argparse.Namespace, tell: Callable[[str], None]) -> int:

@@ -135,8 +135,8 @@ def _one_by_one(scans: list[Scan], work: Work) -> Batch:
             except LaminarError as error:
                 if options.verbose:
                     traceback.print_exc()
-                batch.failed[name] = str(error)
-                print(f"laminar: error: {error}", file=sys.stderr)
+                batch.failed[name] = _why(error, path)
+                print(f"laminar: error: {batch.failed[name]}", file=sys.stderr)
             else:
                 _tell(done, options)
     if batch.skipped and not options.json:
@@ -173,12 +173,17 @@ def _part(options: Options, scans: tuple[Scan, ...]) -> list[Told]:
     return [(name, _attempt(path, name, work)) for path, name in scans]
 
 
+def _why(error: LaminarError, path: Path) -> str:
+    """What is wrong, and with which of the scans."""
+    return str(error) if path.name in str(error) else f"{path}: {error}"
+
+
 def _attempt(path: Path, name: str, work: Work) -> Done | str:
     try:
         with explaining(str(path)):
             done = reconstruct_scan(path, name, work)
     except LaminarError as error:
-        return str(error)
+        return _why(error, path)
     _tell(done, work.options)
     return done
 

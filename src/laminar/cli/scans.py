@@ -98,5 +98,6 @@ def check_device(name: str) -> str:
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used on this machine: expected cpu or cuda") from error
+        usable = "cpu or cuda" if torch.cuda.is_available() else "cpu, for torch finds no CUDA device"
+        raise ConfigError(f"device {name!r} cannot be used on this machine: expected {usable}") from error
     return name

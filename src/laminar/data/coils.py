@@ -79,7 +79,7 @@ def calibration_region(mask: Tensor, *, limit: int = 24) -> tuple[slice, slice]:
     if not bool(usable.any()):
         raise DataFormatError(
             f"no calibration lines: the mask {tuple(mask.shape)} has no fully sampled block of at least "
-            f"{_FEWEST_LINES} x {_FEWEST_LINES} around its center"
+            f"{_FEWEST_LINES} x {_FEWEST_LINES} around its center, and sensitivities are learned there"
         )
     best = (height * width * usable).argmax()
     first_y, end_y, first_x, end_x = (int(edge.flatten()[best]) for edge in (top, bottom, left, right))

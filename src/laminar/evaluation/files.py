@@ -112,7 +112,8 @@ def read_volume(path: Path, *names: str, series: bool = False) -> Volume:
         name = next((name for name in names if name in file.datasets), None)
         if name is None:
             there = ", ".join(sorted({each.split("/")[0] for each in (*file.datasets, *file.groups)})) or "nothing"
-            raise DataFormatError(f"no dataset {' or '.join(names)}; the file has: {there}")
+            scan = ": a scan, of which laminar reconstruct makes images" if "kspace" in file.datasets else ""
+            raise DataFormatError(f"no dataset {' or '.join(names)}; the file has: {there}{scan}")
         array = file.datasets[name].load()
         if series and array.ndim == 3 and (counted := series_of(file, len(array))):
             array = array.reshape(-1, counted.get("slice", 1), *array.shape[1:])

@@ -24,6 +24,7 @@ from laminar.models.presets import ModelConfig, preset
 from laminar.models.prior import Prior, PriorConfig
 from laminar.models.unrolled import UnrolledNetwork
 from laminar.models.varnet import VarNet
+from laminar.registry import nearest
 
 MODEL_VERSION = 1
 WEIGHTS, SETTINGS = "model.safetensors", "model.json"
@@ -185,7 +186,7 @@ def find(model: str | Path) -> Path:
         names = sorted(path.name for path in shipped.iterdir()) if shipped.is_dir() else []
         raise CheckpointError(
             f"no model {str(model)!r}: expected a checkpoint folder with {SETTINGS} and {WEIGHTS}, "
-            f"or one that ships: {', '.join(names) or 'none'}"
+            f"or one that ships{nearest(str(model), names) if names else ': none'}"
         )
     return folder
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from laminar.errors import MissingExtraError, explaining
+from laminar.errors import MissingExtraError
+from laminar.server.address import listening
 from laminar.server.events import Events
 from laminar.server.solving import Solved
 
@@ -105,7 +106,7 @@ class Page:
             def log_message(self, format: str, *values: Any) -> None:
                 """Nothing: it is asked every few seconds."""
 
-        with explaining(f"cannot listen at {host}:{port}", OSError):
+        with listening(host, port):
             self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
         self.address: tuple[str, int] = self._server.server_address[:2]  # type: ignore[assignment]

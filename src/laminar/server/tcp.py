@@ -9,7 +9,8 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from laminar.errors import ConfigError, explaining
+from laminar.errors import ConfigError
+from laminar.server.address import listening
 from laminar.server.session import LOG, Service, Session
 from laminar.server.tls import streams
 from laminar.server.wire import Writer
@@ -44,7 +45,7 @@ class Server:
     ) -> None:
         self._service, self._context, self._allowed = service, context, tuple(allowed)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with explaining(f"cannot listen at {host}:{port}", OSError):
+        with listening(host, port):
             self._socket = socket.create_server((host, port), family=family)
         self._socket.settimeout(_STEP)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]

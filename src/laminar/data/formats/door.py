@@ -14,7 +14,7 @@ from laminar.data.formats.center import centered
 from laminar.data.formats.domain import Domain, check_kspace
 from laminar.data.formats.format import File, Format, Request
 from laminar.data.formats.guard import reading
-from laminar.data.formats.layout import stream_array
+from laminar.data.formats.layout import doubted, stream_array
 from laminar.data.formats.lazy import LazyScan
 from laminar.errors import DataFormatError
 from laminar.registry import FORMATS, resolve
@@ -123,7 +123,7 @@ def opened(path: Path, request: Request) -> LazyScan:
         if scan is None:
             scan = stream_array(path, found.variables(path), request.variable, request.axes, request.domain)
         if request.domain is None and scan.is_planar_grid:
-            scan = centered(scan)
+            scan = centered(doubted(scan))
             check_kspace(scan.slice(scan.n_slices // 2).data)
         return chosen(scan, request.select)
 

@@ -36,7 +36,9 @@ def load_text(path: Path, group: str | None = None) -> tuple[bytes, Records]:
     file = survey(path)
     name = group_name(file, group)
     if name is None:
-        raise DataFormatError(f"no ISMRMRD group '{group or 'dataset'}' with xml and data")
+        raise DataFormatError(
+            f"no ISMRMRD group '{group or 'dataset'}' with xml and data: laminar convert --to ismrmrd makes one"
+        )
     return file.datasets[f"{name}/xml"].text(), records_of(*file.datasets[f"{name}/data"].readouts())
 
 

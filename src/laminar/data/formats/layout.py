@@ -21,6 +21,17 @@ from laminar.errors import DataFormatError
 from laminar.geometry import Cartesian
 from laminar.scan import Scan, cartesian
 
+_SHORT = 31  # points of an axis: shorter ones are rarely a phase encoding
+
+
+def doubted(scan: LazyScan) -> LazyScan:
+    """The scan, with a note if it has more coils than points along a short axis: then an axis has a wrong name."""
+    points = min(scan.matrix)
+    if scan.n_coils <= points or points > _SHORT:
+        return scan
+    y, x = scan.matrix
+    return scan.noting(f"{scan.n_coils} coils and a matrix of {y} x {x}: is another axis that of the coils (--axes)?")
+
 
 def stream_array(
     path: Path, variables: Variables, name: str | None, axes: str | None, domain: Domain | None
