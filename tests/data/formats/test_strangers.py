@@ -69,6 +69,24 @@ def test_a_process_that_crashes_hangs_or_lies_is_replaced(tmp_path: Path) -> Non
     sandbox.stop()
 
 
+LEAKING = """from laminar.data.formats.hdf5_worker import Answer, serve
+kept = []
+def leak():
+    kept.append(b"x" * 2**28)
+    raise OSError("broken")
+serve({"leak": leak, "count": lambda: Answer(len(kept), [], iter(()))})
+"""
+
+
+def test_a_process_that_keeps_the_memory_of_what_failed_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(LEAKING)
+    sandbox = Sandbox(tmp_path / "script.py")
+    with pytest.raises(DataFormatError, match="broken"):
+        sandbox.ask("leak")
+    assert sandbox.ask("count") == (0, [])
+    sandbox.stop()
+
+
 def test_a_forked_child_has_a_sandbox_of_its_own(tmp_path: Path) -> None:
     write_h5(tmp_path / "a.h5", TRUTH)
     survey(tmp_path / "a.h5")

@@ -32,6 +32,7 @@ DEEPEST, MOST_OBJECTS, LONGEST_TEXT = 32, 20_000, 2**24
 SMALL, MOST_COMPRESSION = 2**26, 200
 PIECE = 2**25  # bytes of a dataset that are in memory at a time
 SECONDS, BYTES_PER_SECOND, MEMORY = 15, 5_000_000, 2**29
+MOST_LEFT = 2**27  # bytes that may be left of a request that failed
 READOUTS = 4096  # readouts of ISMRMRD that are in memory at a time
 
 Array = NDArray[Any]
@@ -49,6 +50,13 @@ class Answer(NamedTuple):
     pieces: Iterator[Array]
 
 
+def memory(column: int) -> int:
+    """Bytes that this process holds: 0 all that it asked for, 1 what is resident. 0 where that is not known."""
+    with suppress(OSError, ValueError):
+        return int(Path("/proc/self/statm").read_text().split()[column]) * resource.getpagesize()
+    return 0
+
+
 @contextmanager
 def limited(size: int = 0) -> Iterator[None]:
     """End this process if the block takes far longer, and let allocations fail if it takes far more memory, than
@@ -56,9 +64,8 @@ def limited(size: int = 0) -> Iterator[None]:
     """
     if resource is not None:
         with suppress(OSError, ValueError):
-            now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-            resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY + 3 * size, hard))
+            resource.setrlimit(resource.RLIMIT_AS, (memory(0) + MEMORY + 3 * size, hard))
         signal.alarm(SECONDS + size // BYTES_PER_SECOND)
     yield
     if resource is not None:
@@ -268,7 +275,12 @@ REQUESTS: dict[str, Callable[..., Answer]] = {"survey": survey, "numbers": numbe
 
 
 def serve(requests: dict[str, Callable[..., Answer]]) -> None:
-    """Answer until the input ends, as it does with the process that asks."""
+    """Answer until the input ends, as it does with the process that asks.
+
+    An answer is "found", "refused", "failed", or "spent": failed, and the library, which frees not all that it took
+    for a broken file, holds on to so much that this process should not go on.
+    """
+    before = memory(1)
     with suppress(AttributeError):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
     out, sys.stdout = sys.stdout.buffer, sys.stderr  # what a library prints is no answer
@@ -280,7 +292,8 @@ def serve(requests: dict[str, Callable[..., Answer]]) -> None:
         except Refusal as error:
             out.write(json.dumps(["refused", str(error)]).encode() + b"\n")
         except Exception as error:
-            out.write(json.dumps(["failed", f"{type(error).__name__}: {error}"]).encode() + b"\n")
+            kind = "spent" if memory(1) > before + MOST_LEFT else "failed"
+            out.write(json.dumps([kind, f"{type(error).__name__}: {error}"]).encode() + b"\n")
         else:
             arrays = [[repr(np.lib.format.dtype_to_descr(dtype)), shape] for dtype, shape in answer.arrays]
             out.write(json.dumps(["found", answer.value, arrays]).encode() + b"\n")

@@ -60,6 +60,8 @@ class Sandbox:
                 kind, *answer = self._exchange(request)
                 if kind == "found":
                     return answer[0], [self._array(*array) for array in answer[1]]
+                if kind == "spent":
+                    self.stop()
             except (EOFError, BrokenPipeError):
                 self.stop()
                 raise EndedError("truncated or corrupt (the library that reads it crashed or hung)") from None
