@@ -70,5 +70,7 @@ def _first(head: Records, slices: npt.NDArray[Any]) -> Records:
 def _frames(head: Records) -> Vectors | None:
     """The directions (slice, axis, 3) of readout, phase and slice encoding, if they are orthonormal."""
     frames = np.stack([head[axis].astype(float) for axis in AXES], axis=1)
+    if not np.isfinite(frames).all():
+        return None
     products = frames @ frames.transpose(0, 2, 1)
     return frames if np.allclose(products, np.eye(3), atol=_TOLERANCE) else None

@@ -108,7 +108,8 @@ def fill_grid(
     for record, (s, z, y) in zip(records, places, strict=True):
         data, center = samples(record)
         start = readout_start(data.shape[1], center, width)
-        grid[s, :, z, y, start : start + data.shape[1]] += data
+        with np.errstate(invalid="ignore"):  # of what is not finite, which is refused later
+            grid[s, :, z, y, start : start + data.shape[1]] += data
         counts[s, z, y] += 1
     grid /= np.maximum(counts, 1)[:, None, :, :, None]
     return grid, counts
