@@ -38,7 +38,7 @@ from laminar.metrics import psnr, ssim
 from laminar.models import RegularizerConfig, UnrolledConfig, build
 from laminar.runtime import keep_freed_memory
 from laminar.scan import Scan
-from laminar.training.config import DataConfig, TrainConfig
+from laminar.training.config import DataConfig, OptimizerConfig, TrainConfig
 from laminar.training.data import make_data
 from laminar.training.loop import make_fabric, train
 from laminar.training.objectives import ObjectiveConfig
@@ -126,7 +126,8 @@ def network(kind: str, settings: dict[str, float], flat: bool, args: argparse.Na
     )
     config = TrainConfig(
         model=model,
-        objective=ObjectiveConfig(alignment=0.1 if flat else 0.0),
+        objective=ObjectiveConfig(image_norm="db", alignment=0.1 if flat else 0.0, alignment_norm="db"),
+        optimizer=OptimizerConfig(kind="muon", learning_rate=3e-3, warmup=20, clip=1.0),
         data=data,
         steps=args.steps,
         validate_every=args.steps,
