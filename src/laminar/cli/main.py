@@ -83,12 +83,23 @@ def build_parser() -> argparse.ArgumentParser:
     for verb in VERBS:
         verb.add_parser(subparsers)
     for subparser in set(subparsers.choices.values()):
-        group = subparser.add_argument_group("what is said")
-        group.add_argument("--quiet", action="store_true", help="errors alone")
-        group.add_argument("--verbose", action="store_true", help="show the trace of an error")
-        group.add_argument("--log", type=Path, metavar="FILE", help="keep there what is said, with the time; it grows")
-        subparser.set_defaults(parser=subparser)
+        subparser.set_defaults(quiet=False, verbose=False, log=None)
+        _add_speech(subparser)
     return parser
+
+
+def _add_speech(parser: argparse.ArgumentParser) -> None:
+    """What every verb takes, and each action of one that has several: there without a default, which would win."""
+    group = parser.add_argument_group("what is said")
+    unsaid: dict[str, Any] = {"default": argparse.SUPPRESS}
+    group.add_argument("--quiet", action="store_true", help="errors alone", **unsaid)
+    group.add_argument("--verbose", action="store_true", help="show the trace of an error", **unsaid)
+    group.add_argument("--log", type=Path, metavar="FILE", help="keep there what is said, with the time", **unsaid)
+    parser.set_defaults(parser=parser)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for part in set(action.choices.values()):
+                _add_speech(part)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
