@@ -315,16 +315,17 @@ def test_readings_of_one_network_share_its_training(tmp_path: Path, laminar: Run
         "sample": sampler | {"estimate": "sample"},
         "average": sampler | {"estimate": "sample", "average": 2},
         "nonsense": {"preset": "modl", **SMALL, "estimate": "mean"},
+        "deeper": sampler | {"cascades": 5},
     }
     declared = changed(axes={"method": methods}, seeds=1, tests={"R 2": {"slices": 1}}, reference={}, questions={})
     study = written(tmp_path / "study.yaml", declared)
     _, text, _ = laminar("study", "run", study, "--out", tmp_path / "out")
-    assert "5 cells; 5 to compute in 2 trainings or methods" in text
+    assert "6 cells; 6 to compute in 2 trainings or methods" in text
     assert "failed: no endpoint at t = 1" in text
     found = cells(tmp_path / "out").values()
     assert len({cell["run"] for cell in found}) == 1
-    assert len({cell["tests"]["R 2"]["slices"][0]["psnr"] for cell in found}) == 4
-    assert sorted(cell["tests"]["R 2"]["nfe"] for cell in found) == [1, 2, 2, 4]
+    assert len({cell["tests"]["R 2"]["slices"][0]["psnr"] for cell in found}) == 5
+    assert sorted(cell["tests"]["R 2"]["nfe"] for cell in found) == [1, 2, 2, 4, 5]
 
 
 def test_a_budget_is_the_same_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from laminar.data.cases import Case
 from laminar.data.preparation import Problem
-from laminar.models import ModelConfig, RegularizerConfig, UnrolledConfig, VarNet, VarNetConfig, build
+from laminar.errors import ConfigError
+from laminar.models import (
+    ModelConfig,
+    RegularizerConfig,
+    UnrolledConfig,
+    UnrolledNetwork,
+    VarNet,
+    VarNetConfig,
+    build,
+)
 from laminar.models.prior import Prior
 from laminar.operators import Encoding
+from laminar.training.config import TrainConfig
 from laminar.training.objectives import ObjectiveConfig
 from laminar.training.reconstruction import ReconstructionTask
 
@@ -55,3 +67,21 @@ def test_training_leaves_nothing_behind_but_weights(config: ModelConfig) -> None
     problem = batch.problem
     network.trajectory(problem.y, problem.operator, problem.noise_level).image.abs().sum().backward()
     assert len(calls) == 1
+
+
+def test_a_network_with_a_velocity_is_trained_at_numbers_of_cascades_of_a_range() -> None:
+    config = UnrolledConfig(n_cascades=4, shared=True, regularizer=RegularizerConfig(channels=[4, 6]))
+    torch.manual_seed(0)
+    network, calls, depths = build(config), list[None](), set[int]()
+    assert isinstance(network, UnrolledNetwork)
+    network.regularizers[0].register_forward_pre_hook(lambda *_: calls.append(None))
+    task = ReconstructionTask(network, ObjectiveConfig(random_cascades=(2, 5)), recompute=False)
+    for seed in range(20):
+        calls.clear()
+        task.learner(*task.inputs(one_batch()), seed=seed)["loss"].backward()
+        depths.add(len(calls))
+    assert depths == {2, 3, 4, 5}
+    with pytest.raises(ConfigError, match="velocity at every time"):
+        TrainConfig(model=replace(config, shared=False), objective=ObjectiveConfig(random_cascades=(2, 5)))
+    with pytest.raises(ConfigError, match="a range such as"):
+        ObjectiveConfig(random_cascades=(5, 2))

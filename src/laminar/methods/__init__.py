@@ -5,9 +5,10 @@ from laminar.methods.method import Coefficients, Method, fingerprint
 from laminar.methods.mirrored import MirroredMethod
 from laminar.methods.named import ClassicalMethod, SamplerMethod, classical_method, sampler_method
 from laminar.methods.networks import NetworkMethod, PosteriorMean
-from laminar.methods.sampled import OneSample
+from laminar.methods.wrapped import AtDepth, OneSample
 
 __all__ = [
+    "AtDepth",
     "ClassicalMethod",
     "Coefficients",
     "Method",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
-from typing import Any, Self
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from laminar.data.preparation import Problem
 from laminar.flow import Trajectory
-from laminar.methods.method import Method
+from laminar.methods.wrapped import WrappedMethod
 from laminar.operators import fft2c, ifft2c
 
 MIRRORS = tuple(chain.from_iterable(combinations((-2, -1), n) for n in range(3)))
@@ -19,18 +19,12 @@ MIRRORS = tuple(chain.from_iterable(combinations((-2, -1), n) for n in range(3))
 
 
 @dataclass(frozen=True, eq=False)
-class MirroredMethod(Method):
+class MirroredMethod(WrappedMethod):
     """`1/4 sum_g g^(-1) f(g y)` over the four mirrorings g of a Cartesian scan, in four times the work.
 
     So a mirrored scan gives the mirrored image, whatever the method; and of the errors that differ from one mirror
     image to the next only their mean is left.
     """
-
-    of: Method
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return self.of.name
 
     @property
     def kind(self) -> str:  # type: ignore[override]
@@ -39,21 +33,6 @@ class MirroredMethod(Method):
     @property
     def description(self) -> str:  # type: ignore[override]
         return f"{self.of.description}; mean over four mirrored scans"
-
-    @property
-    def geometry(self) -> str | None:  # type: ignore[override]
-        return self.of.geometry
-
-    @property
-    def n_maps(self) -> int | None:  # type: ignore[override]
-        return self.of.n_maps
-
-    @property
-    def module(self) -> nn.Module | None:  # type: ignore[override]
-        return self.of.module
-
-    def to(self, device: str | torch.device) -> Self:
-        return replace(self, of=self.of.to(device))
 
     def estimate(self, problem: Problem, generator: torch.Generator, **offered: Any) -> Trajectory:
         runs = [self.of.estimate(mirrored(problem, axes), generator) for axes in MIRRORS]

@@ -8,6 +8,7 @@ Beside the settings of `laminar train`, a point may have
     tune: [{KEY: V}, ...] settings of a method, of which each test takes the best on two slices of its own kind
     estimate: mean | sample   of a network that samples: x0_hat at t = 1, or one sample, and not the quiet source
     average: N            the mean of N samples
+    cascades: N           so many instead of the trained number: fewer stop early, more go on
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ from laminar.study.versions import code_version, data_version, hashed
 from laminar.training.config import DataConfig, TrainConfig
 from laminar.training.settings import Settings as Parser
 
-READINGS = ("estimate", "average", "tune")
+READINGS = ("estimate", "average", "tune", "cascades")
 UNTRAINED = ("method", "checkpoint", "prior", "nfe", *READINGS)
-TEST = {"slices": 20, "only": "", "person": "", "samples": 0, "calibration": 40}
+TEST = {
+    **{"slices": 20, "only": "", "person": "", "samples": 0, "calibration": 40},
+    **{"perturbed": 0.0, "structures": 0},
+}
 """Of a test set: how many slices; regular expressions, which files or stacks and whose they are (group 1); how many
-samples of methods that draw, whose intervals are judged (0: none), and of other slices that these are calibrated on."""
+samples of methods that draw, whose intervals are judged (0: none), and of other slices that these are calibrated on;
+the relative error of the sensitivities, and how many small structures are put into each slice
+(`laminar.study.disturbed`)."""
 ASIDE = ("workers", "train", "validation")
 """Settings of data that change no number: files count by content, wherever they lie."""
 

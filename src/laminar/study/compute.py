@@ -24,12 +24,13 @@ from laminar.errors import ConfigError, LaminarError, explaining
 from laminar.files import holding, replacing, write_json
 from laminar.flow import Trajectory
 from laminar.flow.straightness import line_deviation
-from laminar.methods import Method, NetworkMethod, OneSample, PosteriorMean
+from laminar.methods import AtDepth, Method, NetworkMethod, OneSample, PosteriorMean
 from laminar.metrics import nmse, object_psnr, psnr, ssim
 from laminar.models import UnrolledNetwork, load, started
 from laminar.runtime import seed_of
 from laminar.study.cell import Cell, open_untrained, train_config
 from laminar.study.coverage import coverages
+from laminar.study.disturbed import perturbed, structures
 from laminar.study.folder import StudyFolder
 from laminar.study.held_out import TUNING, held_out
 from laminar.study.versions import code_version, machine, versions
@@ -117,10 +118,14 @@ def _trained(cell: Cell, run: RunFolder) -> tuple[dict[str, Any], Method]:
         done = _last(run)
     network = load(run.best)
     record = {"steps": config.steps, "validation": done["validation"], "seconds": done["seconds"]}
-    return record, _read_as(NetworkMethod(network), network, cell.settings.get("estimate"))
+    return record, _read_as(NetworkMethod(network), network, cell.settings)
 
 
-def _read_as(method: Method, network: Any, estimate: str | None) -> Method:
+def _read_as(method: Method, network: Any, settings: dict[str, Any]) -> Method:
+    """The method as `estimate` and `cascades` say. Raises ConfigError for one that cannot be read so."""
+    estimate, cascades = settings.get("estimate"), settings.get("cascades")
+    if cascades is not None:
+        return AtDepth(method, int(cascades))
     if estimate is None:
         return method
     if estimate == "mean" and isinstance(network, UnrolledNetwork):
@@ -178,14 +183,16 @@ def _tested(cell: Cell, method: Method | None, test: dict[str, Any]) -> tuple[di
     try:
         settings: dict[str, Any] = _tuned(cell, test) if cell.settings.get("tune") else {}
         method = method or open_untrained(cell.settings, settings)
-        if "estimate" in cell.settings and not cell.is_trained:
-            method = _read_as(method, method.module, cell.settings["estimate"])
+        if not cell.is_trained:
+            method = _read_as(method, method.module, cell.settings)
         scores: list[dict[str, Any]] = []
         pictures, nfe = None, 0
         for index, (case, person) in enumerate(held_out(test)):
             seed = seed_of(int(cell.settings["seed"]), index)
+            case = perturbed(case, test["perturbed"], seed_of(index)) if test["perturbed"] else case
             score, trajectory = scored(method, case, seed, int(cell.settings.get("average", 1)))
-            scores.append({"person": person} | score)
+            changes = structures(method, case, test["structures"], seed_of(index)) if test["structures"] else {}
+            scores.append({"person": person} | score | changes)
             nfe = trajectory.nfe
             if pictures is None:
                 pictures = case.problem.magnitude(torch.cat([case.image[:1], trajectory.image[:1]])).half()

@@ -238,6 +238,11 @@ class TrainConfig:
             raise ConfigError(
                 f"objective.flow_matching trains a velocity at every time: {model.needs_continuous()} (model)"
             )
+        if any(self.objective.random_cascades) and (not model.continuous or self.reference.kind == "ode"):
+            raise ConfigError(
+                "objective.random_cascades needs a velocity at every time, and reference.kind interpolant: "
+                f"{model.needs_continuous()} (model)"
+            )
         if self.objective.flow_matching and not model.source_noise:
             raise ConfigError("objective.flow_matching needs model.source_noise > 0: without it there is no flow")
         if self.reference.kind == "ode" and (model.coefficients != "flow" or not self.data.distinct_batches):

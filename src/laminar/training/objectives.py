@@ -45,6 +45,8 @@ class ObjectiveConfig:
             on samples that are held out of the network's input (see `laminar.training.self_supervision`).
         held_out_norm: db | l1+l2, of that loss.
         splitting: which samples are held out.
+        random_cascades: train a network with a velocity at every time with a number of cascades that is drawn in every
+            step from this range, times uniform, so that it can be run with any; 0, 0 is always the configured number.
     """
 
     image_norm: Norm = "l1"
@@ -59,6 +61,7 @@ class ObjectiveConfig:
     self_supervised: bool = False
     held_out_norm: HeldOutNorm = "db"
     splitting: SplittingConfig = field(default_factory=SplittingConfig)
+    random_cascades: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         for name, norms in (("image_norm", NORMS), ("alignment_norm", NORMS), ("flow_matching_norm", NORMS[:2])):
@@ -67,6 +70,11 @@ class ObjectiveConfig:
         if self.held_out_norm not in get_args(HeldOutNorm):
             known = " or ".join(get_args(HeldOutNorm))
             raise ConfigError(f"objective.held_out_norm must be {known}; got {self.held_out_norm!r}")
+        fewest, most = self.random_cascades
+        if not (self.random_cascades == (0, 0) or 1 <= fewest <= most):
+            raise ConfigError(f"objective.random_cascades must be a range such as 2, 12; got {fewest}, {most}")
+        if self.self_supervised and any(self.random_cascades):
+            raise ConfigError("objective.random_cascades cannot go with objective.self_supervised")
         if self.self_supervised and self.flow_matching:
             raise ConfigError("objective.flow_matching needs images: it cannot go with objective.self_supervised")
         if self.alignment_form not in get_args(Form):

@@ -16,6 +16,7 @@ from laminar.models.measurement import Measurement
 from laminar.models.recompute import kept
 from laminar.networks import ISTA
 from laminar.operators import LinearOperator
+from laminar.runtime import seed_of
 from laminar.training.objectives import Norm, ObjectiveConfig, distance, objective
 
 
@@ -45,7 +46,13 @@ class Learner(nn.Module):
             ideal = Trajectory(*reference, None, 0) if reference else None
             start = ideal.source if ideal else None
             trajectory = self.network.trajectory(
-                y, operator, noise_level, source=start, generator=generator, recompute=self.recompute
+                y,
+                operator,
+                noise_level,
+                source=start,
+                generator=generator,
+                n_cascades=self._drawn(seed),
+                recompute=self.recompute,
             )
             terms |= objective(trajectory, target, self.config, ideal, operator.n_maps)
         if isinstance(self.network, UnrolledNetwork) and has_own_terms(self.network, self.config):
@@ -54,6 +61,11 @@ class Learner(nn.Module):
                 terms, self.network, scan, trajectory, target, self.config, generator, self.recompute
             )
         return terms
+
+    def _drawn(self, seed: int) -> int | None:
+        """A number of cascades of the range that is asked for, if one is."""
+        fewest, most = self.config.random_cascades
+        return fewest + seed_of(seed) % (most - fewest + 1) if most else None
 
 
 def has_own_terms(network: UnrolledNetwork, config: ObjectiveConfig) -> bool:
