@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import ismrmrd
@@ -176,10 +177,28 @@ def write_mrd2(
         writer.write_data(items)
 
 
+def write_radial_mrd2(path: Path, spokes: Complex, points: npt.NDArray[Any], side: int) -> None:
+    """An MRD version 2 stream of spokes (spoke, coil, sample) at points (spoke, sample, kx and ky)."""
+    import mrd
+
+    space = mrd.EncodingSpaceType(
+        matrix_size=mrd.MatrixSizeType(x=side, y=side, z=1),
+        field_of_view_mm=mrd.FieldOfViewMm(x=200, y=200, z=100),
+    )
+    encoding = mrd.EncodingType(encoded_space=space, recon_space=space, trajectory=mrd.Trajectory.RADIAL)
+    acquisitions = [
+        mrd.Acquisition(data=data, trajectory=np.ascontiguousarray(places.T, np.float32))
+        for data, places in zip(spokes.astype(np.complex64), points, strict=True)
+    ]
+    with mrd.BinaryMrdWriter(str(path)) as writer:
+        writer.write_header(mrd.Header(encoding=[encoding]))
+        writer.write_data(map(mrd.StreamItem.Acquisition, acquisitions))
+
+
 SIEMENS_PROTOCOL = """### ASCCONV BEGIN ###
 sKSpace.lBaseResolution = {base}
 sKSpace.lPhaseEncodingLines = {lines}
-sKSpace.ucTrajectory = 1
+sKSpace.ucTrajectory = {trajectory}
 sSliceArray.asSlice[0].dReadoutFOV = 200
 sSliceArray.asSlice[0].dPhaseFOV = 200
 sSliceArray.asSlice[0].dThickness = 5
@@ -188,16 +207,18 @@ sPat.ucRefScanMode = 2
 ### ASCCONV END ###"""
 
 
-def write_siemens(path: Path, kspace: Complex, noise: Complex | None = None, missing: int = 0) -> None:
+def write_siemens(
+    path: Path, kspace: Complex, noise: Complex | None = None, missing: int = 0, trajectory: int = 1
+) -> None:
     """Siemens raw data (VD) of slices (slice, coil, y, x) whose first lines are `missing`, by `twixtools`.
 
-    The noise scan is a measurement before, as the scanner's adjustment is.
+    The noise scan is a measurement before, as the scanner's adjustment is. `trajectory` 1 is Cartesian, 2 radial.
     """
     import twixtools
     from twixtools.mdb import Mdb_local
 
     _, _, height, width = kspace.shape
-    text = SIEMENS_PROTOCOL.format(base=width // 2, lines=height).encode()
+    text = SIEMENS_PROTOCOL.format(base=width // 2, lines=height, trajectory=trajectory).encode()
     buffer = b"MeasYaps\x00" + len(text).to_bytes(4, "little") + text
     start = (8 + len(buffer)).to_bytes(4, "little") + (1).to_bytes(4, "little") + buffer
 
@@ -224,6 +245,7 @@ SCAN_WRITERS: dict[str, Callable[[Path], None]] = {
     ".mrd.h5": write_small_mrd,
     ".fastmri.h5": write_small_fastmri,
     ".mrd2": lambda path: write_mrd2(path, random_kspace(1, 2, 6, 8), noise=random_kspace(2, 16)),
+    ".radial.mrd2": lambda path: write_radial_mrd2(path, random_kspace(3, 2, 8), random_kspace(3, 8, 2).real, 8),
     ".dat": lambda path: write_siemens(path, random_kspace(1, 2, 6, 8), noise=random_kspace(2, 16)),
 }
 """Those whose files say their axes."""

@@ -52,6 +52,9 @@ def test_siemens_raw_data_with_partial_fourier_and_an_adjustment_before(tmp_path
         read(path, variable="0")
     with pytest.raises(DataFormatError, match="2 measurements, numbered from 0; got 7"):
         read(path, variable="7")
+    write_siemens(path, TRUTH, trajectory=2)
+    with pytest.raises(DataFormatError, match=r"is 'radial', and no readout .*Siemens raw data hold no points"):
+        read(path)
 
 
 @pytest.mark.parametrize(

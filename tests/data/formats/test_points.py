@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from scan_files import mrd_header
+from scan_files import mrd_header, write_radial_mrd2
 
 from laminar.classical import cg_sense_method
 from laminar.data.formats import read, stream_off_grid
@@ -73,7 +73,7 @@ def test_matlab_numpy_and_bart_say_the_same(spokes: Scan, tmp_path: Path) -> Non
     check(stream_off_grid(tmp_path / "ksp.cfl", str(tmp_path / "traj.cfl"), SIZE, None).whole(), spokes)
 
 
-def test_readouts_of_ismrmrd_bring_their_trajectory(spokes: Scan, tmp_path: Path) -> None:
+def test_readouts_of_ismrmrd_and_mrd_version_2_bring_their_trajectory(spokes: Scan, tmp_path: Path) -> None:
     assert isinstance(spokes.geometry, NonCartesian)
     points = spokes.geometry.trajectory.numpy().reshape(24, 128, 2)[..., ::-1] / 64
     data = spokes.data[0].numpy().reshape(3, 24, 128)
@@ -84,7 +84,17 @@ def test_readouts_of_ismrmrd_bring_their_trajectory(spokes: Scan, tmp_path: Path
             readout = ismrmrd.Acquisition.from_array(*parts)
             readout.idx.kspace_encode_step_1 = spoke
             file.append_acquisition(readout)
-    check(read(tmp_path / "a.mrd.h5"), spokes)
+    found = read(tmp_path / "a.mrd.h5")
+    check(found, spokes)
+    write_radial_mrd2(tmp_path / "a.mrd2", data.swapaxes(0, 1), points, 64)
+    second = read(tmp_path / "a.mrd2")
+    assert isinstance(found.geometry, NonCartesian)
+    assert isinstance(second.geometry, NonCartesian)
+    assert torch.equal(second.data, found.data)
+    assert torch.equal(second.geometry.trajectory, found.geometry.trajectory)
+    for said in ("matrix", "image_shape", "spacing_mm", "placements"):
+        assert getattr(second, said) == getattr(found, said)
+    assert second.header["notes"] == found.header["notes"]
 
 
 @pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")

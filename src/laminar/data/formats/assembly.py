@@ -89,7 +89,8 @@ def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> 
     if not found.imaging["head"]["trajectory_dimensions"].any():
         raise DataFormatError(
             f"the header says that the trajectory is {header.trajectory!r}, and no readout brings its points: if all "
-            "lie on a grid, as of EPI without ramp samples, write 'cartesian' as trajectory; else grid them first"
+            "lie on a grid, as of EPI without ramp samples, write 'cartesian' as trajectory; else grid them first "
+            "(Siemens raw data hold no points)"
         )
     order = range(int(np.prod(found.shape)))
     parts = [readouts_off_grid(found.imaging[found.image == image]) for image in order]

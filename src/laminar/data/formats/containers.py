@@ -74,7 +74,8 @@ def _asked(module: str, package: str, extra: str, what: str, path: Path, *more: 
     if find_spec(module) is None:
         raise MissingExtraError(package, extra)
     told, (heads, counts, floats) = SANDBOX.ask(what, os.fspath(path.absolute()), *more)
-    return _header(told), records_of(heads, split_floats(counts, floats))
+    parts = split_floats(counts.ravel(), floats)
+    return _header(told), records_of(heads, parts[: len(heads)], parts[len(heads) :])
 
 
 def _header(told: Mapping[str, Any]) -> MrdHeader:

@@ -1,7 +1,7 @@
 """The process that reads readouts of strangers with the packages of their formats: MRD version 2, Siemens raw data.
 
 A script as `hdf5_worker.py` is, with the same limits and the same answers: a header as plain values, and the heads,
-the numbers of floats and the floats of all readouts, as ISMRMRD has them.
+the numbers of floats and the floats of all readouts and of their trajectories, as ISMRMRD has them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COUNTERS = (
 )
 NUMBERS = (
     *("number_of_samples", "active_channels", "discard_pre", "discard_post", "center_sample"),
-    "encoding_space_ref",
+    *("encoding_space_ref", "trajectory_dimensions"),
 )
 VECTORS = ("position", "read_dir", "phase_dir", "slice_dir")
 HEAD = np.dtype(
@@ -41,23 +41,26 @@ HEAD = np.dtype(
     ]
 )
 AXES = "xyz"
-Readouts = Iterable[tuple[Any, Array]]
+Readout = tuple[Any, Array, Array]
+"""A head, samples (coil, n), and where they lie (n, dimension); of a readout without a trajectory no points."""
+NO_POINTS: Array = np.empty((0, 0), np.float32)
 MOST_READOUTS = 20_000_000
 
 
-def answer(header: dict[str, Any], readouts: Readouts, size: int) -> Answer:
-    """What is told of readouts (head, samples (coil, n)) that lie in `size` bytes."""
-    heads, floats, total = list[Any](), list[Array](), 0
-    for head, samples in readouts:
+def answer(header: dict[str, Any], readouts: Iterable[Readout], size: int) -> Answer:
+    """What is told of readouts that lie in `size` bytes."""
+    heads, floats, places, total = list[Any](), list[Array](), list[Array](), 0
+    for head, samples, points in readouts:
         heads.append(head)
         floats.append(np.ascontiguousarray(samples, np.complex64).view(np.float32).reshape(-1))
-        total += len(floats[-1])
+        places.append(np.asarray(points, np.float32).reshape(-1))
+        total += len(floats[-1]) + len(places[-1])
         if 4 * total > 2 * size or len(heads) > MOST_READOUTS:
             raise Refusal(f"the readouts claim more than the {size} bytes of the file")
-    counts = np.array([len(one) for one in floats], np.int64)
+    counts = np.array([[len(one) for one in part] for part in (floats, places)], np.int64)
     table: Array = np.array(heads, HEAD) if heads else np.empty(0, HEAD)
     arrays = [(HEAD, table.shape), (counts.dtype, counts.shape), (np.dtype(np.float32), (total,))]
-    return Answer(header, arrays, iter([table, counts, *floats]))
+    return Answer(header, arrays, iter([table, counts, *floats, *places]))
 
 
 def mrd2(path: str) -> Answer:
@@ -75,10 +78,11 @@ def mrd2(path: str) -> Answer:
         return answer(_mrd2_header(header), readouts, size)
 
 
-def _mrd2_readout(readout: Any) -> tuple[Any, Array]:
-    said, (coils, n) = readout.head, readout.data.shape
+def _mrd2_readout(readout: Any) -> Readout:
+    said, points, (coils, n) = readout.head, readout.trajectory.T, readout.data.shape
     head = np.zeros((), HEAD)
     head["flags"] = int(said.flags)
+    head["trajectory_dimensions"] = points.shape[1]
     head["number_of_samples"], head["active_channels"] = n, coils
     head["center_sample"] = n // 2 if said.center_sample is None else said.center_sample
     for name in ("discard_pre", "discard_post", "encoding_space_ref"):
@@ -88,7 +92,7 @@ def _mrd2_readout(readout: Any) -> tuple[Any, Array]:
         head[name] = getattr(said, name)
     for name in COUNTERS:
         head["idx"][name] = getattr(said.idx, name) or 0
-    return head[()], readout.data
+    return head[()], readout.data, points
 
 
 def _mrd2_header(header: Any) -> dict[str, Any]:
@@ -187,7 +191,7 @@ def _complete(blocks: list[Any]) -> list[Any]:
     return [block for block in blocks if not block.is_flag_set("ACQEND")]
 
 
-def _siemens_readout(block: Any, header: dict[str, Any]) -> tuple[Any, Array]:
+def _siemens_readout(block: Any, header: dict[str, Any]) -> Readout:
     said, data = block.mdh, np.atleast_2d(block.data)
     head = np.zeros((), HEAD)
     head["flags"] = sum(1 << (bit - 1) for name, bit in FLAGS.items() if block.is_flag_set(name))
@@ -197,7 +201,7 @@ def _siemens_readout(block: Any, header: dict[str, Any]) -> tuple[Any, Array]:
     head["sample_time_us"] = header["dwell_us"]
     for name, counter in SIEMENS_COUNTERS.items():
         head["idx"][name] = getattr(said.Counter, counter)
-    return head[()], data
+    return head[()], data, NO_POINTS
 
 
 def _siemens_header(scan: dict[str, Any], count: int, chosen: int) -> dict[str, Any]:
