@@ -99,7 +99,8 @@ def test_small_eigenvalues_leave_no_islands_of_sensitivity() -> None:
 
 
 def test_vectors_are_the_filtered_images_of_a_dense_solver() -> None:
-    from laminar.data.espirit import _POWER, _eigenvectors, _pixels
+    from laminar.data.espirit import _POWER, _eigenvectors
+    from laminar.data.nodes import pixels
 
     generator = torch.Generator().manual_seed(0)
     block = torch.randn(4, 12, 11, dtype=torch.complex128, generator=generator)
@@ -110,7 +111,7 @@ def test_vectors_are_the_filtered_images_of_a_dense_solver() -> None:
         for m in np.ndindex(3, 3):
             pair = torch.einsum("cr,dr->cd", basis[:, *k], basis[:, *m].conj())
             lags[m[0] - k[0] + 2, m[1] - k[1] + 2] += pair / 9
-    vectors, values, others = _eigenvectors(lags, block, _pixels(6), _pixels(9))
+    vectors, values, others = _eigenvectors(lags, block, pixels(6), pixels(9))
     for y, x in ((0, 0), (3, 4), (5, 7)):
         ry, rx = ((n - size // 2) / size for n, size in ((y, 6), (x, 9)))
         wave = np.exp(-2j * np.pi * (np.arange(-2, 3)[:, None] * ry + np.arange(-2, 3) * rx))
@@ -128,7 +129,7 @@ def test_interpolated_maps_are_those_of_every_pixel(monkeypatch: pytest.MonkeyPa
     kspace, _, inside = head(6, (128, 130))
     block = central(add_noise(kspace, float(kspace.norm() / inside.sum().sqrt()) / 50), 24)
     interpolated = espirit(block, (128, 130))
-    monkeypatch.setattr("laminar.data.espirit._NODES", 128)
+    monkeypatch.setattr("laminar.data.nodes.NODES", 128)
     every = espirit(block, (128, 130))
     assert not torch.equal(interpolated, every)
     assert error(interpolated, every, inside) < 5e-5
@@ -218,7 +219,7 @@ def test_espirit_refuses() -> None:
         espirit(block.real, (16, 16))
     with pytest.raises(DataFormatError, match=r"\(8, 8\) is larger than the matrix \(16, 7\)"):
         espirit(block, (16, 7))
-    with pytest.raises(DataFormatError, match=r"lines must be .*\(1, 3, 8, 8\)"):
+    with pytest.raises(DataFormatError, match=r"lines must be .*\(1, 2\); got \(1, 3, 8, 8\)"):
         espirit(block, (16, 16), lines=torch.ones(1, 3, 8, 8, dtype=torch.complex64))
     with pytest.raises(ConfigError, match="kernel_size"):
         espirit(block, (16, 16), kernel_size=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 from laminar.geometry import Cartesian
 from laminar.operators import fft2c, ifft2c
@@ -43,6 +44,13 @@ def center_crop(image: Tensor, shape: tuple[int, int] | None) -> Tensor:
     for axis, size in zip((-2, -1), shape, strict=True):
         image = _narrow(image, axis, min(size, image.shape[axis]))
     return image
+
+
+def center_pad(image: Tensor, shape: tuple[int, int]) -> Tensor:
+    """An image (..., y, x) amid zeros, so that `center_crop` gives it back."""
+    before = [n // 2 - size // 2 for n, size in zip(shape, image.shape[-2:], strict=True)]
+    after = [n - size - first for n, size, first in zip(shape, image.shape[-2:], before, strict=True)]
+    return pad(image, (before[1], after[1], before[0], after[0]))
 
 
 def _narrow(tensor: Tensor, axis: int, size: int) -> Tensor:

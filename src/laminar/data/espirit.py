@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from laminar.data.nodes import (
+    check_block,
+    images_at,
+    interpolate,
+    interpolation,
+    nodes,
+    pixels,
+    reference_of,
+    referred,
+    waves,
+)
 from laminar.errors import ConfigError, DataFormatError
 
 _CHUNK = 2**18  # entries of the pixel matrices that are held at once: small enough for the cache
 _POWER = 24  # n of the filter p
-_NODES = 64  # maps are as smooth as their kernels: so many points along an axis tell them
 _AMBIGUOUS = 0.8  # above it a second eigenvalue may be that of a second map
 
 
@@ -76,12 +84,12 @@ def espirit(
 def _check(
     calibration: Tensor, lines: Tensor, matrix: tuple[int, int], kernel_size: int, threshold: float, crop: float
 ) -> None:
-    for name, block in (("calibration", calibration), ("lines", lines)):
-        shape = tuple(block.shape)
-        if block.ndim != 4 or not block.is_complex() or 0 in shape or shape[:2] != calibration.shape[:2]:
-            raise DataFormatError(f"{name} must be complex (batch, coil, cy, cx); got {block.dtype} {shape}")
-        if shape[2] > matrix[0] or shape[3] > matrix[1]:
-            raise DataFormatError(f"{name} {shape[2:]} is larger than the matrix {tuple(matrix)}")
+    check_block("calibration", calibration, matrix)
+    check_block("lines", lines, matrix)
+    if lines.shape[:2] != calibration.shape[:2]:
+        raise DataFormatError(
+            f"lines must be of the images and coils {tuple(calibration.shape[:2])}; got {tuple(lines.shape)}"
+        )
     if kernel_size < 1 or not 0 < threshold < 1 or not 0 <= crop <= 1:
         raise ConfigError(
             "ESPIRiT needs kernel_size >= 1, 0 < threshold < 1 and 0 <= crop <= 1; "
@@ -110,14 +118,14 @@ def _maps(
     columns, kernel = patches(calibration / scale, kernel_size)
     lags = _lag_kernel(_signal_projector(columns, threshold), kernel)
     lines = lines / scale
-    y, x = (_nodes(n) for n in matrix)
+    y, x = (nodes(n) for n in matrix)
     vectors, values, others = _eigenvectors(lags, lines, y, x)
     if not bool((values >= crop).any()):
         return calibration.new_zeros(shape)
-    reference = _reference(vectors, _images(lines, y, x), values >= crop)
-    fine_y, fine_x = (_interpolation(at, n).to(values) for at, n in zip((y, x), matrix, strict=True))
+    reference = reference_of(vectors, images_at(lines, y, x), values >= crop)
+    fine_y, fine_x = (interpolation(at, n).to(values) for at, n in zip((y, x), matrix, strict=True))
     values, others = (fine_y @ part @ fine_x.mT for part in (values, others))
-    maps = _interpolate(_referred(vectors, reference), fine_y, fine_x, values >= crop)
+    maps = interpolate(referred(vectors, reference), fine_y, fine_x, values >= crop)
     ambiguous = (others >= _AMBIGUOUS) & (values >= crop)
     _settle(maps, ambiguous, lags, lines, reference)
     return maps if n_maps == 1 else torch.stack([maps, _second(maps, ambiguous, lags, reference, crop)])
@@ -160,58 +168,15 @@ def _lag_kernel(projector: Tensor, kernel: tuple[int, int]) -> Tensor:
     return lags.reshape(2 * ky - 1, 2 * kx - 1, coils, coils) / (ky * kx)
 
 
-def _pixels(n: int) -> Tensor:
-    """Positions of the pixels in [-1/2, 1/2)."""
-    return (torch.arange(n, dtype=torch.float64) - n // 2) / n
-
-
-def _nodes(n: int) -> Tensor:
-    """The positions where the maps of n pixels are computed: the pixels, if they are not many."""
-    return _pixels(n) if n <= 3 * _NODES // 2 else torch.linspace(-0.5, 0.5, _NODES, dtype=torch.float64)
-
-
-def _interpolation(nodes: Tensor, n: int) -> Tensor:
-    """Weights (n, nodes) of the cubic polynomial through the four nodes around a pixel."""
-    if len(nodes) == n:
-        return torch.eye(n)
-    place = (_pixels(n) - nodes[0]) / (nodes[1] - nodes[0])
-    first = (place.floor().long() - 1).clamp(0, len(nodes) - 4)
-    weights = torch.zeros(n, len(nodes), dtype=torch.float64)
-    for i in range(4):
-        factors = [(place - (first + j)) / (i - j) for j in range(4) if j != i]
-        weights[torch.arange(n), first + i] = torch.stack(factors).prod(0)
-    return weights
-
-
-def _interpolate(vectors: Tensor, y: Tensor, x: Tensor, inside: Tensor) -> Tensor:
-    """Maps (coil, y, x) of all pixels, unit vectors inside, from the vectors (y, x, coil) of the nodes."""
-    parts = y @ (torch.view_as_real(vectors).permute(2, 3, 0, 1) @ x.mT)
-    parts *= inside / parts.square().sum((0, 1)).sqrt().clamp_min(1e-30)
-    return torch.complex(*parts.unbind(1))
-
-
-def _waves(position: Tensor, lags: int, like: Tensor) -> Tensor:
-    """exp(-2 pi i lag r) for positions r and lags around zero: (position, lags)."""
-    lag = torch.arange(lags, dtype=torch.float64) - lags // 2
-    angle = -2 * torch.pi * position[:, None] * lag
-    return torch.polar(torch.ones_like(angle), angle).to(like)
-
-
-def _images(lines: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Coil images (y, x, coil) of a block of k-space (coil, ly, lx) at the positions."""
-    rows = _waves(y, lines.shape[1], lines).conj() @ lines
-    return (rows @ _waves(x, lines.shape[2], lines).mH).permute(1, 2, 0)
-
-
 def _eigenvectors(lags: Tensor, lines: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """At the positions: v = p(G) c of unit length (y, x, coil), v^H G v, and a bound of the other eigenvalues.
 
     The bound is the Frobenius norm of G - v v^H G v v^H.
     """
     ly, lx, coils, _ = lags.shape
-    along_y = _waves(y, ly, lags) @ lags.reshape(ly, -1)
-    along_x = _waves(x, lx, lags)
-    images = _images(lines, y, x)
+    along_y = waves(y, ly, lags) @ lags.reshape(ly, -1)
+    along_x = waves(x, lx, lags)
+    images = images_at(lines, y, x)
     parts = []
     # G has coils^2 entries in every pixel, too many to hold at once: a few rows at a time.
     size = max(1, _CHUNK // (len(x) * coils**2))
@@ -253,11 +218,11 @@ def _settle(maps: Tensor, where: Tensor, lags: Tensor, lines: Tensor, reference:
     """Compute the maps (coil, y, x) of ambiguous pixels one by one, in place."""
     if not bool(where.any()):
         return
-    y, x = (_pixels(n) for n in where.shape)
+    y, x = (pixels(n) for n in where.shape)
     for rows in torch.split(where.any(1).nonzero()[:, 0], 16):
         columns = where[rows].any(0).nonzero()[:, 0]
         place = (rows[:, None], columns)
-        vectors = _referred(_eigenvectors(lags, lines, y[rows], x[columns])[0], reference)
+        vectors = referred(_eigenvectors(lags, lines, y[rows], x[columns])[0], reference)
         maps[:, *place] = torch.where(where[place], vectors.permute(2, 0, 1), maps[:, *place])
 
 
@@ -265,33 +230,14 @@ def _second(maps: Tensor, where: Tensor, lags: Tensor, reference: Tensor, crop: 
     """The second map (coil, y, x) of ambiguous pixels, a row of the image at a time; zero elsewhere."""
     found = torch.zeros_like(maps)
     ly, lx, coils, _ = lags.shape
-    y, x = (_pixels(n) for n in where.shape)
+    y, x = (pixels(n) for n in where.shape)
     for row in where.any(1).nonzero()[:, 0].tolist():
         columns = where[row].nonzero()[:, 0]
-        along_y = (_waves(y[row : row + 1], ly, lags) @ lags.reshape(ly, -1)).reshape(lx, -1)
-        g = (_waves(x[columns], lx, lags) @ along_y).reshape(-1, coils, coils)
+        along_y = (waves(y[row : row + 1], ly, lags) @ lags.reshape(ly, -1)).reshape(lx, -1)
+        g = (waves(x[columns], lx, lags) @ along_y).reshape(-1, coils, coils)
         first = maps[:, row, columns].T
         others = torch.eye(coils).to(g) - first[:, :, None] * first[:, None].conj()
         values, vectors = torch.linalg.eigh(others @ g @ others)
-        second = _referred(vectors[..., -1], reference) * (values[:, -1:] >= crop)
+        second = referred(vectors[..., -1], reference) * (values[:, -1:] >= crop)
         found[:, row, columns] = second.T
     return found
-
-
-def _reference(vectors: Tensor, images: Tensor, inside: Tensor) -> Tensor:
-    """The combination of coils u (coil,) whose phase the maps (y, x, coil) can be given without a pole.
-
-    The phase of u^H S winds around every pixel with u^H S = 0, and the first principal combination has such
-    pixels in many head coils. So u is the sensitivity of the pixel whose least |u^H S| is largest, on a grid
-    of pixels where the image is not dark.
-    """
-    step = max(1, math.isqrt(int(inside.sum()) // 512))
-    energy = images[::step, ::step].abs().square().sum(-1) * inside[::step, ::step]
-    sample = vectors[::step, ::step][energy >= 0.01 * energy.max()]
-    vector = sample[(sample @ sample.mH).abs().amin(1).argmax()]
-    return vector * torch.sgn(vector[vector.abs().argmax()]).conj()
-
-
-def _referred(vectors: Tensor, reference: Tensor) -> Tensor:
-    """The vectors (y, x, coil) with the phase at which u^H S is positive."""
-    return vectors * torch.sgn(vectors @ reference.conj()).conj()[..., None]
