@@ -164,13 +164,20 @@ def compression(kspace: Tensor, n: int) -> Tensor:
     Shape: `kspace` (slice, coil, y, x). White noise stays white. Raises ConfigError
     if n < 1. Source: Buehrer et al. 2007, doi:10.1002/mrm.21237.
     """
+    return leading(gram(kspace.movedim(-3, 0).flatten(1)), n)
+
+
+def gram(samples: Tensor) -> Tensor:
+    """`Y Y^H` (..., coil, coil) of samples Y (..., coil, sample), but for one positive factor that keeps it finite."""
+    samples = samples / samples.abs().amax().clamp_min(torch.finfo(samples.real.dtype).tiny)
+    return samples @ samples.mH
+
+
+def leading(covariance: Tensor, n: int) -> Tensor:
+    """Its leading eigenvectors as rows (..., min(n, coil), coil), the first one first. Raises ConfigError if n < 1."""
     if n < 1:
         raise ConfigError(f"coils can be compressed to 1 or more; got {n}")
-    samples = kspace.movedim(-3, 0).flatten(1)
-    scale = samples.abs().amax().clamp_min(torch.finfo(samples.real.dtype).tiny)
-    samples = samples / scale
-    vectors = torch.linalg.eigh(samples @ samples.mH).eigenvectors
-    weights: Tensor = vectors[:, -n:].flip(1).mH
+    weights: Tensor = torch.linalg.eigh(covariance).eigenvectors[..., -n:].flip(-1).mH
     return weights
 
 
