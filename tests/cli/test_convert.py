@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -77,6 +78,39 @@ def test_coils_are_compressed_and_the_file_says_so(
     said = capsys.readouterr().out
     assert "36 of 48 along x: partial Fourier" in said
     assert np.linalg.norm(images[4] - images[None]) < 0.1 * np.linalg.norm(images[None])
+
+
+def test_coils_are_compressed_along_the_readout_and_their_sensitivities_found_by_walsh(
+    tmp_path: Path, kspace: torch.Tensor, laminar: Callable[..., tuple[int, str, str]]
+) -> None:
+    mask = make_mask("equispaced", (64, 48), 2, 16, 0)
+    np.save(tmp_path / "a.npy", (kspace * mask).numpy())
+    line = ("reconstruct", tmp_path / "a.npy", "--axes", "slice,coil,kx,ky", "--method", "cg-sense", "--no-figures")
+    images, requests = {}, set()
+    for more in ((), ("--coils", 4, "--compression", "geometric"), ("--sensitivities", "walsh")):
+        code, out, error = laminar(*line, "--out", tmp_path / "out", "--overwrite", *more)
+        assert (code, error) == (0, "")
+        with h5py.File(tmp_path / "out" / "a.h5") as file:
+            images[more] = file["reconstruction"][()]
+            requests.add(file.attrs["request"])
+            assert ("mixed anew at each position of the readout" in file.attrs.get("notes", "")) == (
+                "geometric" in more
+            )
+            assert ("sensitivities by the method of Walsh" in out) == ("walsh" in more)
+    assert len(requests) == 3
+    for image in images.values():
+        assert np.linalg.norm(image - images[()]) < 0.1 * np.linalg.norm(images[()])
+    for more, said in (
+        (("--compression", "svd"), "--compression does nothing without --coils"),
+        (("--sensitivities", "walsh", "--maps", 2), "--maps 2 needs --sensitivities espirit: walsh finds one set"),
+        (
+            ("--sensitivities", "walsh", "--together", "slice", "--method", "total-variation"),
+            "a: Walsh sensitivities are of planar Cartesian scans; got Series",
+        ),
+    ):
+        code, _, error = laminar(*line, "--out", tmp_path / "none", *more)
+        assert code == 2
+        assert said in error
 
 
 def test_a_full_scan_becomes_images(tmp_path: Path, kspace: torch.Tensor, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from laminar.cli import one_scan, reconstruct
+from laminar.cli.coils import CoilOptions
 from laminar.cli.executors import ExecutorOptions
 from laminar.cli.methods import MapOptions, MethodOptions, SolverOptions, add_regularizer
 from laminar.cli.outputs import add_overwrite, check_outputs, is_part
@@ -164,7 +165,7 @@ def _reconstruct(checkpoint: Path, options: Options) -> int:
             out=options.out,
             overwrite=options.overwrite,
             source=options.source,
-            coils=None,
+            array=CoilOptions(),
             sets=MapOptions("auto"),
             trajectory=False,
             device=options.device,

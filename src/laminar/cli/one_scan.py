@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laminar.cli.coils import CoilOptions
 from laminar.cli.executors import ExecutorOptions
 from laminar.cli.methods import MapOptions, MethodOptions
 from laminar.cli.outputs import check_outputs
@@ -39,7 +40,7 @@ class Options:
     out: Path
     overwrite: bool
     source: ScanOptions
-    coils: int | None
+    array: CoilOptions
     sets: MapOptions
     trajectory: bool
     device: str
@@ -91,7 +92,7 @@ class Work:
         told = (
             options.source,
             options.together,
-            options.coils,
+            options.array,
             options.sets.n_maps,
             options.trajectory,
             options.drawn,
@@ -103,7 +104,6 @@ class Work:
 
 def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
     """Reconstruct a scan slice by slice, with no more than two of its slices in memory."""
-    from laminar.data.compression import compressed
     from laminar.figures import uncertainty_figure
     from laminar.files import replacing
     from laminar.image_files import IMAGE_FORMATS
@@ -113,8 +113,8 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
     check_outputs(options, *options.outputs(name))
     full = options.source.stream(path)
     scan = options.undersampling.apply(full, path.name)
-    scan = scan if options.coils is None else compressed(scan, options.coils)
-    scan = _together(scan, options)
+    scan = _together(options.array.compressed(scan), options)
+    scan = options.array.with_maps(scan)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
         new = {kind: written.enter_context(replacing(path)) for kind, path in options.files(name)}
@@ -222,7 +222,7 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
         "acceleration": scan.measured_acceleration,
         "geometry": scan.geometry.kind,
     }
-    if options.coils is not None:
+    if options.array.coils is not None:
         attributes["coils"] = scan.n_coils
     if scan.series:
         attributes["series"] = json.dumps(dict(scan.series))

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
+from laminar.cli.coils import add_coils
 from laminar.cli.executors import add_executor_options
 from laminar.cli.methods import add_maps, add_method_options
 from laminar.cli.one_scan import DICOM, Options, Work, reconstruct_scan
@@ -41,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "reconstruct",
         help="reconstruct scans: fastMRI HDF5, ISMRMRD, BART, NumPy, MATLAB",
         description="Reconstruct multi-coil k-space, Cartesian or with a trajectory, and scans of other geometries in "
-        "our own layout. Finds the sampling mask and the calibration lines, estimates coil sensitivities (ESPIRiT), "
+        "our own layout. Finds the sampling mask and the calibration lines, estimates coil sensitivities, "
         "and writes <out>/<name>.h5 and <out>/<name>.png.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -51,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
     add_overwrite(parser)
     add_scan_options(parser)
-    parser.add_argument("--coils", type=int, metavar="N", help="compress to N virtual coils first, for large arrays")
+    add_coils(parser)
     add_maps(parser)
     parser.add_argument("--trajectory", action="store_true", help="also write the image after every cascade")
     add_device(parser)
@@ -104,6 +105,7 @@ def run(options: Options) -> int:
         Archive.parse(options.pacs)
         if not set(DICOM) & set(options.others):
             raise ConfigError("--pacs sends DICOM files: --format dicom or dicom-enhanced writes them")
+    options.array.check(options.sets)
     if options.drawn.samples and options.trajectory:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     check_device(options.device)
