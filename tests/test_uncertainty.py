@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from laminar.calibration import Ratios, calibrate, ratios_of
+from laminar.cli.samples import Intervals
 from laminar.data.preparation import Problem
 from laminar.errors import CheckpointError, ConfigError
 from laminar.operators import Encoding
@@ -238,11 +239,18 @@ def test_a_calibration_comes_back_from_its_file_and_the_file_is_strict(tmp_path:
     with pytest.raises(CheckpointError, match="unknown keys: factor"):
         read_calibration(path)
     path.write_text("{")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="no calibration, which laminar calibrate writes"):
         read_calibration(path)
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="absent.json: No such file"):
         read_calibration(tmp_path / "absent.json")
     assert set(values) == {"format", "version", *asdict(FITTED)}
+
+
+def test_intervals_far_from_the_accelerations_of_their_calibration_are_doubted() -> None:
+    fitted = Intervals(0.9, replace(FITTED, data={"acceleration": [4.0, 8.0]}))
+    assert fitted.doubts(3.6) == fitted.doubts(9.0) == Intervals(0.9, FITTED).doubts(2.0) == []
+    (said,) = fitted.doubts(2.0)
+    assert "calibrated at R = 4 and 8, and this is R = 2.0" in said
 
 
 def test_a_calibration_serves_only_what_it_was_made_for() -> None:

@@ -50,6 +50,7 @@ class MissingExtraError(LaminarError):
     """A feature needs a package that is not installed; `instead`, what does without it."""
 
     def __init__(self, package: str, extra: str, instead: str | None = None) -> None:
+        self.extra = extra
         text = f"this needs the package '{package}': pip install 'laminar-mri[{extra}]'"
         super().__init__(f"{text}, or {instead}" if instead else text)
 

@@ -168,8 +168,10 @@ def read_calibration(path: str | Path) -> Calibration:
     """The calibration in a file of `Calibration.write`. Raises CheckpointError for anything else."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as a calibration: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: no calibration, which laminar calibrate writes as JSON") from error
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise CheckpointError(f"{path}: expected a file of format {FORMAT!r}")
     if (version := values.pop("version", None)) != VERSION:

@@ -386,6 +386,11 @@ def test_a_range_wants_two_numbers(tmp_path: Path, laminar: Run) -> None:
         (["recontruct", "a.h5"], "no verb 'recontruct'; did you mean 'reconstruct'?"),
         (["reconstruct", "a.h5", "--out", "o", "--accelaration", "4"], "did you mean '--acceleration'?"),
         (["study", "status", "o", "--quite"], "did you mean '--quiet'?"),
+        (
+            ["--quiet", "reconstruct", "a.h5", "--out", "o", "--format", "nift"],
+            "'nift' is no format; did you mean 'nifti'?",
+        ),
+        (["reconstruct", "--out", "o", "--format", "dicom", __file__], "scans stand before --format"),
     ],
 )
 def test_a_misspelled_word_is_answered_with_the_nearest(

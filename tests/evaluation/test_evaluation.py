@@ -145,6 +145,7 @@ def test_paths_that_cannot_be_matched_are_refused(folders: tuple[Path, Path], tm
         (tmp_path / "absent", folders[1], "no such file or folder"),
         (folders[0] / "volume0.h5", folders[1], "two files or two folders"),
         (tmp_path / "empty", tmp_path / "empty", "no .h5"),
+        (tmp_path / "empty", folders[1], "same name in both folders: .*empty .none., references .*volume0.h5"),
     ):
         with pytest.raises(LaminarError, match=said):
             evaluate_files(first, second)

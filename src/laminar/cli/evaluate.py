@@ -97,7 +97,7 @@ def run(options: Options) -> int:
     for note in evaluation.notes:
         print(f"laminar: note: {note}", file=sys.stderr)
     for name, reason in evaluation.failures.items():
-        print(f"laminar: error: {name}: {reason}", file=sys.stderr)
+        print(f"laminar: error: {reason if Path(name).stem in reason else f'{name}: {reason}'}", file=sys.stderr)
     if evaluation.failures:
         total = len(evaluation.scores) + len(evaluation.failures)
         print(f"laminar: {len(evaluation.failures)} of {total} volumes failed", file=sys.stderr)

@@ -64,6 +64,7 @@ def run(options: Options) -> int:
     if not isinstance(network, UnrolledNetwork):
         raise ConfigError(f"{options.model}: only unrolled networks can be exported; got {type(network).__name__}")
     test = _simulated((97, 80), 5) if options.scan is None else _first_slice(options, options.scan)
+    print(f"{options.model} as {options.to}: {', '.join(STAGES)} takes minutes", flush=True)
     with progress(f"{options.model} as {options.to}", len(STAGES)) as report:
         difference = write(network, options.to, options.out, _simulated((64, 48), 4), test, report)
     print(f"written to {options.out}; its image differs from the network's by {difference:.1e}")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from laminar.cli import (
     adapt,
@@ -70,26 +70,32 @@ def _terminated() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+class Parser(argparse.ArgumentParser):
+    """One whose errors are a line: the usage of a verb with forty options would bury it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(ALL_FAILED, f"{self.prog}: error: {message} ({self.prog} --help)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="laminar",
         description="Flow-aligned unrolled reconstruction: from undersampled k-space to an image.",
         epilog=f"Exit code: 0 all is done, {SOME_FAILED} some inputs failed, {ALL_FAILED} all failed or bad input, "
         "130 interrupted, 143 terminated.",
     )
-    parser.set_defaults(parser=parser, root=parser)
+    parser.set_defaults(root=parser)
     parser.add_argument("--version", action="version", version=f"laminar {__version__}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB")
     for verb in VERBS:
         verb.add_parser(subparsers)
-    for subparser in set(subparsers.choices.values()):
-        subparser.set_defaults(quiet=False, verbose=False, log=None)
-        _add_speech(subparser)
+    _add_speech(parser)
+    parser.set_defaults(quiet=False, verbose=False, log=None)
     return parser
 
 
 def _add_speech(parser: argparse.ArgumentParser) -> None:
-    """What every verb takes, and each action of one that has several: there without a default, which would win."""
+    """What stands before a verb, behind it, or behind its action; without a default, for the last one's would win."""
     group = parser.add_argument_group("what is said")
     unsaid: dict[str, Any] = {"default": argparse.SUPPRESS}
     group.add_argument("--quiet", action="store_true", help="errors alone", **unsaid)
@@ -121,8 +127,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parsed(command: list[str]) -> argparse.Namespace:
     """What a command line says. A word that nothing is called is answered with the nearest one that there is."""
     parser, verbs = build_parser(), [_name(verb) for verb in VERBS]
-    if command and not command[0].startswith("-") and command[0] not in verbs:
-        parser.error(f"no verb {command[0]!r}{nearest(command[0], verbs)}")
+    first = next((word for word in command if not word.startswith("-")), None)
+    if first is not None and first not in verbs and command[0] != "--log":
+        parser.error(f"no verb {first!r}{nearest(first, verbs)}")
     args, rest = parser.parse_known_args(command)
     if hasattr(args, "settings"):
         args.settings = rest

@@ -139,7 +139,7 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
             said = f"{method.name}, {options.drawn.samples} samples, {100 * intervals.level:g} % intervals, {kind}"
             interval = None if reference is None else spread.interval(intervals.level, intervals.calibration)
             uncertainty_figure(spread, new["-uncertainty.png"], reference, interval, f"{title}: {said}")
-    notes += sent(options, name)
+    notes += sent(options, name) + intervals.doubts(scan.measured_acceleration)
     first, *axes = places[0].axes
     shape = {first: scan.n_slices, "coil": scan.n_coils, **dict(zip(axes, places[0].image.shape, strict=True))}
     mask = options.undersampling.describe(scan) if options.undersampling.wanted else None

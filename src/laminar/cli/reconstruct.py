@@ -14,6 +14,7 @@ from pathlib import Path
 from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
 from laminar.cli.coils import add_coils
 from laminar.cli.executors import add_executor_options
+from laminar.cli.formats import add_formats, check_packages
 from laminar.cli.methods import add_maps, add_method_options
 from laminar.cli.one_scan import DICOM, Options, Work, reconstruct_scan
 from laminar.cli.outputs import add_overwrite, check_outputs
@@ -59,8 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--skip-existing", action="store_true", help=_SKIP)
     parser.add_argument("--no-figures", dest="figures", action="store_false", help="write no pictures")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
-    parser.add_argument("--format", nargs="+", choices=FORMATS, default=["h5"], help=_FORMAT)
-    parser.add_argument("--pacs", metavar="HOST:PORT:TITLE", help=_PACS)
+    add_formats(parser)
     parser.add_argument("--together", metavar="AXIS", help=_TOGETHER)
     add_samples(parser)
     add_undersampling(parser)
@@ -68,14 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run, options=Options)
 
 
-FORMATS = ("h5", "nifti", "dicom", "dicom-enhanced", "mrd", "gif")
 _SKIP = "leave out scans whose results are there, by the same settings and no older than they; an executor always does"
-_FORMAT = (
-    "what else to write beside <name>.h5, in its place in the patient: nifti, <name>.nii; dicom, a folder <name>.dicom "
-    "of MR images; dicom-enhanced, a folder <name>.enhanced.dicom of multi-frame ones, a volume or a cine each; mrd, "
-    "ISMRMRD images in <name>.mrd.h5 (extras nifti, dicom, mrd); gif, a movie of its images in turn (extra figures)"
-)
-_PACS = "send what --format dicom or dicom-enhanced writes to an archive (C-STORE)"
 _TOGETHER = (
     "solve the images along an axis of the scan's series, such as phase, as one: a cine; slice: a volume; needs a "
     "method that takes such, as total-variation, low-rank or a network that was trained for it"
@@ -87,7 +80,7 @@ def run(options: Options) -> int:
 
     from laminar.data.formats import find_scans, scan_name
     from laminar.figures import check_drawable
-    from laminar.image_files import IMAGE_FORMATS, Archive, pynetdicom
+    from laminar.image_files import Archive, pynetdicom
     from laminar.runtime import keep_freed_memory
 
     if options.figures:
@@ -98,8 +91,7 @@ def run(options: Options) -> int:
     outputs = Counter(path for name in names for path in options.outputs(name))
     if twice := [path for path, count in outputs.items() if count > 1]:
         raise ConfigError(f"two inputs would both be written to {twice[0]}: reconstruct them apart")
-    for format in options.others:
-        IMAGE_FORMATS[format].package()  # a missing extra is told before any work is done
+    check_packages(options.others)
     if options.pacs is not None:
         pynetdicom()
         Archive.parse(options.pacs)

@@ -26,12 +26,25 @@ def add_samples(parser: argparse.ArgumentParser) -> None:
 _SAMPLES = "the image is the mean of N samples; also writes their standard deviation and an interval of every pixel"
 
 
+_NEAR = 1.3  # of the nominal accelerations: the measured ones are a little lower
+
+
 @dataclass(frozen=True)
 class Intervals:
     """The intervals of samples: their level, and what they are calibrated by."""
 
     level: float
     calibration: Calibration | None = None
+
+    def doubts(self, acceleration: float) -> list[str]:
+        """What there is to say of a calibration that is used far from the accelerations that it was made at."""
+        made = [float(r) for r in self.calibration.data.get("acceleration", ())] if self.calibration else []
+        if not made or min(made) / _NEAR <= acceleration <= max(made) * _NEAR:
+            return []
+        told = " and ".join(f"{r:g}" for r in made)
+        return [
+            f"intervals calibrated at R = {told}, and this is R = {acceleration:.1f}: how far they hold is not known"
+        ]
 
 
 @dataclass(frozen=True)

@@ -138,12 +138,21 @@ def _pairs(predictions: Path, references: Path) -> dict[str, tuple[Path, Path]]:
         raise LaminarError(f"two files or two folders are needed; got {predictions} and {references}")
     if not predictions.is_dir():
         return {predictions.stem: (predictions, references)}
-    names = sorted(
-        {path.name for folder in (predictions, references) for path in folder.iterdir() if path.suffix in SUFFIXES}
-    )
-    if not names:
-        raise LaminarError(f"no .h5 or .hdf5 file in {predictions} or {references}")
-    return {name: (predictions / name, references / name) for name in names}
+    found, wanted = (_names(folder) for folder in (predictions, references))
+    if not found & wanted:
+        raise LaminarError(
+            f"no .h5 or .hdf5 file has the same name in both folders: predictions {predictions} ({_some(found)}), "
+            f"references {references} ({_some(wanted)})"
+        )
+    return {name: (predictions / name, references / name) for name in sorted(found | wanted)}
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix in SUFFIXES}
+
+
+def _some(names: set[str]) -> str:
+    return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "") or "none"
 
 
 def _score(prediction: Path, target: Path, reference: str | None, center_crop: bool) -> VolumeScore:

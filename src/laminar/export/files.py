@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from laminar.data.preparation import Problem
-from laminar.errors import LaminarError, MissingExtraError
+from laminar.errors import LaminarError, package
 from laminar.export.program import Program
 from laminar.files import replacing
 from laminar.models import UnrolledNetwork
@@ -37,6 +37,7 @@ class Route:
     fourier: Literal["fast", "matrices"]
     write: Callable[[ExportedProgram, Path], None]
     open: Callable[[Path], Callable[..., Tensor]]
+    packages: tuple[str, ...] = ()
 
 
 def inputs_of(problem: Problem, fourier: str) -> Inputs:
@@ -74,6 +75,8 @@ def write(
     `report` is told the stages. Raises LaminarError if the difference is above TOLERANCE, and MissingExtraError.
     """
     way = ROUTES[route]
+    for name in way.packages:
+        package(name, route)  # missing is told before minutes of work
     report(0, STAGES[0])
     program = exported(network, way.fourier, example)
     with replacing(path) as temporary:
@@ -124,10 +127,6 @@ def _open_pt2(path: Path) -> Callable[..., Tensor]:
 
 
 def _write_onnx(program: ExportedProgram, path: Path) -> None:
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("onnxscript", "onnx") from error
     real_alone(program)
     # The runtime simplifies a graph in seconds when it opens it; the exporter takes many minutes for six cascades.
     made = torch.onnx.export(
@@ -144,11 +143,7 @@ def _write_onnx(program: ExportedProgram, path: Path) -> None:
 
 
 def _open_onnx(path: Path) -> Callable[..., Tensor]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "onnx") from error
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = package("onnxruntime", "onnx").InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def run(*inputs: Tensor) -> Tensor:
         told = {name: tensor.numpy() for name, tensor in zip(_INPUTS, inputs, strict=True)}
@@ -182,6 +177,6 @@ def _quiet() -> Iterator[None]:
 
 ROUTES: dict[str, Route] = {
     "pt2": Route(".pt2", "fast", _write_pt2, _open_pt2),
-    "onnx": Route(".onnx", "matrices", _write_onnx, _open_onnx),
+    "onnx": Route(".onnx", "matrices", _write_onnx, _open_onnx, ("onnxscript", "onnxruntime")),
     "aoti": Route(".aoti.pt2", "matrices", _write_aoti, _open_aoti),
 }

@@ -89,7 +89,7 @@ def test_what_is_no_scan_is_refused(tmp_path: Path) -> None:
         (tmp_path / f"empty{suffix}").touch()
         assert "empty" in refusal(tmp_path / f"empty{suffix}")
     (tmp_path / "text.h5").write_text("not HDF5 at all")
-    assert "not a format that can be read" in refusal(tmp_path / "text.h5")
+    assert "of no known format" in refusal(tmp_path / "text.h5")
 
 
 def test_what_is_near_a_scan_says_what_it_is(tmp_path: Path) -> None:

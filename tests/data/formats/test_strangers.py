@@ -229,12 +229,12 @@ def test_undersampling_is_no_padding_and_partial_fourier_none() -> None:
     assert suspicions(torch.ones(2, 96, 128) * partial + 0j, partial, 1.0).keys() >= {"partial", "zero-padded"}
 
 
-def test_an_axis_of_a_wrong_name_is_doubted(tmp_path: Path, laminar: Run) -> None:
+def test_an_axis_of_a_wrong_name_is_refused(tmp_path: Path) -> None:
     kspace = simulate_slice("brain", (64, 48), 4, 0.01, torch.Generator().manual_seed(0)).kspace
     write_npy(tmp_path / "a.npy", kspace.numpy())
-    said = "48 coils and a matrix of 4 x 64: is another axis that of the coils (--axes)?"
-    assert said in laminar("info", tmp_path / "a.npy", "--axes", "ky,kx,coil")[1]
-    assert "is another axis" not in laminar("info", tmp_path / "a.npy", "--axes", AXES)[1]
+    line = refusal(read, tmp_path / "a.npy", axes="ky,kx,coil")
+    assert "48 coils and a matrix of 4 x 64: another axis is that of the coils" in line
+    assert read(tmp_path / "a.npy", axes="ky,kx,coil", domain="kspace").n_coils == 48
 
 
 def test_zero_padding_is_said(tmp_path: Path, laminar: Run) -> None:

@@ -14,13 +14,22 @@ from laminar.data.formats.center import centered
 from laminar.data.formats.domain import Domain, check_kspace
 from laminar.data.formats.format import File, Format, Request
 from laminar.data.formats.guard import reading
-from laminar.data.formats.layout import doubted, stream_array
+from laminar.data.formats.layout import check_axes, stream_array
 from laminar.data.formats.lazy import LazyScan
 from laminar.errors import DataFormatError
 from laminar.registry import FORMATS, resolve
 from laminar.scan import Scan
 
 _GZIP = b"\x1f\x8b"
+_IMAGES = {
+    "DICOM": (128, b"DICM"),
+    "PNG": (0, b"\x89PNG"),
+    "JPEG": (0, b"\xff\xd8\xff"),
+    "GIF": (0, b"GIF8"),
+    "TIFF": (0, b"II*\0"),
+    "NIfTI": (344, b"n+1"),
+}
+"""Where images begin to say what they are: people name them by mistake."""
 
 
 def sniff(path: Path) -> str:
@@ -36,7 +45,10 @@ def _sniffed(path: Path) -> tuple[str, Format]:
             return name, found
     if file.start.startswith(_GZIP):
         raise DataFormatError(f"{path}: compressed by gzip: unpack it")
-    raise DataFormatError(f"{path}: not a format that can be read: {', '.join(FORMATS)}")
+    for kind, (at, magic) in _IMAGES.items():
+        if file.start[at:].startswith(magic):
+            raise DataFormatError(f"{path}: a {kind} image; k-space is needed, as the scanner measures it")
+    raise DataFormatError(f"{path}: of no known format; these can be read: {', '.join(FORMATS)}")
 
 
 def scan_sha256(path: Path) -> str:
@@ -123,7 +135,8 @@ def opened(path: Path, request: Request) -> LazyScan:
         if scan is None:
             scan = stream_array(path, found.variables(path), request.variable, request.axes, request.domain)
         if request.domain is None and scan.is_planar_grid:
-            scan = centered(doubted(scan))
+            check_axes(scan)
+            scan = centered(scan)
             check_kspace(scan.slice(scan.n_slices // 2).data)
         return chosen(scan, request.select)
 

@@ -32,7 +32,7 @@ class File:
         if not path.is_file():
             raise DataFormatError(f"{path}: is a directory, not a scan" if path.is_dir() else f"{path}: is not a file")
         with path.open("rb") as file:
-            start = file.read(128)
+            start = file.read(512)
         if not start:
             raise DataFormatError(f"{path}: the file is empty")
         return start

@@ -24,13 +24,14 @@ from laminar.scan import Scan, cartesian
 _SHORT = 31  # points of an axis: shorter ones are rarely a phase encoding
 
 
-def doubted(scan: LazyScan) -> LazyScan:
-    """The scan, with a note if it has more coils than points along a short axis: then an axis has a wrong name."""
-    points = min(scan.matrix)
-    if scan.n_coils <= points or points > _SHORT:
-        return scan
-    y, x = scan.matrix
-    return scan.noting(f"{scan.n_coils} coils and a matrix of {y} x {x}: is another axis that of the coils (--axes)?")
+def check_axes(scan: LazyScan) -> None:
+    """Raise DataFormatError for more coils than points along a short axis: then an axis has a wrong name."""
+    (y, x), coils = scan.matrix, scan.n_coils
+    if min(y, x) < coils and min(y, x) <= _SHORT:
+        raise DataFormatError(
+            f"{coils} coils and a matrix of {y} x {x}: another axis is that of the coils (--axes); if all is as named, "
+            "--domain kspace (domain='kspace') takes it"
+        )
 
 
 def stream_array(

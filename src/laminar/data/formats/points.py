@@ -100,7 +100,7 @@ def _variables(path: Path) -> Variables:
         found: Format = resolve(FORMATS, name, "format")
         if found.fits(file):
             return found.variables(path)
-    raise DataFormatError(f"{path}: not a format that can be read")
+    raise DataFormatError(f"{path}: of no known format")
 
 
 def _components(path: Path, name: str | None) -> Array:
