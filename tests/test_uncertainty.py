@@ -241,7 +241,7 @@ def test_a_calibration_comes_back_from_its_file_and_the_file_is_strict(tmp_path:
     path.write_text("{")
     with pytest.raises(CheckpointError, match="no calibration, which laminar calibrate writes"):
         read_calibration(path)
-    with pytest.raises(CheckpointError, match="absent.json: No such file"):
+    with pytest.raises(CheckpointError, match=r"absent\.json: No such file"):
         read_calibration(tmp_path / "absent.json")
     assert set(values) == {"format", "version", *asdict(FITTED)}
 
