@@ -32,7 +32,7 @@ class CoilOptions:
         """The scan with no more coils than are wanted. Raises ConfigError."""
         from laminar.data.compression import compressed
 
-        return scan if self.coils is None else compressed(scan, self.coils, self.compression or "svd")
+        return scan if self.coils is None else compressed(scan, self.coils, self.compression)
 
     def with_maps(self, scan: LazyScan) -> LazyScan:
         """The scan with sensitivities, if `prepare` is not to find them. Raises ConfigError."""
@@ -48,5 +48,8 @@ def add_coils(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--sensitivities", choices=("espirit", "walsh"), default="espirit", help=_SENSITIVITIES)
 
 
-_COMPRESSION = "with --coils: one mixture of coils, or another at each position of the readout (default: svd)"
+_COMPRESSION = (
+    "with --coils: one mixture of coils (svd), or another at each position of the readout (geometric; default where no "
+    "readout has gaps)"
+)
 _SENSITIVITIES = "how they are found from calibration lines, where the scan brings none (default: espirit)"

@@ -19,14 +19,18 @@ Compression = Literal["svd", "geometric"]
 _SHARED = 0.01  # what all positions say together counts so much at each: it decides where there is no signal
 
 
-def compressed(scan: LazyScan, n: int, kind: Compression = "svd") -> LazyScan:
-    """The scan with at most `n` virtual coils, by weights from a few of its slices: those of `coils.compression`, or of
-    `geometric_compression` along its readout.
+def compressed(scan: LazyScan, n: int, kind: Compression | None = None) -> LazyScan:
+    """The scan with at most `n` virtual coils, by weights from a few of its slices: those of `coils.compression` (svd),
+    or of `geometric_compression` along its readout; None is the latter if there is a readout without gaps.
 
     Coils are whitened first where their covariance is known. Raises ConfigError if n < 1, or for a geometric one if the
     readout has gaps.
     """
-    axis = readout_of(scan) if kind == "geometric" else None
+    axis = None if kind == "svd" else readout_of(scan)
+    if kind == "geometric" and axis is None:
+        raise ConfigError(
+            f"{scan.name}: geometric compression needs a readout without gaps; the mask has gaps along it"
+        )
     some = torch.cat([whitened(scan.slice(index)).kspace for index in telling_slices(scan.n_slices)])
     mixing = _Mixing(compression(some, n) if axis is None else geometric_compression(some, n, axis), axis)
     kept = mixing.weights.shape[-2]
@@ -61,20 +65,11 @@ class _Mixing:
         return fft2c(self.images(ifft2c(kspace, (self.axis,))), (self.axis,))
 
 
-def readout_of(scan: LazyScan) -> int:
-    """The axis, -2 or -1, that every line of a Cartesian scan samples without gaps: its readout, if it is known.
-
-    Raises ConfigError if there is none.
-    """
+def readout_of(scan: LazyScan) -> int | None:
+    """The axis, -2 or -1, that all lines of a Cartesian scan sample without gaps, its readout, or None."""
     grid = scan.grid
     candidates = (-2, -1) if grid.readout_axis is None else (grid.readout_axis,)
-    for axis in candidates:
-        if bool((grid.mask.all(axis) == grid.mask.any(axis)).all()):
-            return axis
-    raise ConfigError(
-        f"{scan.name}: geometric compression needs a readout without gaps, and the mask has gaps along "
-        f"{' and '.join({-2: 'y', -1: 'x'}[axis] for axis in candidates)}"
-    )
+    return next((axis for axis in candidates if bool((grid.mask.all(axis) == grid.mask.any(axis)).all())), None)
 
 
 def geometric_compression(kspace: Tensor, n: int, axis: int) -> Tensor:
