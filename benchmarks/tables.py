@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.evidence import evidence
 from benchmarks.method_tables import METHOD_TABLES
 from benchmarks.record import RESULTS, markdown, result
+from benchmarks.trust_tables import TRUST_TABLES
 from laminar.flow import DATA_STEPS
 
 ROOT = RESULTS.parent
@@ -352,6 +353,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "geometries": geometries,
     "whole_scans": whole_scans,
     **METHOD_TABLES,
+    **TRUST_TABLES,
 }
 
 
