@@ -33,7 +33,9 @@ def test_a_scan_survives(tmp_path: Path, kspace: torch.Tensor, to: str, kind: st
     mask = make_mask("equispaced", (64, 48), 2, 12, 0)
     np.save(tmp_path / "a.npy", (kspace * mask).numpy())
     axes = f"{kind},coil,kx,ky"
-    assert main(["convert", str(tmp_path / "a.npy"), "--axes", axes, "--to", to, str(tmp_path / "b")]) == 0
+    told = ["convert", str(tmp_path / "a.npy"), "--axes", axes, "--to", to, str(tmp_path / "b")]
+    assert main(told) == 0
+    assert main(told) == (2 if to == "numpy" else 0)  # it replaces its own; an array does not say whose it is
     (path,) = [p for p in tmp_path.iterdir() if scan_name(p) == "b" and p.suffix != ".hdr"]
     back = read(path, axes=axes if to == "numpy" else None)
     # The readout of ISMRMRD is x; of several phases its reader takes the first.

@@ -17,6 +17,7 @@ import pydicom
 import pytest
 import torch
 
+from laminar.cli.reconstruct import FORMATS
 from laminar.image_files import Volume, write_dicom, write_mrd, write_nifti
 from tests.image_files.test_nifti import ORIENTATIONS, SHAPE, SPACING, placements
 
@@ -122,7 +123,7 @@ def test_reconstruct_writes_all_of_them_and_replaces_its_own_alone(
 ) -> None:
     rng = np.random.default_rng(0)
     np.save(tmp_path / "a.npy", (rng.normal(size=(2, 32, 32)) + 1j * rng.normal(size=(2, 32, 32))).astype("c8"))
-    told = ("--axes", "coil,ky,kx", "--model", tiny_model, "--format", "mrd", "dicom", "nifti", "h5")
+    told = ("--axes", "coil,ky,kx", "--model", tiny_model, "--format", *FORMATS)
     for _ in range(2):
         code, _, err = laminar("reconstruct", tmp_path / "a.npy", *told, "--out", tmp_path / "out")
         assert code == 0, err

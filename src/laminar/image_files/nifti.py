@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from laminar.errors import DataFormatError, package
+from laminar.files import MARK
 from laminar.image_files.volume import Volume
 from laminar.scan import Placement
-from laminar.version import __version__
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _TOLERANCE_MM, _TOLERANCE = 0.05, 1e-3
@@ -44,7 +44,7 @@ def write_nifti(path: Path, volume: Volume) -> None:
     package = nibabel()
     made = package.Nifti1Image(array[..., 0] if len(images) == 1 else array, affine)
     made.header.set_xyzt_units(_MILLIMETERS)
-    made.header["descrip"] = f'"laminar": "{__version__}"'.encode()
+    made.header["descrip"] = MARK
     for set_form in (made.set_sform, made.set_qform):
         set_form(affine, _SCANNER if known else _UNKNOWN)
     package.save(made, path)

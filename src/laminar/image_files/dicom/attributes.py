@@ -16,6 +16,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from laminar.errors import package
+from laminar.files import MARK
 from laminar.image_files.volume import Volume
 from laminar.scan import Placement
 from laminar.version import __version__
@@ -51,7 +52,7 @@ def save(attributes: Mapping[str, Any], path: Path) -> None:
     meta.TransferSyntaxUID = pydicom().uid.ExplicitVRLittleEndian
     meta.ImplementationClassUID, meta.ImplementationVersionName = uid("laminar"), "LAMINAR"
     dataset.file_meta = meta
-    dataset.preamble = f'"laminar": "{__version__}"'.encode().ljust(128, b"\0")  # ours to use, and a mark
+    dataset.preamble = MARK.ljust(128, b"\0")  # ours to use, and a mark
     dataset.save_as(path, enforce_file_format=True)
 
 
