@@ -59,8 +59,9 @@ class Reconstruction:
 class SliceReconstruction:
     """One slice, without the first axis of a Reconstruction: `image` (y, x), `trajectory` (state, y, x), and so on.
 
-    `is_empty` if it holds no signal: the image is zero, and so is the one state. `placement` and `spacing_mm` are
-    those of the scan, if it has any, `axes` the names of those of all images, (slice, y, x) or (slice, frame, y, x).
+    `is_empty` if it holds no signal: the image is zero, and so is the one state. `placement`, `spacing_mm` and
+    `thickness_mm` are those of the scan, if it has any, `axes` the names of those of all images, (slice, y, x) or
+    (slice, frame, y, x).
     """
 
     image: Tensor
@@ -72,6 +73,7 @@ class SliceReconstruction:
     spread: Spread | None = None
     placement: Placement | None = None
     spacing_mm: tuple[float, float] | None = None
+    thickness_mm: float | None = None
     axes: tuple[str, ...] = ("slice", "y", "x")
 
     @property
@@ -240,7 +242,8 @@ def _empty(part: Scan, index: int, samples: int, keep_trajectory: bool) -> Slice
 
 def _placed(done: SliceReconstruction, part: Scan) -> SliceReconstruction:
     placement = None if part.placements is None else part.placements[0]
-    return replace(done, placement=placement, spacing_mm=part.spacing_mm, axes=part.geometry.stack_axes)
+    done = replace(done, spacing_mm=part.spacing_mm, thickness_mm=part.thickness_mm)
+    return replace(done, placement=placement, axes=part.geometry.stack_axes)
 
 
 def _why_empty(index: int, problem: Problem) -> str:

@@ -27,7 +27,14 @@ HEADER |= {"field_strength_t": 2.89362, "protocol": "a\\b^c\n", "patient_positio
 
 def volume(frame: np.ndarray = ORIENTATIONS[-3], **more: Any) -> Volume:
     image = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0)) * 1e-4  # as small as fastMRI's
-    told = {"placements": placements(frame), "spacing_mm": SPACING, "header": HEADER, "scan": "s", "request": "r"}
+    told = {
+        "placements": placements(frame),
+        "spacing_mm": SPACING,
+        "thickness_mm": 2.0,
+        "header": HEADER,
+        "scan": "s",
+        "request": "r",
+    }
     return Volume(image, **(told | more))
 
 

@@ -70,6 +70,7 @@ def _write_images(to: str, source: Path, path: Path, scan: Scan) -> None:
         reference_image(scan),
         scan.placements,
         scan.spacing_mm,
+        scan.thickness_mm,
         scan.series,
         scan.header,
         scan.name,

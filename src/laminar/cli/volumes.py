@@ -38,8 +38,9 @@ def volume_of(
         magnitude, std = _frames_first(magnitude, frames), None if std is None else _frames_first(std, frames)
         series = {"phase": frames, **(series or {"slice": len(done)})}
         placements = None if placements is None else placements * frames
-    names = scan.header, scan.name, method
-    return Volume(magnitude, placements, done[0].spacing_mm, series, *names, std, digest_of(path), request)
+    names, first = (scan.header, scan.name, method), done[0]
+    spacing, thickness = first.spacing_mm, first.thickness_mm
+    return Volume(magnitude, placements, spacing, thickness, series, *names, std, digest_of(path), request)
 
 
 def _frames_first(images: Tensor, frames: int) -> Tensor:

@@ -107,12 +107,12 @@ def _readout(scan: Scan) -> int:
 
 def _header(scan: Scan, along: int) -> str:
     (y, x), (height, width) = scan.matrix, scan.image_shape or scan.matrix
-    dy, dx = scan.spacing_mm or (0.0, 0.0)
+    (dy, dx), dz = scan.spacing_mm or (0.0, 0.0), scan.thickness_mm or 0.0
     lines = y if along == -1 else x
     if along == -1:
-        encoded, recon = space((x, y), (dx, dy)), space((width, height), (dx, dy))
+        encoded, recon = space((x, y), (dx, dy), dz), space((width, height), (dx, dy), dz)
     else:
-        encoded, recon = space((y, x), (dy, dx)), space((height, width), (dy, dx))
+        encoded, recon = space((y, x), (dy, dx), dz), space((height, width), (dy, dx), dz)
     return HEADER.format(encoded=encoded, recon=recon, maximum=lines - 1, center=lines // 2)
 
 
