@@ -105,6 +105,7 @@ def test_without_a_place_nothing_is_claimed(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a", volume(placements=None))
     dataset = read(tmp_path / "a")[0]
     assert dataset.SOPClassUID == pydicom.uid.SecondaryCaptureImageStorage
+    assert (list(dataset.PixelSpacing), dataset.SliceThickness) == ([*SPACING], 2)
     assert "ImagePositionPatient" not in dataset
     assert "FrameOfReferenceUID" not in dataset
 
@@ -132,8 +133,9 @@ def test_reconstruct_writes_all_of_them_and_replaces_its_own_alone(
     np.save(tmp_path / "a.npy", (rng.normal(size=(2, 32, 32)) + 1j * rng.normal(size=(2, 32, 32))).astype("c8"))
     told = ("--axes", "coil,ky,kx", "--model", tiny_model, "--format", *FORMATS)
     for _ in range(2):
-        code, _, err = laminar("reconstruct", tmp_path / "a.npy", *told, "--out", tmp_path / "out")
+        code, said, err = laminar("reconstruct", tmp_path / "a.npy", *told, "--out", tmp_path / "out")
         assert code == 0, err
+    assert "their place is not told, and DICOM is Secondary Capture, an image a file\n" in said
     with h5py.File(tmp_path / "out" / "a.h5") as file:
         expected = file["reconstruction"][()]
     (dataset,) = read(tmp_path / "out" / "a.dicom")

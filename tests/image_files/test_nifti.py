@@ -75,5 +75,5 @@ def test_reconstruct_writes_it(tiny_model: Path, tmp_path: Path, laminar: Callab
     for _ in range(2):  # the second time it replaces its own
         code, out, err = laminar("reconstruct", *told)
         assert code == 0, err
-        assert "their place is not told" in out
+        assert "their place is not told\n" in out
     assert nibabel.load(tmp_path / "a.nii").shape == (32, 32, 1)

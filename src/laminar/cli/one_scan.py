@@ -20,7 +20,7 @@ from laminar.cli.samples import Intervals, SampleOptions
 from laminar.cli.scans import ScanOptions
 from laminar.cli.summary import Done
 from laminar.cli.undersampling import Undersampling
-from laminar.cli.volumes import volume_of
+from laminar.cli.volumes import place_notes, volume_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,9 +129,7 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
             draw(new[".png"], method.name, magnitude, reference, metrics, title)
         if options.others:
             volume = volume_of(path, scan, magnitude, spread, places, work.method.name, work.request)
-            notes += (
-                [] if volume.placements else ["the file does not say where its slices lie: their place is not told"]
-            )
+            notes += place_notes(volume, options.others)
             for format in options.others:
                 IMAGE_FORMATS[format].write(new[IMAGE_FORMATS[format].ending], volume)
         if options.figures and spread is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,17 @@ def volume_of(
     names, first = (scan.header, scan.name, method), done[0]
     spacing, thickness = first.spacing_mm, first.thickness_mm
     return Volume(magnitude, placements, spacing, thickness, series, *names, std, digest_of(path), request)
+
+
+def place_notes(volume: Volume, formats: Iterable[str]) -> list[str]:
+    """What is to be said of images in these formats whose place in the patient is not known."""
+    wanted = set(formats) - {"gif"}
+    unknown = ["where its slices lie"] * (not volume.placements) + ["the size of a pixel"] * (not volume.spacing_mm)
+    if not unknown or not wanted:
+        return []
+    capture = ", and DICOM is Secondary Capture" if wanted & {"dicom", "dicom-enhanced"} else ""
+    single = ", an image a file" if "dicom-enhanced" in wanted else ""
+    return [f"the file does not say {' and '.join(unknown)}: their place is not told{capture}{single}"]
 
 
 def _frames_first(images: Tensor, frames: int) -> Tensor:

@@ -89,7 +89,7 @@ def _place(volume: Volume, index: int) -> dict[str, Any]:
 
 
 def _sizes(volume: Volume) -> dict[str, Any]:
-    """What is known of the sizes of pixel and slice."""
+    """What is known of the sizes of pixel and slice; the second extends the standard attributes of a capture."""
     spacing, thickness = volume.spacing_mm, volume.thickness_mm
     return {
         **({} if spacing is None else {"PixelSpacing": [decimal(value) for value in spacing]}),
@@ -126,8 +126,8 @@ def _plane(volume: Volume, placement: Placement, spacing_mm: tuple[float, float]
         **frame_of_reference(volume),
         "ImagePositionPatient": position(volume, placement, spacing_mm),
         "ImageOrientationPatient": orientation(placement),
-        "PixelSpacing": [decimal(value) for value in spacing_mm],
-        "SliceThickness": "" if volume.thickness_mm is None else decimal(volume.thickness_mm),
+        "SliceThickness": "",
+        **_sizes(volume),
     }
 
 
