@@ -139,6 +139,7 @@ def test_reconstruct_writes_all_of_them_and_replaces_its_own_alone(
     with h5py.File(tmp_path / "out" / "a.h5") as file:
         expected = file["reconstruction"][()]
     (dataset,) = read(tmp_path / "out" / "a.dicom")
+    assert dataset.DerivationDescription.startswith("image from k-space by ")  # all of it
     np.testing.assert_allclose(values(dataset), expected[0], atol=expected.max() / 2**16)
     (tmp_path / "out" / "a.dicom" / "mine.txt").write_text("precious")
     code, _, err = laminar("reconstruct", tmp_path / "a.npy", *told, "--out", tmp_path / "out")

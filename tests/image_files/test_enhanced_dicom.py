@@ -72,7 +72,9 @@ def test_every_pixel_of_every_frame_is_where_nifti_has_it(tmp_path: Path, frame:
 
 
 def test_it_says_what_it_is_and_each_frame_where_it_belongs(tmp_path: Path) -> None:
-    write_enhanced_dicom(tmp_path / "a", cine(std=torch.rand(TIMES * SHAPE[0], 32, 40), method="l1-wavelet"))
+    write_enhanced_dicom(
+        tmp_path / "a", cine(std=torch.rand(TIMES * SHAPE[0], 32, 40), method="l1-wavelet", acceleration=4)
+    )
     first, second = read(tmp_path / "a"), read(tmp_path / "a", "2-0001.dcm")
     assert first.SOPClassUID == first.file_meta.MediaStorageSOPClassUID == pydicom.uid.EnhancedMRImageStorage
     assert (list(first.ImageType), second.ImageType[3]) == (["DERIVED", "PRIMARY", "OTHER", "NONE"], "STD_DEVIATION")

@@ -77,6 +77,7 @@ def _write_images(to: str, source: Path, path: Path, scan: Scan) -> None:
         scan.name,
         "root-sum-of-squares",
         scan=digest_of(source),
+        acceleration=scan.measured_acceleration,
     )
     with replacing(path) as temporary:
         IMAGE_FORMATS[to].write(temporary, volume)

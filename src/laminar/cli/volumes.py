@@ -39,9 +39,20 @@ def volume_of(
         magnitude, std = _frames_first(magnitude, frames), None if std is None else _frames_first(std, frames)
         series = {"phase": frames, **(series or {"slice": len(done)})}
         placements = None if placements is None else placements * frames
-    names, first = (scan.header, scan.name, method), done[0]
-    spacing, thickness = first.spacing_mm, first.thickness_mm
-    return Volume(magnitude, placements, spacing, thickness, series, *names, std, digest_of(path), request)
+    return Volume(
+        magnitude,
+        placements,
+        done[0].spacing_mm,
+        done[0].thickness_mm,
+        series,
+        scan.header,
+        scan.name,
+        method,
+        std,
+        digest_of(path),
+        request,
+        scan.measured_acceleration,
+    )
 
 
 def place_notes(volume: Volume, formats: Iterable[str]) -> list[str]:

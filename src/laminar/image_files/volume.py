@@ -23,7 +23,7 @@ class Volume:
     `placements`, `spacing_mm` (y, x) and `thickness_mm` are those of a `Scan`, None where they are not known. `series`
     names the axes that count the images, the last one, the slices, fastest. `header` holds what the file said of the
     scan, by the names of `laminar.data.formats.header`. `scan` and `request` are texts that tell this scan from every
-    other one and this reconstruction from every other one of it.
+    other one and this reconstruction from every other one of it. `acceleration` is the measured one.
     """
 
     magnitude: Tensor
@@ -37,6 +37,7 @@ class Volume:
     std: Tensor | None = None
     scan: str = ""
     request: str = ""
+    acceleration: float = 1.0
 
     @property
     def counted(self) -> dict[str, int]:

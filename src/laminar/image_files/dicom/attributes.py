@@ -90,7 +90,8 @@ def series(volume: Volume, kind: str, number: int) -> dict[str, Any]:
 
 def derivation(volume: Volume, kind: str) -> str:
     what = "standard deviation of posterior samples" if kind else "image"
-    return f"{what} from undersampled k-space by {text(volume.method)}, Laminar"
+    kspace = "undersampled k-space" if volume.acceleration > 1 else "k-space"
+    return f"{what} from {kspace} by {text(volume.method)}, Laminar"
 
 
 def frame_of_reference(volume: Volume) -> dict[str, Any]:
