@@ -165,6 +165,15 @@ def cartesian(kspace: Tensor, mask: Tensor, *, readout_axis: int | None = None, 
     return Scan(kspace, Cartesian(mask, readout_axis), **more)
 
 
+def image_name(series: Mapping[str, int], index: int) -> str:
+    """What an image is called, counted from 0: "repetition 1, slice 0"; an axis of one is left out."""
+    at = []
+    for axis, size in reversed(list(series.items())):
+        index, place = divmod(index, size)
+        at += [f"{axis} {place}"] * (size > 1)
+    return ", ".join(reversed(at)) or f"{[*series][-1]} 0"
+
+
 def is_finite(values: Tensor) -> bool:
     """Whether nothing is NaN or Inf: a finite sum says so twenty times as fast, and one that overflows says nothing."""
     return bool(values.sum().isfinite()) or bool(values.isfinite().all())

@@ -14,7 +14,7 @@ from laminar.cli.coils import CoilOptions
 from laminar.cli.executors import ExecutorOptions
 from laminar.cli.methods import MapOptions, MethodOptions
 from laminar.cli.outputs import check_outputs
-from laminar.cli.pictures import draw, reference_of, stored_reference
+from laminar.cli.pictures import draw, names_of, reference_of, stored_reference
 from laminar.cli.progress import progress
 from laminar.cli.samples import Intervals, SampleOptions
 from laminar.cli.scans import ScanOptions
@@ -125,8 +125,10 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
         if options.undersampling.wanted:
             reference = reference_of(_together(full, options))
         metrics = None if reference is None else fastmri_metrics(magnitude, reference)
+        names = names_of(scan, places[0])
         if options.figures:
-            draw(new[".png"], method.name, magnitude, reference, metrics, title)
+            title += f", {names[len(names) // 2]}" if names else ""
+            draw(new[".png"], method.name, magnitude, reference, metrics, title, names)
         if options.others:
             volume = volume_of(path, scan, magnitude, spread, places, work.method.name, work.request)
             notes += place_notes(volume, options.others)
