@@ -18,6 +18,8 @@ import pytest
 import torch
 
 from laminar.cli.reconstruct import FORMATS
+from laminar.data.formats import read as laminar_read
+from laminar.errors import DataFormatError
 from laminar.image_files import Volume, write_dicom, write_mrd, write_nifti
 from tests.image_files.test_nifti import ORIENTATIONS, SHAPE, SPACING, placements
 
@@ -122,6 +124,10 @@ def test_mrd_images_are_read_back_by_their_own_package(tmp_path: Path) -> None:
         assert (image.slice, image.image_index, image.image_series_index) == (k, k + 1, 1)
         np.testing.assert_allclose(image.position[:], told.placements[k].center, rtol=1e-6)
         np.testing.assert_allclose(image.phase_dir[:], told.placements[k].y_axis, rtol=1e-6)
+    with pytest.raises(
+        DataFormatError, match=r"images, no k-space: dataset/image_1, 5 of 6 x 9, dataset/image_2, 5 of"
+    ):
+        laminar_read(tmp_path / "a.mrd.h5")
     assert deviations[0].meta["SeriesDescription"] == "Laminar grappa uncertainty"
     assert deviations[0].meta["ImageComment"] == "not for diagnostic use"
 
