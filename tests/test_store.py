@@ -14,9 +14,11 @@ from laminar.viewer import load
 
 def test_images_say_what_they_are_and_where(tmp_path: Path) -> None:
     image = torch.randn(12, 10, dtype=torch.complex64)
-    placements = [Placement((1.0, 2.0, 3.0 + z), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0), 4.0) for z in range(2)]
+    placements = [Placement((1.0, 2.0, 3.0 + z), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0)) for z in range(2)]
     slices = [
-        SliceReconstruction(image, image[None], torch.zeros(1), 1, placement=placement, spacing_mm=(1.5, 0.5))
+        SliceReconstruction(
+            image, image[None], torch.zeros(1), 1, placement=placement, spacing_mm=(1.5, 0.5), thickness_mm=4.0
+        )
         for placement in placements
     ]
     with writing_reconstruction(tmp_path / "a.h5", 2, {"acceleration": 4.0}) as write:
@@ -28,7 +30,7 @@ def test_images_say_what_they_are_and_where(tmp_path: Path) -> None:
         assert "data of the scan" in file["reconstruction"].attrs["units"]
         np.testing.assert_array_equal(file["spacing_mm"], [1.5, 0.5])
         np.testing.assert_array_equal(file["placement"][1], [(1, 2, 4), (0, 1, 0), (0, 0, -1)])
-        assert file["placement"].attrs["thickness_mm"] == 4
+        assert file["spacing_mm"].attrs["thickness_mm"] == 4
         assert set(file.attrs) == {"laminar", "acceleration"}
     assert load(tmp_path / "a.h5").pixel == 3
 

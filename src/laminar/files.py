@@ -26,6 +26,8 @@ except ImportError:  # not Unix: nothing can be locked, and nothing is swept
 
 LOCK = ".laminar-lock"
 PREFIX, SUFFIX = ".laminar-", ".tmp"
+MARK = f'"laminar": "{__version__}"'.encode()
+"""What says in files of several kinds that this program wrote them, and may replace them."""
 _AT_WORKING_FOLDER, _EXCHANGE = -100, 2
 
 

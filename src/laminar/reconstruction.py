@@ -21,7 +21,7 @@ from laminar.flow import Trajectory
 from laminar.methods import Method, as_method
 from laminar.operators import Encoding, SoftSense, combined, ifft2c
 from laminar.runtime import seed_of
-from laminar.scan import Placement, Scan
+from laminar.scan import Placement, Scan, image_name
 from laminar.uncertainty import Spread
 
 Solvable = Method | nn.Module | Callable[[Problem], Any]
@@ -59,8 +59,9 @@ class Reconstruction:
 class SliceReconstruction:
     """One slice, without the first axis of a Reconstruction: `image` (y, x), `trajectory` (state, y, x), and so on.
 
-    `is_empty` if it holds no signal: the image is zero, and so is the one state. `placement` and `spacing_mm` are
-    those of the scan, if it has any, `axes` the names of those of all images, (slice, y, x) or (slice, frame, y, x).
+    `is_empty` if it holds no signal: the image is zero, and so is the one state. `placement`, `spacing_mm` and
+    `thickness_mm` are those of the scan, if it has any, `axes` the names of those of all images, (slice, y, x) or
+    (slice, frame, y, x).
     """
 
     image: Tensor
@@ -72,6 +73,7 @@ class SliceReconstruction:
     spread: Spread | None = None
     placement: Placement | None = None
     spacing_mm: tuple[float, float] | None = None
+    thickness_mm: float | None = None
     axes: tuple[str, ...] = ("slice", "y", "x")
 
     @property
@@ -157,8 +159,9 @@ def reconstruct_slices(
     problems = map(problem, range(scan.n_slices)) if on_cpu else _made_ahead(problem, scan.n_slices)
     folded = False
     for index, (part, ready) in enumerate(problems):
+        named = image_name(scan.series or {"slice": scan.n_slices}, index)
         if ready is None:
-            yield _placed(_empty(part, index, samples, keep_trajectory), part)
+            yield _placed(_empty(part, named, samples, keep_trajectory), part)
             continue
         _check_maps(method, ready)
         trajectory, images, nfe = solver(ready.to(device), (seed, index))
@@ -167,11 +170,11 @@ def reconstruct_slices(
             raise DataFormatError(f"{scan.name}: the image is not finite: is the model made for data like these?")
         states = _in_units(torch.cat(trajectory.states), ready, part) if keep_trajectory else None
         spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
-        log: tuple[str, ...] = () if bool(image.any()) else (_why_empty(index, ready),)
+        log: tuple[str, ...] = () if bool(image.any()) else (_why_empty(named, ready),)
         if index == 0 and method.geometry not in (None, part.geometry.kind):
             log += (f"{method.name} was trained for {method.geometry} scans; this one is {part.geometry.kind}",)
         if ready.n_maps > 1 and not folded:
-            folded, log = True, (*log, _FOLDED.format(index))
+            folded, log = True, (*log, _FOLDED.format(named))
         done = SliceReconstruction(image, states, trajectory.times, nfe, log, spread=spread)
         yield _placed(done, part)
 
@@ -213,7 +216,7 @@ def check_samples_of(method: Method, samples: int) -> None:
         raise method.no_samples()
 
 
-_FOLDED = "two sets of sensitivities from slice {} on, where the object reaches over the edge of its field of view"
+_FOLDED = "two sets of sensitivities from {} on, where the object reaches over the edge of its field of view"
 
 
 def _check_maps(method: Method, problem: Problem) -> None:
@@ -231,20 +234,21 @@ def _in_units(images: Tensor, problem: Problem, part: Scan) -> Tensor:
     return center_crop(images.cpu() * problem.scale.cpu(), part.image_shape)
 
 
-def _empty(part: Scan, index: int, samples: int, keep_trajectory: bool) -> SliceReconstruction:
+def _empty(part: Scan, named: str, samples: int, keep_trajectory: bool) -> SliceReconstruction:
     zero = center_crop(torch.zeros(1, *part.geometry.shape, dtype=part.data.dtype), part.image_shape)
     spread = Spread(zero[0].abs(), zero[0].abs(), samples) if samples else None
-    log = (f"slice {index} holds no signal: its image is zero",)
+    log = (f"{named} holds no signal: its image is zero",)
     return SliceReconstruction(zero[0], zero if keep_trajectory else None, None, 0, log, is_empty=True, spread=spread)
 
 
 def _placed(done: SliceReconstruction, part: Scan) -> SliceReconstruction:
     placement = None if part.placements is None else part.placements[0]
-    return replace(done, placement=placement, spacing_mm=part.spacing_mm, axes=part.geometry.stack_axes)
+    done = replace(done, spacing_mm=part.spacing_mm, thickness_mm=part.thickness_mm)
+    return replace(done, placement=placement, axes=part.geometry.stack_axes)
 
 
-def _why_empty(index: int, problem: Problem) -> str:
-    said = f"slice {index} has samples, but its image is zero everywhere"
+def _why_empty(named: str, problem: Problem) -> str:
+    said = f"{named} has samples, but its image is zero everywhere"
     is_dark = isinstance(problem.operator, Encoding | SoftSense) and not bool(problem.operator.sensitivities.any())
     return f"{said}: all coil sensitivities are zero" if is_dark else said
 

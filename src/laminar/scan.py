@@ -18,13 +18,12 @@ class Placement:
     """Where an image lies in the patient, in mm along the axes L, P, S of DICOM.
 
     `center` is the point of pixel (y, x) = (n // 2, n // 2); `x_axis` and `y_axis` are the unit vectors along which the
-    indices x and y grow; `thickness` that of the slice.
+    indices x and y grow.
     """
 
     center: tuple[float, float, float]
     x_axis: tuple[float, float, float]
     y_axis: tuple[float, float, float]
-    thickness: float | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,8 +37,8 @@ class Scan:
     `sensitivities` complex64 (image, coil, y, x), or (image, map, coil, y, x) of several sets, if they are known.
     `noise_std` is the standard deviation per complex sample, E|n|^2 = noise_std^2, of white noise; `noise_covariance`
     (coil, coil) that of colored noise, which `prepare` whitens. `image_shape` is the matrix (y, x) that the scanner
-    would show: the image is center-cropped to it. `spacing_mm` is the pixel size (y, x) of that image, `placements` say
-    where each image lies. `header` holds what the file said besides, as plain values.
+    would show: the image is center-cropped to it. `spacing_mm` is the pixel size (y, x) of that image, `thickness_mm`
+    that of a slice, `placements` say where each image lies. `header` holds what the file said besides, as plain values.
 
     Raises DataFormatError if the parts do not fit each other or hold NaN or Inf.
     """
@@ -51,6 +50,7 @@ class Scan:
     noise_covariance: Tensor | None = None
     image_shape: tuple[int, int] | None = None
     spacing_mm: tuple[float, float] | None = None
+    thickness_mm: float | None = None
     placements: tuple[Placement, ...] | None = None
     series: Mapping[str, int] = field(default_factory=dict)
     name: str = "scan"
@@ -163,6 +163,15 @@ class Scan:
 def cartesian(kspace: Tensor, mask: Tensor, *, readout_axis: int | None = None, **more: Any) -> Scan:
     """A Cartesian `Scan`: `kspace` complex64 (image, coil, y, x), `mask` bool (y, x) or (image, y, x)."""
     return Scan(kspace, Cartesian(mask, readout_axis), **more)
+
+
+def image_name(series: Mapping[str, int], index: int) -> str:
+    """What an image is called, counted from 0: "repetition 1, slice 0"; an axis of one is left out."""
+    at = []
+    for axis, size in reversed(list(series.items())):
+        index, place = divmod(index, size)
+        at += [f"{axis} {place}"] * (size > 1)
+    return ", ".join(reversed(at)) or f"{[*series][-1]} 0"
 
 
 def is_finite(values: Tensor) -> bool:

@@ -33,8 +33,9 @@ def writing_reconstruction(
     `reconstruction` (magnitude float32 (slice, y, x), as fastMRI's evaluation reads it), `reconstruction_complex`,
     and where it was kept the `trajectory` (state, slice, y, x) with its `times`. Each says its `axes` and `units`;
     images of a series have the axis of it behind that of the slices. Of a scan that knows them, the file has
-    `spacing_mm` (y, x) and the `placement` of each slice (slice, 3, 3): the center of pixel (n // 2, n // 2) in mm and
-    the directions of x and y, along L, P, S of DICOM. Nothing else of its header is copied: that may name a patient.
+    `spacing_mm` (y, x), its attribute `thickness_mm`, and the `placement` of each slice (slice, 3, 3): the center of
+    pixel (n // 2, n // 2) in mm and the directions of x and y, along L, P, S of DICOM. Nothing else of its header is
+    copied: that may name a patient.
     The file grows in memory.
 
     Slices that bring a spread add, float32 (slice, y, x) in the units of the scan, `uncertainty_std` and the ends
@@ -63,7 +64,10 @@ def _write(file: h5py.File, index: int, n_slices: int, done: SliceReconstruction
     _images(file, "reconstruction", shape, np.float32, done.axes)[index] = done.magnitude.numpy()
     _images(file, "reconstruction_complex", shape, np.complex64, done.axes)[index] = _complex(done.image)
     if done.spacing_mm is not None:
-        file.require_dataset("spacing_mm", (2,), np.float64, exact=True)[:] = done.spacing_mm
+        dataset = file.require_dataset("spacing_mm", (2,), np.float64, exact=True)
+        dataset[:] = done.spacing_mm
+        if done.thickness_mm is not None:
+            dataset.attrs["thickness_mm"] = done.thickness_mm
     if done.placement is not None:
         _write_placement(file, index, n_slices, done.placement)
     if done.trajectory is not None and not done.is_empty:  # HDF5 leaves the states of an empty slice at zero
@@ -92,8 +96,6 @@ def _write_placement(file: h5py.File, index: int, n_slices: int, placement: Plac
     dataset = file.require_dataset("placement", (n_slices, 3, 3), np.float64, exact=True)
     dataset[index] = [placement.center, placement.x_axis, placement.y_axis]
     dataset.attrs["rows"] = "center (mm), direction of x, direction of y, along L, P, S"
-    if placement.thickness is not None:
-        dataset.attrs["thickness_mm"] = placement.thickness
 
 
 def _write_spread(

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from laminar.data.simulation import simulate_slice
+from laminar.figures.sheet import Sheet
 
 Run = Callable[..., tuple[int, str, str]]
 MINE = """
@@ -57,6 +58,25 @@ def test_json_says_all_that_was_done(scans: Path, tmp_path: Path, laminar: Run) 
     assert (code, told["skipped"], [scan["name"] for scan in told["scans"]]) == (1, ["a"], ["b"])
     code, text, _ = laminar("reconstruct", scans / "b.npy", *SHORT, "--seed", 3, "--out", out, "--skip-existing")
     assert (code, "finished" in text) == (0, False)  # another mask is another image
+
+
+def test_pictures_name_the_images_of_a_series_as_the_log_does(
+    tmp_path: Path, laminar: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(Sheet, "_text", lambda self, x, y, text, *more, **style: written.append(text))
+    one = simulate_slice("brain", (40, 32), 2, 0.01, torch.Generator().manual_seed(0)).kspace
+    series = torch.stack([one, one, 0 * one, one]).reshape(2, 2, *one.shape)
+    np.save(tmp_path / "a.npy", series.numpy())
+    told = ("--axes", "time,slice,coil,ky,kx", "--method", "zero-filled", "--out", tmp_path / "out")
+    code, said, _ = laminar("reconstruct", tmp_path / "a.npy", *told)
+    names = [f"time {time}, slice {place}" for time in range(2) for place in range(2)]
+    assert (code, [text for text in written if text]) == (0, names)
+    assert "a: time 1, slice 0 holds no signal: its image is zero" in said
+    written.clear()
+    np.save(tmp_path / "b.npy", series[:, 1:].numpy())
+    code, _, _ = laminar("reconstruct", tmp_path / "b.npy", *told, "--acceleration", 2, "--calibration-lines", 8)
+    assert (code, written[0]) == (0, "b, R = 2.0, time 1; numbers of all 2 images")
 
 
 def test_without_figures_there_are_none(

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import laminar as package
+from laminar.cli.outputs import check_output
 from laminar.data.masks import make_mask
 from laminar.data.preparation import Problem, prepare
 from laminar.data.simulation import simulate_slice
@@ -77,6 +78,7 @@ def test_export_writes_what_runs_elsewhere(
     code, said, err = laminar("export", model, "--to", route, "--out", out)
     assert code == 0, err
     assert "its image differs from the network's by" in said
+    check_output(out, [], overwrite=False)  # it says who wrote it
     loaded, run = package.load(model), ROUTES[route].open(out)
     for given in (((128, 33), 2), ((50, 71), 7, "poisson")):
         assert compare(run, ROUTES[route].fourier, loaded, problem(*given)) < 1e-4

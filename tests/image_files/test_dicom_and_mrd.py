@@ -17,6 +17,9 @@ import pydicom
 import pytest
 import torch
 
+from laminar.cli.reconstruct import FORMATS
+from laminar.data.formats import read as laminar_read
+from laminar.errors import DataFormatError
 from laminar.image_files import Volume, write_dicom, write_mrd, write_nifti
 from tests.image_files.test_nifti import ORIENTATIONS, SHAPE, SPACING, placements
 
@@ -26,7 +29,14 @@ HEADER |= {"field_strength_t": 2.89362, "protocol": "a\\b^c\n", "patient_positio
 
 def volume(frame: np.ndarray = ORIENTATIONS[-3], **more: Any) -> Volume:
     image = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0)) * 1e-4  # as small as fastMRI's
-    told = {"placements": placements(frame), "spacing_mm": SPACING, "header": HEADER, "scan": "s", "request": "r"}
+    told = {
+        "placements": placements(frame),
+        "spacing_mm": SPACING,
+        "thickness_mm": 2.0,
+        "header": HEADER,
+        "scan": "s",
+        "request": "r",
+    }
     return Volume(image, **(told | more))
 
 
@@ -97,6 +107,7 @@ def test_without_a_place_nothing_is_claimed(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a", volume(placements=None))
     dataset = read(tmp_path / "a")[0]
     assert dataset.SOPClassUID == pydicom.uid.SecondaryCaptureImageStorage
+    assert (list(dataset.PixelSpacing), dataset.SliceThickness) == ([*SPACING], 2)
     assert "ImagePositionPatient" not in dataset
     assert "FrameOfReferenceUID" not in dataset
 
@@ -113,6 +124,10 @@ def test_mrd_images_are_read_back_by_their_own_package(tmp_path: Path) -> None:
         assert (image.slice, image.image_index, image.image_series_index) == (k, k + 1, 1)
         np.testing.assert_allclose(image.position[:], told.placements[k].center, rtol=1e-6)
         np.testing.assert_allclose(image.phase_dir[:], told.placements[k].y_axis, rtol=1e-6)
+    with pytest.raises(
+        DataFormatError, match=r"images, no k-space: dataset/image_1, 5 of 6 x 9, dataset/image_2, 5 of"
+    ):
+        laminar_read(tmp_path / "a.mrd.h5")
     assert deviations[0].meta["SeriesDescription"] == "Laminar grappa uncertainty"
     assert deviations[0].meta["ImageComment"] == "not for diagnostic use"
 
@@ -122,13 +137,15 @@ def test_reconstruct_writes_all_of_them_and_replaces_its_own_alone(
 ) -> None:
     rng = np.random.default_rng(0)
     np.save(tmp_path / "a.npy", (rng.normal(size=(2, 32, 32)) + 1j * rng.normal(size=(2, 32, 32))).astype("c8"))
-    told = ("--axes", "coil,ky,kx", "--model", tiny_model, "--format", "mrd", "dicom", "nifti", "h5")
+    told = ("--axes", "coil,ky,kx", "--model", tiny_model, "--format", *FORMATS)
     for _ in range(2):
-        code, _, err = laminar("reconstruct", tmp_path / "a.npy", *told, "--out", tmp_path / "out")
+        code, said, err = laminar("reconstruct", tmp_path / "a.npy", *told, "--out", tmp_path / "out")
         assert code == 0, err
+    assert "their place is not told, and DICOM is Secondary Capture, an image a file\n" in said
     with h5py.File(tmp_path / "out" / "a.h5") as file:
         expected = file["reconstruction"][()]
     (dataset,) = read(tmp_path / "out" / "a.dicom")
+    assert dataset.DerivationDescription.startswith("image from k-space by ")  # all of it
     np.testing.assert_allclose(values(dataset), expected[0], atol=expected.max() / 2**16)
     (tmp_path / "out" / "a.dicom" / "mine.txt").write_text("precious")
     code, _, err = laminar("reconstruct", tmp_path / "a.npy", *told, "--out", tmp_path / "out")

@@ -28,7 +28,13 @@ TIMES = 3
 
 def cine(frame: np.ndarray = ORIENTATIONS[-3], **more: Any) -> Volume:
     image = torch.rand(TIMES * SHAPE[0], 32, 40, generator=torch.Generator().manual_seed(0)) * 1e-4
-    told = {"placements": placements(frame) * TIMES, "spacing_mm": SPACING, "header": HEADER, "scan": "s"}
+    told = {
+        "placements": placements(frame) * TIMES,
+        "spacing_mm": SPACING,
+        "thickness_mm": 2.0,
+        "header": HEADER,
+        "scan": "s",
+    }
     return Volume(image, **(told | {"series": {"phase": TIMES, "slice": SHAPE[0]}} | more))
 
 
@@ -66,7 +72,9 @@ def test_every_pixel_of_every_frame_is_where_nifti_has_it(tmp_path: Path, frame:
 
 
 def test_it_says_what_it_is_and_each_frame_where_it_belongs(tmp_path: Path) -> None:
-    write_enhanced_dicom(tmp_path / "a", cine(std=torch.rand(TIMES * SHAPE[0], 32, 40), method="l1-wavelet"))
+    write_enhanced_dicom(
+        tmp_path / "a", cine(std=torch.rand(TIMES * SHAPE[0], 32, 40), method="l1-wavelet", acceleration=4)
+    )
     first, second = read(tmp_path / "a"), read(tmp_path / "a", "2-0001.dcm")
     assert first.SOPClassUID == first.file_meta.MediaStorageSOPClassUID == pydicom.uid.EnhancedMRImageStorage
     assert (list(first.ImageType), second.ImageType[3]) == (["DERIVED", "PRIMARY", "OTHER", "NONE"], "STD_DEVIATION")
@@ -109,7 +117,7 @@ def test_the_same_volume_gives_the_same_bytes_and_names_of_its_own(tmp_path: Pat
     a, b, c = ((tmp_path / name / "1-0001.dcm").read_bytes() for name in "abc")
     assert a == b != c
     one = cine(placements=placements(np.eye(3))[:1], series={}, header={})
-    one = Volume(one.magnitude[:1], one.placements, one.spacing_mm)
+    one = Volume(one.magnitude[:1], one.placements, one.spacing_mm, one.thickness_mm)
     write_dicom(tmp_path / "single", one)
     write_enhanced_dicom(tmp_path / "enhanced", one)
     single, enhanced = read(tmp_path / "single"), read(tmp_path / "enhanced")
@@ -146,7 +154,7 @@ def test_our_own_reader_takes_each_frame_for_a_slice(tmp_path: Path) -> None:
 def test_without_a_place_single_images_are_written(tmp_path: Path) -> None:
     for name, change in {
         "a": {"placements": None},
-        "b": {"placements": [Placement((0, 0, 0), (1, 0, 0), (0, 1, 0))] * 15},
+        "b": {"thickness_mm": None},
     }.items():
         write_enhanced_dicom(tmp_path / name, cine(**change))
         write_dicom(tmp_path / f"{name}-single", cine(**change))

@@ -25,7 +25,7 @@ ORIENTATIONS = [
 def placements(frame: np.ndarray) -> list[Placement]:
     x_axis, y_axis, along = (tuple(axis.tolist()) for axis in frame)
     centers = [np.array([7.0, -11, 30]) + k * STEP * np.array(along) for k in range(SHAPE[0])]
-    return [Placement(tuple(center.tolist()), x_axis, y_axis, 2.0) for center in centers]
+    return [Placement(tuple(center.tolist()), x_axis, y_axis) for center in centers]
 
 
 @pytest.mark.parametrize("frame", ORIENTATIONS)
@@ -45,9 +45,19 @@ def test_every_pixel_is_where_the_scan_says(tmp_path: Path, frame: np.ndarray) -
 
 def test_a_series_is_the_fourth_axis(tmp_path: Path) -> None:
     image = torch.rand(2 * SHAPE[0], *SHAPE[1:])
-    write_nifti(tmp_path / "a.nii", Volume(image, placements(np.eye(3)) * 2, SPACING, {"phase": 2, "slice": SHAPE[0]}))
+    write_nifti(
+        tmp_path / "a.nii", Volume(image, placements(np.eye(3)) * 2, SPACING, 2.0, {"phase": 2, "slice": SHAPE[0]})
+    )
     data = np.asanyarray(nibabel.load(tmp_path / "a.nii").dataobj)
     np.testing.assert_array_equal(data[..., 1].transpose(2, 1, 0), image[SHAPE[0] :])
+
+
+def test_without_a_place_the_sizes_are_told_and_no_place_is(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "a.nii", Volume(torch.rand(SHAPE), None, SPACING, 6.0))
+    header = nibabel.load(tmp_path / "a.nii").header
+    np.testing.assert_allclose(header.get_zooms(), (0.8, 1.5, 6.0))
+    assert (header["qform_code"], header["sform_code"]) == (0, 0)
+    np.testing.assert_allclose(header.get_sform() @ (4, 3, 2, 1), (0, 0, 0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("change", [{"center": (0.0, 0, 0)}, {"x_axis": (0.0, 0, 1)}])
@@ -65,5 +75,5 @@ def test_reconstruct_writes_it(tiny_model: Path, tmp_path: Path, laminar: Callab
     for _ in range(2):  # the second time it replaces its own
         code, out, err = laminar("reconstruct", *told)
         assert code == 0, err
-        assert "their place is not told" in out
+        assert "their place is not told\n" in out
     assert nibabel.load(tmp_path / "a.nii").shape == (32, 32, 1)

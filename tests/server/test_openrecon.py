@@ -50,7 +50,7 @@ def test_the_package_is_written_and_replaced(tmp_path: Path, laminar: Laminar) -
     image.write_bytes(b"tar")
     manual.write_bytes(b"pdf")
     for _ in range(2):  # the second time it replaces its own
-        code, _, err = laminar("openrecon-package", "--out", out, "--image", image, "--manual", manual, "--overwrite")
+        code, _, err = laminar("openrecon-package", "--out", out, "--image", image, "--manual", manual)
         assert code == 0, err
     assert laminar("openrecon-package", "--out", out)[0] == 0
     told = json.loads((out / "OpenReconLabel.json").read_text())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.scans import ScanOptions, add_scan_options
+from laminar.cli.volumes import place_notes
 from laminar.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -70,14 +71,18 @@ def _write_images(to: str, source: Path, path: Path, scan: Scan) -> None:
         reference_image(scan),
         scan.placements,
         scan.spacing_mm,
+        scan.thickness_mm,
         scan.series,
         scan.header,
         scan.name,
         "root-sum-of-squares",
         scan=digest_of(source),
+        acceleration=scan.measured_acceleration,
     )
     with replacing(path) as temporary:
         IMAGE_FORMATS[to].write(temporary, volume)
+    for note in place_notes(volume, [to]):
+        print(printable(f"{scan.name}: {note}"))
 
 
 def run(options: Options) -> int:

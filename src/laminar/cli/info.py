@@ -165,6 +165,8 @@ def _facts(scan: LazyScan) -> dict[str, Any]:
     facts["noise std per complex sample"] = f"{noise:.4g} ({'from the scan' if given else 'estimated'})"
     if first.spacing_mm is not None:
         facts["pixel (mm)"] = [round(size, 3) for size in first.spacing_mm]
+    if first.thickness_mm is not None:
+        facts["slice thickness (mm)"] = round(first.thickness_mm, 3)
     return facts
 
 

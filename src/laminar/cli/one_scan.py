@@ -14,13 +14,13 @@ from laminar.cli.coils import CoilOptions
 from laminar.cli.executors import ExecutorOptions
 from laminar.cli.methods import MapOptions, MethodOptions
 from laminar.cli.outputs import check_outputs
-from laminar.cli.pictures import draw, reference_of, stored_reference
+from laminar.cli.pictures import draw, names_of, reference_of, stored_reference
 from laminar.cli.progress import progress
 from laminar.cli.samples import Intervals, SampleOptions
 from laminar.cli.scans import ScanOptions
 from laminar.cli.summary import Done
 from laminar.cli.undersampling import Undersampling
-from laminar.cli.volumes import volume_of
+from laminar.cli.volumes import place_notes, volume_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,13 +125,13 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
         if options.undersampling.wanted:
             reference = reference_of(_together(full, options))
         metrics = None if reference is None else fastmri_metrics(magnitude, reference)
+        names = names_of(scan, places[0])
         if options.figures:
-            draw(new[".png"], method.name, magnitude, reference, metrics, title)
+            title += f", {names[len(names) // 2]}" if names else ""
+            draw(new[".png"], method.name, magnitude, reference, metrics, title, names)
         if options.others:
             volume = volume_of(path, scan, magnitude, spread, places, work.method.name, work.request)
-            notes += (
-                [] if volume.placements else ["the file does not say where its slices lie: their place is not told"]
-            )
+            notes += place_notes(volume, options.others)
             for format in options.others:
                 IMAGE_FORMATS[format].write(new[IMAGE_FORMATS[format].ending], volume)
         if options.figures and spread is not None:

@@ -12,11 +12,14 @@ from typing import Protocol
 from laminar.cli.options import paths_in
 from laminar.errors import ConfigError, DataFormatError
 
-# How each kind of file says near its beginning that this program wrote it; HDF5 has a root attribute `laminar`.
+# How each kind of file says near its beginning or end that this program wrote it; HDF5 has a root attribute `laminar`,
+# the data of BART the header beside them. An array of NumPy has no place to say it.
 MARKS = (
     *(b'"laminar": "', b'"format": "laminar-', b'content="Laminar"', b"Software\0Laminar", b"# laminar train"),
-    *(b"# laminar openrecon-package", b'"name": {\n      "en": "Laminar"'),
+    *(b"# laminar openrecon-package", b'"name": {\n      "en": "Laminar"', b"# Creator\nlaminar", b"\x12\x07laminar"),
 )
+NEAR = 1024
+"""Bytes: the comment of a GIF stands behind its 256 colors, that of a ZIP at the end."""
 
 
 def add_overwrite(parser: argparse._ActionsContainer) -> None:
@@ -73,6 +76,8 @@ def _is_ours(path: Path) -> bool:
     if path.is_dir():
         parts = list(path.iterdir())
         return bool(parts) and all(part.is_file() and _is_ours(part) for part in parts)
+    if path.suffix == ".cfl":
+        return _is_ours(path.with_suffix(".hdr"))
     import h5py
 
     from laminar.data.formats.hdf5 import survey
@@ -81,6 +86,8 @@ def _is_ours(path: Path) -> bool:
         if h5py.is_hdf5(path):
             return "laminar" in survey(path).attributes
         with path.open("rb") as stream:
-            start = stream.read(512)
-        return any(mark in start for mark in MARKS)
+            start = stream.read(NEAR)
+            stream.seek(max(len(start), stream.seek(0, os.SEEK_END) - NEAR))
+            text = start + stream.read()
+        return any(mark in text for mark in MARKS)
     return False

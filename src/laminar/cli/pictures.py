@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from laminar.data.formats import LazyScan
+    from laminar.reconstruction import SliceReconstruction
 
 
 def reference_of(full: LazyScan) -> Tensor:
@@ -40,11 +42,27 @@ def draw(
     reference: Tensor | None,
     metrics: Mapping[str, float] | None,
     title: str,
+    names: Sequence[str],
 ) -> None:
-    """Draw the picture of a scan; where there is a reference, with the errors and the metrics."""
+    """Draw the picture of a scan; where there is a reference, of its middle image with the errors, and the metrics.
+
+    `names` are those of the images, none of a single one.
+    """
     from laminar.figures import comparison_figure, reconstruction_png
 
     if reference is None:
-        reconstruction_png(magnitude, picture)
+        reconstruction_png(magnitude, picture, names)
     else:
+        title += f"; numbers of all {len(names)} images" if names else ""
         comparison_figure({label: magnitude}, reference, {label: metrics or {}}, picture, title)
+
+
+def names_of(scan: LazyScan, done: SliceReconstruction) -> list[str]:
+    """The names of all images of a scan as they are drawn, of which this is one or some; none of a single one."""
+    from laminar.scan import image_name
+
+    first, *axes = done.axes
+    inner = dict(zip(axes[:-2], done.image.shape, strict=False))
+    series = {**(scan.series or {first: scan.n_slices}), **inner}
+    count = math.prod(series.values())
+    return [image_name(series, index) for index in range(count)] if count > 1 else []

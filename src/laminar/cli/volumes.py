@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,31 @@ def volume_of(
         magnitude, std = _frames_first(magnitude, frames), None if std is None else _frames_first(std, frames)
         series = {"phase": frames, **(series or {"slice": len(done)})}
         placements = None if placements is None else placements * frames
-    names = scan.header, scan.name, method
-    return Volume(magnitude, placements, done[0].spacing_mm, series, *names, std, digest_of(path), request)
+    return Volume(
+        magnitude,
+        placements,
+        done[0].spacing_mm,
+        done[0].thickness_mm,
+        series,
+        scan.header,
+        scan.name,
+        method,
+        std,
+        digest_of(path),
+        request,
+        scan.measured_acceleration,
+    )
+
+
+def place_notes(volume: Volume, formats: Iterable[str]) -> list[str]:
+    """What is to be said of images in these formats whose place in the patient is not known."""
+    wanted = set(formats) - {"gif"}
+    unknown = ["where its slices lie"] * (not volume.placements) + ["the size of a pixel"] * (not volume.spacing_mm)
+    if not unknown or not wanted:
+        return []
+    capture = ", and DICOM is Secondary Capture" if wanted & {"dicom", "dicom-enhanced"} else ""
+    single = ", an image a file" if "dicom-enhanced" in wanted else ""
+    return [f"the file does not say {' and '.join(unknown)}: their place is not told{capture}{single}"]
 
 
 def _frames_first(images: Tensor, frames: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from torch.export import Dim, ExportedProgram
 from laminar.data.preparation import Problem
 from laminar.errors import LaminarError, package
 from laminar.export.program import Program
-from laminar.files import replacing
+from laminar.files import MARK, replacing
 from laminar.models import UnrolledNetwork
+from laminar.version import __version__
 
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
 SMALLEST, LARGEST, MOST_COILS = 32, 1024, 256
@@ -83,6 +85,9 @@ def write(
         report(1, STAGES[1])
         with _quiet():
             way.write(program, temporary)
+        if zipfile.is_zipfile(temporary):
+            with zipfile.ZipFile(temporary, "a") as file:
+                file.comment = MARK
         report(2, STAGES[2])
         difference = compare(way.open(temporary), way.fourier, network, test)
         if not difference <= TOLERANCE:
@@ -139,6 +144,7 @@ def _write_onnx(program: ExportedProgram, path: Path) -> None:
         verbose=False,
     )
     assert made is not None
+    made.model.producer_name, made.model.producer_version = "laminar", __version__
     made.save(path, external_data=False)
 
 

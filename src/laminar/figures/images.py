@@ -74,8 +74,8 @@ def trajectory_strip(
     sheet.save(path)
 
 
-def reconstruction_png(image: ArrayLike, path: str | Path) -> None:
-    """Write a PNG of a reconstruction (y, x) or (slice, y, x): at most 12 slices, evenly spaced.
+def reconstruction_png(image: ArrayLike, path: str | Path, names: Sequence[str] = ()) -> None:
+    """Write a PNG of a reconstruction (y, x) or (image, y, x): at most 12 images, evenly spaced, with their `names`.
 
     Raises what `comparison_figure` raises.
     """
@@ -86,8 +86,7 @@ def reconstruction_png(image: ArrayLike, path: str | Path) -> None:
     rows, columns = grid(len(shown), most_columns=4)
     sheet = Sheet(volume.shape[1:], headers=(False,) * rows, columns=columns)
     for place, index in enumerate(shown):
-        corner = f"slice {index + 1} of {len(volume)}" if len(volume) > 1 else ""
-        sheet.image(*divmod(place, columns), gray(volume[index], white), corner=corner)
+        sheet.image(*divmod(place, columns), gray(volume[index], white), corner=names[index] if names else "")
     sheet.save(path)
 
 

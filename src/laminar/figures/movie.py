@@ -9,7 +9,7 @@ import numpy as np
 
 from laminar.errors import DataFormatError, MissingExtraError
 from laminar.figures.pixels import ArrayLike, gray, magnitude, white_level
-from laminar.files import replacing
+from laminar.files import MARK, replacing
 
 MILLISECONDS = 80
 """A frame is shown so long."""
@@ -40,4 +40,4 @@ def movie(images: ArrayLike, path: Path) -> None:
     pixels = [np.kron(gray(frame, white)[..., 0], np.ones((factor, factor), np.uint8)) for frame in frames]
     first, *others = (image.fromarray(each.astype(np.uint8)) for each in pixels)
     with replacing(path) as temporary:
-        first.save(temporary, "GIF", save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
+        first.save(temporary, "GIF", save_all=True, append_images=others, duration=MILLISECONDS, loop=0, comment=MARK)

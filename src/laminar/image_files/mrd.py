@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -37,7 +37,7 @@ def _images(volume: Volume, kind: str, series: int) -> Iterator[Any]:
     meta = {**attributes(volume.method, f"Laminar {volume.method}", kind), "LaminarMethod": volume.method}
     for index, pixels in enumerate(volume.kinds[kind]):
         placement = None if volume.placements is None else volume.placements[index]
-        image = placed(pixels, placement, volume.spacing_mm, meta)
+        image = placed(pixels, placement, volume, meta)
         for name, at in volume.counters(index).items():
             if name in _COUNTERS:
                 setattr(image, _COUNTERS[name], at)
@@ -45,17 +45,24 @@ def _images(volume: Volume, kind: str, series: int) -> Iterator[Any]:
         yield image
 
 
-def placed(
-    pixels: Tensor, placement: Placement | None, spacing_mm: tuple[float, float] | None, meta: Mapping[str, Any]
-) -> Any:
+class Sizes(Protocol):
+    """What knows the size of a pixel and of a slice, if any: a `Volume`, a `Scan`."""
+
+    @property
+    def spacing_mm(self) -> tuple[float, float] | None: ...
+    @property
+    def thickness_mm(self) -> float | None: ...
+
+
+def placed(pixels: Tensor, placement: Placement | None, sizes: Sizes, meta: Mapping[str, Any]) -> Any:
     """An `ismrmrd.Image` of the magnitudes `pixels` (y, x), float32 or uint16, with `meta` and a window.
 
     Its position is that of pixel n // 2, as the center of the field of view is in the readouts.
     """
     image = ismrmrd().Image.from_array(np.ascontiguousarray(pixels.numpy()), transpose=False)
     image.image_type = ismrmrd().IMTYPE_MAGNITUDE
-    y, x = spacing_mm or (1.0, 1.0)
-    image.field_of_view[:] = (x * pixels.shape[1], y * pixels.shape[0], (placement and placement.thickness) or 1.0)
+    y, x = sizes.spacing_mm or (1.0, 1.0)
+    image.field_of_view[:] = (x * pixels.shape[1], y * pixels.shape[0], sizes.thickness_mm or 1.0)
     if placement is not None:
         image.position[:], image.read_dir[:], image.phase_dir[:] = placement.center, placement.x_axis, placement.y_axis
         image.slice_dir[:] = np.cross(placement.x_axis, placement.y_axis).tolist()

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from laminar.errors import DataFormatError, package
+from laminar.files import MARK
 from laminar.image_files.volume import Volume
 from laminar.scan import Placement
-from laminar.version import __version__
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _TOLERANCE_MM, _TOLERANCE = 0.05, 1e-3
@@ -28,30 +28,33 @@ def write_nifti(path: Path, volume: Volume) -> None:
     """The magnitudes as a volume (x, y, slice), or of a series (x, y, slice, image of the series).
 
     The affine is `affine_of` the first slices; where the scan does not say where they lie, that of axes through the
-    middle, marked as unknown. Raises DataFormatError for slices that no affine places.
+    middle, marked as unknown, with what is known of the sizes. Raises DataFormatError for slices that no affine places.
     """
     n_slices, placements, spacing_mm = volume.n_slices, volume.placements, volume.spacing_mm
     images = volume.magnitude.numpy().reshape(-1, n_slices, *volume.magnitude.shape[-2:])
     shape = (images.shape[3], images.shape[2], n_slices)
     known = placements is not None and spacing_mm is not None
     if placements is not None and spacing_mm is not None:
-        affine = affine_of(placements[:n_slices], spacing_mm, shape[:2])
+        affine = affine_of(placements[:n_slices], spacing_mm, shape[:2], volume.thickness_mm)
     else:
         y, x = spacing_mm or (1.0, 1.0)
-        affine = np.diag([x, y, 1.0, 1.0])
+        affine = np.diag([x, y, volume.thickness_mm or 1.0, 1.0])
         affine[:3, 3] = -affine[:3, :3] @ (np.array(shape) // 2)
     array = images.transpose(3, 2, 1, 0)
     package = nibabel()
     made = package.Nifti1Image(array[..., 0] if len(images) == 1 else array, affine)
     made.header.set_xyzt_units(_MILLIMETERS)
-    made.header["descrip"] = f'"laminar": "{__version__}"'.encode()
+    made.header["descrip"] = MARK
     for set_form in (made.set_sform, made.set_qform):
         set_form(affine, _SCANNER if known else _UNKNOWN)
     package.save(made, path)
 
 
 def affine_of(
-    placements: Sequence[Placement], spacing_mm: tuple[float, float], shape: tuple[int, ...]
+    placements: Sequence[Placement],
+    spacing_mm: tuple[float, float],
+    shape: tuple[int, ...],
+    thickness_mm: float | None = None,
 ) -> npt.NDArray[np.float64]:
     """The matrix (4, 4) from the indices (x, y, slice) to mm along R, A, S, for slices of the `shape` (x, y).
 
@@ -60,11 +63,11 @@ def affine_of(
     with the centers c and axes e of the placements, turned from L, P, S. A single slice goes on along its normal, by
     its thickness. Raises DataFormatError if the slices are not parallel and evenly spaced.
     """
-    first, count = placements[0], len(placements)
+    count = len(placements)
     centers = np.array([one.center for one in placements])
     axes = np.array([(one.x_axis, one.y_axis) for one in placements])
     x_axis, y_axis = axes[0]
-    step = np.cross(x_axis, y_axis) * (first.thickness or 1.0)
+    step = np.cross(x_axis, y_axis) * (thickness_mm or 1.0)
     if count > 1:
         step = (centers[-1] - centers[0]) / (count - 1)
     even = centers[0] + np.arange(count)[:, None] * step

@@ -20,15 +20,16 @@ WARNING = "not for diagnostic use"
 class Volume:
     """Magnitudes float32 (image, y, x), and of samples their standard deviation `std` of the same shape.
 
-    `placements` and `spacing_mm` (y, x) are those of a `Scan`, None where they are not known. `series` names the axes
-    that count the images, the last one, the slices, fastest. `header` holds what the file said of the scan, by the
-    names of `laminar.data.formats.header`. `scan` and `request` are texts that tell this scan from every other one and
-    this reconstruction from every other one of it.
+    `placements`, `spacing_mm` (y, x) and `thickness_mm` are those of a `Scan`, None where they are not known. `series`
+    names the axes that count the images, the last one, the slices, fastest. `header` holds what the file said of the
+    scan, by the names of `laminar.data.formats.header`. `scan` and `request` are texts that tell this scan from every
+    other one and this reconstruction from every other one of it. `acceleration` is the measured one.
     """
 
     magnitude: Tensor
     placements: Sequence[Placement] | None = None
     spacing_mm: tuple[float, float] | None = None
+    thickness_mm: float | None = None
     series: Mapping[str, int] = field(default_factory=dict)
     header: Mapping[str, Any] = field(default_factory=dict)
     name: str = "scan"
@@ -36,6 +37,7 @@ class Volume:
     std: Tensor | None = None
     scan: str = ""
     request: str = ""
+    acceleration: float = 1.0
 
     @property
     def counted(self) -> dict[str, int]:

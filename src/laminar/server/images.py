@@ -18,7 +18,7 @@ _COPIED = ("measurement_uid", "patient_table_position", "acquisition_time_stamp"
 
 def mrd_image(pixels: Tensor, scan: Scan, head: Any, meta: Mapping[str, Any], *, index: int, series: int) -> Any:
     """An `ismrmrd.Image` of `pixels` (y, x), the one image of `scan`; counters and times are those of `head`."""
-    image = placed(pixels, None if scan.placements is None else scan.placements[0], scan.spacing_mm, meta)
+    image = placed(pixels, None if scan.placements is None else scan.placements[0], scan, meta)
     for name in _COPIED:
         setattr(image, name, _plain(head[name]))
     for name in ("average", "slice", "contrast", "phase", "repetition", "set"):

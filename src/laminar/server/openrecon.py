@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from laminar.errors import explaining
-from laminar.files import replacing
+from laminar.files import MARK, replacing
 from laminar.server.parameters import METHODS, MOST_ACCELERATION, MOST_SAMPLES, PIXELS
 from laminar.version import __version__
 
@@ -121,6 +121,6 @@ def write_package(path: Path, image: Path, manual: Path) -> None:
         explaining(str(path)),
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file,
     ):
-        file.comment = f'"laminar": "{__version__}"'.encode()
+        file.comment = MARK
         file.write(image, f"{base_name()}.tar")
         file.write(manual, f"{base_name()}.pdf")

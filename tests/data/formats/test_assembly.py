@@ -82,7 +82,7 @@ def test_slices_are_sorted_by_their_position_in_an_oblique_frame() -> None:
     for place, placement in enumerate(scan.placements):
         np.testing.assert_allclose(placement.center, np.array([5.0, -3, 8]) + 4 * place * normal, atol=1e-5)
         np.testing.assert_allclose((placement.x_axis, placement.y_axis), (read, phase), atol=1e-6)
-        assert placement.thickness == 100.0
+    assert scan.thickness_mm == 100.0
 
 
 def test_the_planes_of_a_volume_lie_along_its_readout() -> None:
@@ -93,7 +93,8 @@ def test_the_planes_of_a_volume_lie_along_its_readout() -> None:
     scan = assembled(readouts, parse_header(mrd_header(WIDTH, HEIGHT, 4)))
     assert scan.placements is not None
     assert [one.center[0] for one in scan.placements] == [25.0 * (n - 4) for n in range(8)]
-    assert scan.placements[0] == Placement((-100.0, 0, 0), (0, 1, 0), (0, 0, 1), 25.0)
+    assert scan.placements[0] == Placement((-100.0, 0, 0), (0, 1, 0), (0, 0, 1))
+    assert scan.thickness_mm == 25.0
 
 
 def test_one_partition_is_a_plane_whatever_the_header_says() -> None:

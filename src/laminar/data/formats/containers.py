@@ -16,7 +16,7 @@ from typing import Any
 from laminar.data.formats.arrays import Variables, scan_name
 from laminar.data.formats.assembly import assemble
 from laminar.data.formats.format import File, Format, Request
-from laminar.data.formats.header import Length, Limits, MrdHeader, Size
+from laminar.data.formats.header import Limits, MrdHeader, Size, lengths
 from laminar.data.formats.ismrmrd_ import summarized
 from laminar.data.formats.lazy import LazyScan
 from laminar.data.formats.readouts import Records, records_of, split_floats
@@ -85,8 +85,8 @@ def _header(told: Mapping[str, Any]) -> MrdHeader:
         raise DataFormatError(f"the header must give positive matrices; got {matrices}")
     return MrdHeader(
         **matrices,
-        encoded_fov_mm=_lengths(told["encoded_fov_mm"]),
-        recon_fov_mm=_lengths(told["recon_fov_mm"]),
+        encoded_fov_mm=lengths(*told["encoded_fov_mm"]),
+        recon_fov_mm=lengths(*told["recon_fov_mm"]),
         limits={name: Limits(*values) for name, values in told["limits"].items()},
         trajectory=told["trajectory"],
         calibration_mode=told["calibration_mode"],
@@ -99,11 +99,6 @@ def _header(told: Mapping[str, Any]) -> MrdHeader:
 def _triple(values: list[int]) -> Size:
     x, y, z = values
     return x, y, z
-
-
-def _lengths(values: list[float]) -> Length | None:
-    x, y, z = values
-    return (x, y, z) if min(values) > 0 and max(values) < float("inf") else None
 
 
 def _format(fits: Any, load: Any) -> Format:

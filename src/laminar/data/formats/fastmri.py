@@ -126,6 +126,7 @@ def _what_it_says(file: Hdf5, path: Path, kspace: Tensor) -> dict[str, Any]:
         "readout_axis": -2,
         "image_shape": shape,
         "spacing_mm": spacing,
+        "thickness_mm": header.thickness if header else None,
         "name": scan_name(path),
         "header": dict(file.attributes) | (dict(header.info) if header else {}),
     }
@@ -242,22 +243,22 @@ def header_xml(scan: Scan) -> str:
     """A minimal ISMRMRD header: its x is the axis y (readout) of the scan, its y the axis x."""
     columns = scan.grid.common_mask.any(0).nonzero()
     first, last = int(columns.min()), int(columns.max())
-    spacing = scan.spacing_mm or (0.0, 0.0)  # a field of view of zero: not known
+    spacing, thickness = scan.spacing_mm or (0.0, 0.0), scan.thickness_mm or 0.0  # zero: not known
     height, width = scan.matrix
     return HEADER.format(
-        encoded=space((height, width), spacing),
-        recon=space(scan.image_shape or (height, width), spacing),
+        encoded=space((height, width), spacing, thickness),
+        recon=space(scan.image_shape or (height, width), spacing, thickness),
         maximum=last - first,
         center=width // 2 - first,
     )
 
 
-def space(size: tuple[int, int], spacing: tuple[float, float]) -> str:
+def space(size: tuple[int, int], spacing: tuple[float, float], thickness: float) -> str:
     x, y = size
     fov_x, fov_y = x * spacing[0], y * spacing[1]
     return (
         f"<matrixSize><x>{x}</x><y>{y}</y><z>1</z></matrixSize>"
-        f"<fieldOfView_mm><x>{fov_x!r}</x><y>{fov_y!r}</y><z>1.0</z></fieldOfView_mm>"
+        f"<fieldOfView_mm><x>{fov_x!r}</x><y>{fov_y!r}</y><z>{thickness!r}</z></fieldOfView_mm>"
     )
 
 

@@ -28,8 +28,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class MrdHeader:
-    """What the first encoding of an ISMRMRD header says. Sizes and lengths (mm) are (x, y, z), x the
-    readout.
+    """What the first encoding of an ISMRMRD header says. Sizes and lengths (mm) are (x, y, z), x the readout; a length
+    along z may be 0, which is not known.
     """
 
     encoded_matrix: Size
@@ -52,13 +52,20 @@ class MrdHeader:
         resolution.
         """
         encoded, recon = self.encoded_matrix[axis], self.recon_matrix[axis]
-        if self.encoded_fov_mm and self.recon_fov_mm:
+        if self.encoded_fov_mm and self.recon_fov_mm and self.encoded_fov_mm[axis]:
             recon = round(encoded * self.recon_fov_mm[axis] / self.encoded_fov_mm[axis])
         return max(1, min(encoded, recon))
 
     def spacing(self, axis: int) -> float | None:
         """Size in mm of a pixel along x, y or z at the encoded resolution."""
-        return self.encoded_fov_mm[axis] / self.encoded_matrix[axis] if self.encoded_fov_mm else None
+        length = self.encoded_fov_mm[axis] if self.encoded_fov_mm else 0.0
+        return length / self.encoded_matrix[axis] if length else None
+
+    @property
+    def thickness(self) -> float | None:
+        """That of a 2-D slice in mm: as encoded it may be thicker, by an oversampling that is only for volumes."""
+        length = self.recon_fov_mm[2] if self.recon_fov_mm else 0.0
+        return length / self.recon_matrix[2] if length else self.spacing(2)
 
 
 # What is worth keeping of the rest: where it stands, and under which name. Nothing about the patient.
@@ -148,7 +155,12 @@ def _whole(node: ElementTree.Element, place: str) -> int:
 
 def _lengths(node: ElementTree.Element, place: str) -> Length | None:
     x, y, z = (float(_text(node, f"{place}/{axis}") or 0.0) for axis in "xyz")
-    return (x, y, z) if min(x, y, z) > 0 and max(x, y, z) < float("inf") else None
+    return lengths(x, y, z)
+
+
+def lengths(x: float, y: float, z: float) -> Length | None:
+    """The three of a field of view, None if it has none along x or y."""
+    return (x, y, z) if min(x, y) > 0 <= z and max(x, y, z) < float("inf") else None
 
 
 def _limits(encoding: ElementTree.Element) -> dict[str, Limits]:

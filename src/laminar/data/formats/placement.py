@@ -38,27 +38,25 @@ def placements_of(
     """
     first = _first(head, slices)
     frames = _frames(first)
-    spacing = [header.spacing(axis) for axis in range(3)]
-    if frames is None or (keep and spacing[0] is None):
+    spacing = header.spacing(0)
+    if frames is None or (keep and spacing is None):
         return None
     centers = first["position"].astype(float)
     if not np.isfinite(centers).all():
         return None
     if keep is None:
-        return tuple(
-            _placed(center, read, phase, spacing[2]) for center, (read, phase, _) in zip(centers, frames, strict=True)
-        )
-    offsets = (np.arange(keep) - keep // 2) * (spacing[0] or 0.0)
+        return tuple(_placed(center, read, phase) for center, (read, phase, _) in zip(centers, frames, strict=True))
+    offsets = (np.arange(keep) - keep // 2) * (spacing or 0.0)
     return tuple(
-        _placed(center + offset * read, phase, normal, spacing[0])
+        _placed(center + offset * read, phase, normal)
         for center, (read, phase, normal) in zip(centers, frames, strict=True)
         for offset in offsets
     )
 
 
-def _placed(center: Vectors, x_axis: Vectors, y_axis: Vectors, thickness: float | None) -> Placement:
+def _placed(center: Vectors, x_axis: Vectors, y_axis: Vectors) -> Placement:
     (cx, cy, cz), (xx, xy, xz), (yx, yy, yz) = (v.tolist() for v in (center, x_axis, y_axis))
-    return Placement((cx, cy, cz), (xx, xy, xz), (yx, yy, yz), thickness)
+    return Placement((cx, cy, cz), (xx, xy, xz), (yx, yy, yz))
 
 
 def _first(head: Records, slices: npt.NDArray[Any]) -> Records:

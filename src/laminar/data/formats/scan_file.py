@@ -107,7 +107,7 @@ def write_scan(path: Path, scan: Scan, reference: Tensor | None = None) -> None:
     name = next((name for name, layout in LAYOUTS.items() if layout.holds(scan.geometry)), None)
     if name is None:
         raise ConfigError(f"{scan.name}: no file holds a geometry of type {type(scan.geometry).__name__}")
-    told = {"noise_std": scan.noise_std, "image_shape": scan.image_shape, "spacing_mm": scan.spacing_mm}
+    told = {name: getattr(scan, name) for name in ("noise_std", "image_shape", "spacing_mm", "thickness_mm")}
     arrays = {"data": scan.data, "sensitivities": scan.sensitivities, "noise_covariance": scan.noise_covariance}
     parts = LAYOUTS[name].parts(scan.geometry) | arrays | {REFERENCE: reference}
     plain = {key: value for key, value in parts.items() if value is not None and not isinstance(value, Tensor)}
@@ -162,6 +162,7 @@ def _scan(path: Path, arrays: Mapping[str, Tensor], geometry: Geometry, told: Ma
         told["noise_std"],
         arrays.get("noise_covariance"),
         **pairs,
+        thickness_mm=told.get("thickness_mm"),
         series=told["series"],
         name=scan_name(path),
         header=told["header"],

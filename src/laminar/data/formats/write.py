@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from laminar.data.formats.bart import DIMENSIONS, N_DIMS
 from laminar.data.formats.fastmri import HEADER, space, write_fastmri
 from laminar.data.formats.sampling import has_whole_lines
 from laminar.errors import ConfigError, MissingExtraError
-from laminar.files import replacing
+from laminar.files import mark, replacing
 from laminar.scan import Placement, Scan
 
 COUNTERS = {"time": "phase", "phase": "phase", "echo": "contrast", "contrast": "contrast"}
@@ -79,9 +80,12 @@ def write_ismrmrd(path: Path, scan: Scan) -> None:
             for name, index in at.items():
                 setattr(one.idx, COUNTERS[name], index)
             readouts.append(one)
-    with replacing(path) as temporary, ismrmrd.File(str(temporary), "w") as file:
-        file["dataset"].header = ismrmrd.xsd.CreateFromDocument(_header(scan, along))
-        file["dataset"].acquisitions = readouts
+    with replacing(path) as temporary:
+        with ismrmrd.File(str(temporary), "w") as file:
+            file["dataset"].header = ismrmrd.xsd.CreateFromDocument(_header(scan, along))
+            file["dataset"].acquisitions = readouts
+        with h5py.File(temporary, "a") as file:
+            mark(file)
 
 
 def _place(readout: Any, placement: Placement, along: int) -> None:
@@ -103,12 +107,12 @@ def _readout(scan: Scan) -> int:
 
 def _header(scan: Scan, along: int) -> str:
     (y, x), (height, width) = scan.matrix, scan.image_shape or scan.matrix
-    dy, dx = scan.spacing_mm or (0.0, 0.0)
+    (dy, dx), dz = scan.spacing_mm or (0.0, 0.0), scan.thickness_mm or 0.0
     lines = y if along == -1 else x
     if along == -1:
-        encoded, recon = space((x, y), (dx, dy)), space((width, height), (dx, dy))
+        encoded, recon = space((x, y), (dx, dy), dz), space((width, height), (dx, dy), dz)
     else:
-        encoded, recon = space((y, x), (dy, dx)), space((height, width), (dy, dx))
+        encoded, recon = space((y, x), (dy, dx), dz), space((height, width), (dy, dx), dz)
     return HEADER.format(encoded=encoded, recon=recon, maximum=lines - 1, center=lines // 2)
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from laminar.errors import package
+from laminar.files import MARK
 from laminar.image_files.volume import Volume
 from laminar.scan import Placement
 from laminar.version import __version__
@@ -51,7 +52,7 @@ def save(attributes: Mapping[str, Any], path: Path) -> None:
     meta.TransferSyntaxUID = pydicom().uid.ExplicitVRLittleEndian
     meta.ImplementationClassUID, meta.ImplementationVersionName = uid("laminar"), "LAMINAR"
     dataset.file_meta = meta
-    dataset.preamble = f'"laminar": "{__version__}"'.encode().ljust(128, b"\0")  # ours to use, and a mark
+    dataset.preamble = MARK.ljust(128, b"\0")  # ours to use, and a mark
     dataset.save_as(path, enforce_file_format=True)
 
 
@@ -89,7 +90,8 @@ def series(volume: Volume, kind: str, number: int) -> dict[str, Any]:
 
 def derivation(volume: Volume, kind: str) -> str:
     what = "standard deviation of posterior samples" if kind else "image"
-    return f"{what} from undersampled k-space by {text(volume.method)}, Laminar"
+    kspace = "undersampled k-space" if volume.acceleration > 1 else "k-space"
+    return f"{what} from {kspace} by {text(volume.method)}, Laminar"
 
 
 def frame_of_reference(volume: Volume) -> dict[str, Any]:

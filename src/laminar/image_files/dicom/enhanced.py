@@ -62,7 +62,7 @@ def write_enhanced_dicom(folder: Path, volume: Volume) -> None:
     by `write_dicom`, which writes a volume that does not say where its slices lie: Enhanced MR must.
     """
     placements, spacing_mm = volume.placements, volume.spacing_mm
-    if placements is None or spacing_mm is None or any(one.thickness is None for one in placements):
+    if placements is None or spacing_mm is None or volume.thickness_mm is None:
         write_dicom(folder, volume)
         return
     folder.mkdir()
@@ -182,7 +182,7 @@ def _of_frame(volume: Volume, index: int, placement: Placement, spacing_mm: tupl
         "PlaneOrientationSequence": {"ImageOrientationPatient": orientation(placement)},
         "PixelMeasuresSequence": {
             "PixelSpacing": [decimal(value) for value in spacing_mm],
-            "SliceThickness": decimal(placement.thickness or 0.0),
+            "SliceThickness": decimal(volume.thickness_mm or 0.0),
             **_gap(volume),
         },
     }

@@ -84,8 +84,17 @@ def _derived(volume: Volume, kind: str) -> dict[str, Any]:
 def _place(volume: Volume, index: int) -> dict[str, Any]:
     if volume.placements is None or volume.spacing_mm is None:
         capture = pydicom().uid.SecondaryCaptureImageStorage
-        return {"SOPClassUID": capture, "ConversionType": "WSD", "PatientOrientation": ""}
+        return {"SOPClassUID": capture, "ConversionType": "WSD", "PatientOrientation": "", **_sizes(volume)}
     return _magnetic(volume, index) | _plane(volume, volume.placements[index], volume.spacing_mm)
+
+
+def _sizes(volume: Volume) -> dict[str, Any]:
+    """What is known of the sizes of pixel and slice; the second extends the standard attributes of a capture."""
+    spacing, thickness = volume.spacing_mm, volume.thickness_mm
+    return {
+        **({} if spacing is None else {"PixelSpacing": [decimal(value) for value in spacing]}),
+        **({} if thickness is None else {"SliceThickness": decimal(thickness)}),
+    }
 
 
 def _magnetic(volume: Volume, index: int) -> dict[str, Any]:
@@ -117,8 +126,8 @@ def _plane(volume: Volume, placement: Placement, spacing_mm: tuple[float, float]
         **frame_of_reference(volume),
         "ImagePositionPatient": position(volume, placement, spacing_mm),
         "ImageOrientationPatient": orientation(placement),
-        "PixelSpacing": [decimal(value) for value in spacing_mm],
-        "SliceThickness": "" if placement.thickness is None else decimal(placement.thickness),
+        "SliceThickness": "",
+        **_sizes(volume),
     }
 
 
