@@ -62,19 +62,20 @@ class Sorted:
         return self.counters["slice"]
 
 
-def assemble(records: Records, header: MrdHeader, name: str = "scan") -> Scan:
+def assemble(records: Records, header: MrdHeader, name: str = "scan", lent: Records | None = None) -> Scan:
     """The scan of the first encoding; y is the phase encoding, x the readout, slices are in order of position.
 
     Sets, contrasts, repetitions and phases are the `series` of the scan, averages are averaged; an image of this grid
     without readouts is zero, and `header["without_readouts"]` names it. A noise scan gives the `noise_covariance` of a
     sample on the grid, less by the averages. Calibration lines count as the image's if they are "embedded" in it; where
-    the images themselves have no calibration region, sensitivities are estimated from calibration lines apart.
+    the images themselves have no calibration region, sensitivities are estimated from calibration lines, these and
+    those that other images have `lent`.
 
     Readouts off the grid bring their trajectory, the same for all images: a scan of `NonCartesian`.
 
     Raises DataFormatError if there are no readouts, or readouts that the header has no place for.
     """
-    found = sort_readouts(records, header)
+    found = sort_readouts(records, header, lent)
     if header.trajectory != "cartesian":
         return _off_grid(found, records, header, name)
     grid, counts = _filled(found.imaging, found.image, int(np.prod(found.shape)), header)
@@ -114,7 +115,7 @@ def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> 
     )
 
 
-def sort_readouts(records: Records, header: MrdHeader) -> Sorted:
+def sort_readouts(records: Records, header: MrdHeader, lent: Records | None = None) -> Sorted:
     """The readouts that make images, those for calibration alone, and a report of what was left out."""
     head = records["head"]
     ours = ~flagged(head, *NOT_IMAGING)
@@ -135,6 +136,8 @@ def sort_readouts(records: Records, header: MrdHeader) -> Sorted:
     if others := int((ours & ~measured).sum()):
         report["readouts_of_other_encodings_left_out"] = others
     calibration = records[measured & flagged(head, CALIBRATION, CALIBRATION_AND_IMAGING)]
+    if lent is not None:
+        calibration = np.concatenate([lent, calibration])
     return _indexed(records[imaging], calibration, report)
 
 
