@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from laminar.data.preparation import Problem
-from laminar.errors import ConfigError, LaminarError
+from laminar.errors import ConfigError, LaminarError, WireError
 from laminar.methods import Method, as_method, open_model
 from laminar.server import wire
 from laminar.server.client import exchange
@@ -435,10 +435,37 @@ def test_an_encrypted_connection_gives_the_same_images(service: Service, scan_fi
     with running(service, context=server_context(certificate, None, certificate)) as server:
         trusting = client_context(certificate, certificate, None)
         images = exchange(scan_file, server.address, context=trusting)
-        for context in (None, client_context(certificate, None, None), client_context(None, None, None)):
-            with pytest.raises(LaminarError):  # plain, without a certificate to show, or not trusting the server's
+        for context, said in (
+            (
+                client_context(certificate, None, None),
+                "the server refused TLS: certificate required|reset|Broken pipe|broke off",
+            ),
+            (client_context(None, None, None), "the certificate of the server is not trusted: self-signed certificate"),
+        ):
+            with pytest.raises(LaminarError, match=said):
                 exchange(scan_file, server.address, context=context, timeout=20)
     assert [image.data.tobytes() for image in images] == [image.data.tobytes() for image in expected]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_ends_of_which_one_alone_speaks_tls_say_so(
+    service: Service, scan_file: Path, certificate: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines: list[str] = []
+    with running(service, context=server_context(certificate, None, None)) as server:
+        assert exchange(scan_file, server.address, told=lines.append) == []
+    assert lines[0] == "ERROR this server speaks TLS alone"
+    assert "no connection: the client does not speak TLS" in caplog.text
+    trusting = client_context(certificate, None, None)
+    with (
+        running(service) as server,
+        pytest.raises(LaminarError, match=r"127.0.0.1:\d+: the server does not speak TLS$"),
+    ):
+        exchange(scan_file, server.address, context=trusting)
+    assert "the other end speaks TLS, and this end does not" in caplog.text
+    alert = io.BytesIO(b"\x15\x03\x01\x00\x02\x02\x46")  # of a server that is none of ours
+    with pytest.raises(WireError, match="the other end speaks TLS"):
+        wire.Reader(alert, Limits()).read()
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
