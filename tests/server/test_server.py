@@ -321,14 +321,44 @@ def test_what_is_asked_for_is_done_or_refused_in_a_line(service: Service) -> Non
     images, lines, _ = answered(service, messages(parameters=json.dumps(asked)))
     assert images[0].meta["LaminarMethod"] == "cg-sense"
     assert lines[:2] == [
-        "WARNING samples must be 0 or from 2 to 64; got '1'",
-        "WARNING unknown parameter 'modle'; did you mean 'model'?",
+        "WARNING parameter not used: samples must be 0 or from 2 to 64; got '1'",
+        "WARNING parameter not used: unknown parameter 'modle'; did you mean 'model'?",
     ]
     _, lines, _ = answered(service, messages(parameters='{"model": "/etc/passwd", "method": "os:system"}'))
     assert [line.partition(" is not offered")[0] for line in lines[:2]] == [
-        "WARNING model '/etc/passwd'",
-        "WARNING method 'os:system'",
+        "WARNING parameter not used: model '/etc/passwd'",
+        "WARNING parameter not used: method 'os:system'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        *[(text, True) for text in ("method=cg-sense", "samples: 8", '"method": "cg-sense"', "{'method': 1}", "[1]")],
+        *[(text, True) for text in ('{"parameters": "none"}', "[" * 20_000, "modle = tiny")],
+        *[(text, False) for text in ("openrecon", "", "<x model='a'/>", "Method of Dixon", "17", "Note: table moved")],
+    ],
+)
+def test_text_that_is_meant_as_parameters_is_answered_and_other_text_is_not(text: str, meant: bool) -> None:
+    images, lines, _ = answered(Service({"zero": ZERO}), messages(parameters=text, slices=1))
+    assert images[0].meta["LaminarMethod"] == "zero"
+    said = [line for line in lines if line.startswith("WARNING parameter not used: parameters are a JSON object")]
+    assert len(said) == meant
+
+
+def test_send_ends_with_what_the_server_did_not_use(
+    scan_file: Path, tmp_path: Path, laminar: Callable[..., tuple[int, str, str]]
+) -> None:
+    nowhere = ("send", scan_file, "--out", tmp_path, "--to", "127.0.0.1:1")
+    code, _, err = laminar(*nowhere, "--parameters", "method=cg-sense")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "parameters are a JSON object such as" in err
+    with running(Service({"zero": ZERO})) as server:
+        ask = (*nowhere[:-1], f"127.0.0.1:{server.address[1]}", "--parameters")
+        code, out, err = laminar(*ask, '{"method": "nonsense", "samples": 4}')
+        assert (code, "written to" in out, err.count("\n")) == (1, True, 2)
+        assert "laminar: the server says: parameter not used: method 'nonsense' is not offered" in err
+        assert laminar(*ask, '{"method": "cg-sense"}')[::2] == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -371,7 +401,7 @@ def test_integers_have_one_scale_for_a_series(service: Service) -> None:
     for image, expected in zip(images, floats, strict=True):
         np.testing.assert_allclose(image.data * scale, expected.data, atol=scale)
     _, lines, _ = answered(service, messages(parameters='{"pixels": "float64"}'))
-    assert lines[0] == "WARNING pixels 'float64' is not offered; did you mean 'float32'?"
+    assert lines[0] == "WARNING parameter not used: pixels 'float64' is not offered; did you mean 'float32'?"
 
 
 def test_what_is_brighter_than_the_scale_is_clipped_and_said() -> None:
@@ -386,12 +416,12 @@ def test_what_is_brighter_than_the_scale_is_clipped_and_said() -> None:
 
 def test_acceleration_undersamples_a_full_scan_alone(service: Service) -> None:
     _, lines, _ = answered(service, messages(parameters='{"acceleration": "99"}'))
-    assert lines[0] == "WARNING acceleration must be 0 or from 1 to 32; got '99'"
+    assert lines[0] == "WARNING parameter not used: acceleration must be 0 or from 1 to 32; got '99'"
     _, lines, _ = answered(service, messages(slices=1, parameters='{"acceleration": 4}'))
     assert lines[0] == "INFO slice 0: undersampled 4 times"
     header = HEADER.replace(f"<y>{SIZE}</y><z>1</z></matrixSize>", f"<y>{2 * SIZE}</y><z>1</z></matrixSize>", 1)
     _, lines, _ = answered(service, messages(header=header, slices=1, parameters='{"acceleration": 4}'))
-    assert "WARNING slice 0: it is undersampled already" in lines[0]
+    assert lines[0].startswith("WARNING parameter not used: acceleration: slice 0 is undersampled already")
 
 
 def test_metrics_and_health(tiny_model: Path) -> None:

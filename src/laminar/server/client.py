@@ -13,18 +13,10 @@ import numpy as np
 
 from laminar.data.formats.guard import reading
 from laminar.data.formats.ismrmrd_ import load_text
-from laminar.errors import ConfigError, LaminarError, explaining
+from laminar.errors import LaminarError, explaining
 from laminar.server import wire
 from laminar.server.limits import Limits
 from laminar.server.tls import streams
-
-
-def address_of(text: str) -> tuple[str, int]:
-    """HOST:PORT. Raises ConfigError."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"an address is HOST:PORT, such as 127.0.0.1:9002; got {text!r}")
-    return host.strip("[]"), int(port)
 
 
 def exchange(

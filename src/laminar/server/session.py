@@ -26,7 +26,7 @@ from laminar.server import wire
 from laminar.server.events import Events
 from laminar.server.images import Pixels, meta_of, mrd_image
 from laminar.server.limits import Limits
-from laminar.server.parameters import Request
+from laminar.server.parameters import NOT_USED, Request
 from laminar.server.solving import Device, Solved, solved
 
 LOG = logging.getLogger("laminar.server")
@@ -122,7 +122,7 @@ class Session:
         if message.kind in (wire.TEXT_MESSAGE, wire.CONFIG_TEXT):
             self._request, lines = self._request.told(message.value, self.service.models)
             for line in lines:
-                self._say("WARNING", line)
+                self._say("WARNING", f"{NOT_USED}: {line}")
         elif message.kind == wire.HEADER:
             self._begin(message.value)
         elif message.kind == wire.ACQUISITION:
@@ -195,7 +195,7 @@ class Session:
             scan = replace(scan, noise_std=noise_std_of(scan))
         method = self.service.method(request)
         if request.samples and not method.draws:
-            self._say("WARNING", str(method.no_samples()))
+            self._say("WARNING", f"{NOT_USED}: {method.no_samples()}")
         for plane in range(scan.n_slices):
             one = scan.slice(plane)
             found = solved(
@@ -215,7 +215,8 @@ class Session:
         if not request.acceleration:
             return scan
         if scan.measured_acceleration > MOST_ACCELERATED:
-            self._say("WARNING", f"{named}: it is undersampled already, R = {scan.measured_acceleration:.2f}: left so")
+            rate = f"R = {scan.measured_acceleration:.2f}"
+            self._say("WARNING", f"{NOT_USED}: acceleration: {named} is undersampled already, {rate}: left so")
             return scan
         self._say("INFO", f"{named}: undersampled {request.acceleration:g} times")
         axis = scan.grid.phase_axis
