@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from laminar.addresses import address_of
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.errors import SOME_FAILED, ConfigError, DataFormatError, LaminarError, printable
-from laminar.server.address import address_of
 from laminar.server.parameters import NOT_USED, content_of
 
 

@@ -1,4 +1,4 @@
-"""Addresses to reach and to listen at, and what is wrong with one in a line."""
+"""An address to listen at, and what is wrong with it in a line."""
 
 from __future__ import annotations
 
@@ -7,14 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from laminar.errors import ConfigError, LaminarError
-
-
-def address_of(text: str) -> tuple[str, int]:
-    """HOST:PORT. Raises ConfigError."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise ConfigError(f"an address is HOST:PORT, such as 127.0.0.1:9002; got {text!r}")
-    return host.strip("[]"), int(port)
 
 
 @contextmanager
