@@ -388,7 +388,7 @@ def test_what_is_no_scan_is_answered_in_a_line(service: Service, data: bytes, sa
 def test_a_broken_stream_gives_what_was_complete_and_names_the_rest(service: Service) -> None:
     images, lines, _ = answered(service, messages(close=False)[:-200])
     assert len(images) == 1
-    assert "ERROR 1 images were not complete" in lines
+    assert "ERROR 1 image was not complete" in lines
 
 
 def test_integers_have_one_scale_for_a_series(service: Service) -> None:

@@ -26,6 +26,7 @@ from laminar.cli.summary import Batch, Done
 from laminar.cli.undersampling import add_undersampling
 from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, DataFormatError, LaminarError, explaining, printable
 from laminar.registry import SAMPLERS
+from laminar.words import counted
 
 _EPILOG = """examples:
   laminar reconstruct scan.h5 --out images
@@ -144,7 +145,7 @@ def _one_by_one(scans: list[Scan], work: Work) -> Batch:
             else:
                 _tell(done, options)
     if batch.skipped and not options.json:
-        print(f"{len(batch.skipped)} of {len(scans)} scans were finished")
+        print(f"{len(batch.skipped)} of {counted(len(scans), 'scan was', 'scans were')} finished")
     return batch
 
 
@@ -167,7 +168,8 @@ def _many(scans: list[Scan], work: Work) -> Batch:
     )
     if not options.json:
         seconds = time.perf_counter() - started
-        print(f"{len(batch.done)} scans reconstructed in {seconds:.1f} s, {len(batch.skipped)} were finished")
+        done, skipped = counted(len(batch.done), "scan"), counted(len(batch.skipped), "was", "were")
+        print(f"{done} reconstructed in {seconds:.1f} s, {skipped} finished")
     return batch
 
 

@@ -11,6 +11,7 @@ from laminar.addresses import address_of
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.errors import SOME_FAILED, ConfigError, DataFormatError, LaminarError, printable
 from laminar.server.parameters import NOT_USED, content_of
+from laminar.words import counted
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def run(options: Options) -> int:
     if not images:
         raise LaminarError(f"{options.scan}: the server sent no image")
     write_images(out, images)
-    print(f"{len(images)} images written to {out}")
+    print(f"{counted(len(images), 'image')} written to {out}")
     return SOME_FAILED if lines.faults() else 0
 
 

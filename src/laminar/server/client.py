@@ -17,6 +17,7 @@ from laminar.errors import LaminarError, explaining
 from laminar.server import wire
 from laminar.server.limits import Limits
 from laminar.server.tls import streams
+from laminar.words import counted
 
 
 def exchange(
@@ -86,7 +87,7 @@ def _received(source: BinaryIO, where: str, told: Callable[[str], None]) -> list
     except EOFError as error:
         raise LaminarError(f"{where}: {error}") from error
     if message is None:
-        raise LaminarError(f"{where}: the server broke off after {len(images)} images")
+        raise LaminarError(f"{where}: the server broke off after {counted(len(images), 'image')}")
     return images
 
 

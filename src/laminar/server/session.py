@@ -28,6 +28,7 @@ from laminar.server.images import Pixels, meta_of, mrd_image
 from laminar.server.limits import Limits
 from laminar.server.parameters import NOT_USED, Request
 from laminar.server.solving import Device, Solved, solved
+from laminar.words import counted
 
 LOG = logging.getLogger("laminar.server")
 
@@ -231,7 +232,8 @@ class Session:
         for number, (kind, image) in enumerate(images.items(), start=1):
             pixels, told, clipped = self._pixels.of(image, waiting.request.pixels, number)
             if clipped:
-                self._say("WARNING", f"{waiting.part}: {clipped} pixels are brighter than the scale of the series")
+                bright = counted(clipped, "pixel is", "pixels are")
+                self._say("WARNING", f"{waiting.part}: {bright} brighter than the scale of the series")
             meta = meta_of(found, series, weights, kind) | told
             self._writer.image(mrd_image(pixels, scan, waiting.part.head, meta, index=at, series=number))
         self.service.events.image(found, time.monotonic() - waiting.since)
@@ -240,7 +242,7 @@ class Session:
     def _report(self, named: str, found: Solved) -> None:
         told = f"{named}: {found.method}, {found.seconds:.2f} s"
         if found.departure is not None:
-            told += f", data residual {found.departure:.2f}"
+            told += f", residual {found.departure:.2f} of the expected one"
         self._say("INFO", told)
         if found.reason is not None:
             self._say("WARNING", f"{named}: {found.reason}; made by {found.method}")
@@ -262,7 +264,7 @@ class Session:
         if self._arrival is not None and (late := self._arrival.late_note()):
             self._say("WARNING", late)
         if self._arrival is not None and (left := len(list(self._arrival.rest()))):
-            self._say("ERROR", f"{left} images were not complete")
+            self._say("ERROR", f"{counted(left, 'image was', 'images were')} not complete")
         if self.images == 0:
             self._say("INFO", "no image")
         if not self._gone.is_set():
@@ -270,4 +272,5 @@ class Session:
                 self._writer.close()
             except OSError:
                 self._gone.set()
-        LOG.info("%s: closed, %d images of %d readouts", self.name, self.images, self._readouts)
+        done, of = counted(self.images, "image"), counted(self._readouts, "readout")
+        LOG.info("%s: closed, %s of %s", self.name, done, of)

@@ -22,6 +22,7 @@ from laminar.data.formats.readouts import (
     records_of,
 )
 from laminar.scan import Scan
+from laminar.words import counted
 
 Key = tuple[int, ...]
 
@@ -105,7 +106,7 @@ class Arrival:
         """What came too late, if anything, and whether that is because the header announces too few lines."""
         if not self.late:
             return None
-        said = f"{self.late} readouts came after their image was complete and were left out"
+        said = f"left out: {counted(self.late, 'readout')} that came after the image was complete"
         limits = self.header.limits_of(1)
         if limits is None or self._beyond <= limits.maximum:
             return said

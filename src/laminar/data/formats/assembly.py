@@ -36,6 +36,7 @@ from laminar.errors import DataFormatError
 from laminar.geometry import NonCartesian
 from laminar.operators import ifft2c
 from laminar.scan import Scan, cartesian
+from laminar.words import counted
 
 SERIES = ("set", "contrast", "repetition", "phase")
 """The counters whose values are images of their own, slowest first; slices run fastest, averages are averaged."""
@@ -233,12 +234,14 @@ def _notes(found: Sorted, header: MrdHeader) -> tuple[str, ...]:
     """What was assumed and what was left out, a line each."""
     report = found.report
     apart, others = report["calibration_readouts_left_out"], report.get("readouts_of_other_encodings_left_out", 0)
+    mode = f"calibration mode: {report['calibration_mode']}"
     return (
         *header.notes,
         *(f"no readout of {image}: its image is zero" for image in report.get("without_readouts", ())),
-        *[f"{apart} calibration readouts are no part of the images (calibration mode: {report['calibration_mode']})"]
+        *[f"{counted(apart, 'calibration readout is', 'calibration readouts are')} no part of the images ({mode})"]
         * bool(apart),
-        *[f"{others} readouts of other encodings were left out"] * bool(others),
+        *[f"{counted(others, 'readout of another encoding was', 'readouts of other encodings were')} left out"]
+        * bool(others),
     )
 
 
