@@ -137,7 +137,8 @@ def test_who_is_silent_is_told_and_closed(scan_file: Path) -> None:
             kinds, lines = kinds_and_lines(reader_of(silent))
         assert kinds.count(wire.IMAGE) == 1
         assert kinds[-1] == wire.CLOSE
-        assert lines[-2:] == ["ERROR the connection broke: timed out", "ERROR 1 image was not complete"]
+        assert "ERROR the connection broke: timed out" in lines  # while the image is made, or after it
+        assert lines[-1] == "ERROR 1 image was not complete"
 
 
 class Lost(Events):
