@@ -79,6 +79,26 @@ assert not heavy, f"laminar --help imports {heavy}"
 """)
 
 
+def test_what_is_plainly_wrong_is_said_without_importing_torch(tmp_path: Path) -> None:
+    python(f"""
+import sys
+from pathlib import Path
+from laminar.cli.main import main
+
+there, out = {str(tmp_path / "a.h5")!r}, ["--out", {str(tmp_path / "out")!r}]
+Path(there).touch()
+for command in (
+    ["send", "nope.h5", "--to", "localhost:9002"],
+    ["send", there, "--to", "9002"],
+    ["send", there, "--to", "localhost:9002", "--parameters", "method=cg-sense"],
+    ["reconstruct", "nope.h5", "neither"],
+    ["reconstruct", there, "--format", "dicom", "--pacs", "localhost:11112"],
+):
+    assert main([*command, *out]) == 2
+    assert "torch" not in sys.modules, command
+""")
+
+
 def unsafe(code: str) -> list[str]:
     """What in the code could run a foreign program: unpickling, `eval`, `exec`, arrays of objects.
 

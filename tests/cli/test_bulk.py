@@ -46,7 +46,7 @@ def test_an_executor_does_what_the_plain_loop_does(
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
     (tmp_path / "out" / "d.png").unlink()
     code, text, error = laminar("reconstruct", *scans, *many, "--out", tmp_path / "out")
-    assert "1 scans reconstructed" in text
+    assert "1 scan reconstructed" in text
     assert "2 were finished" in text
     assert "1 of 4 scans failed: b" in error
 
@@ -56,10 +56,10 @@ def test_another_request_is_not_finished(scans: list[Path], tmp_path: Path, lami
     options = ("--axes", "coil,ky,kx", "--executor", "local", "--out", tmp_path / "out")
     laminar("reconstruct", scans[0], "--method", "zero-filled", *options)
     _, text, _ = laminar("reconstruct", scans[0], "--method", "cg-sense", *options)
-    assert "1 scans reconstructed" in text
+    assert "1 scan reconstructed" in text
     os.utime(scans[0], (2**33, 2**33))
     _, text, _ = laminar("reconstruct", scans[0], "--method", "cg-sense", *options)
-    assert "1 scans reconstructed" in text
+    assert "1 scan reconstructed" in text
 
 
 def kill_at_two(task: int) -> int:

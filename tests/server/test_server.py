@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from laminar.data.preparation import Problem
-from laminar.errors import ConfigError, LaminarError
+from laminar.errors import ConfigError, LaminarError, WireError
 from laminar.methods import Method, as_method, open_model
 from laminar.server import wire
 from laminar.server.client import exchange
@@ -321,14 +321,44 @@ def test_what_is_asked_for_is_done_or_refused_in_a_line(service: Service) -> Non
     images, lines, _ = answered(service, messages(parameters=json.dumps(asked)))
     assert images[0].meta["LaminarMethod"] == "cg-sense"
     assert lines[:2] == [
-        "WARNING samples must be 0 or from 2 to 64; got '1'",
-        "WARNING unknown parameter 'modle'; did you mean 'model'?",
+        "WARNING parameter not used: samples must be 0 or from 2 to 64; got '1'",
+        "WARNING parameter not used: unknown parameter 'modle'; did you mean 'model'?",
     ]
     _, lines, _ = answered(service, messages(parameters='{"model": "/etc/passwd", "method": "os:system"}'))
     assert [line.partition(" is not offered")[0] for line in lines[:2]] == [
-        "WARNING model '/etc/passwd'",
-        "WARNING method 'os:system'",
+        "WARNING parameter not used: model '/etc/passwd'",
+        "WARNING parameter not used: method 'os:system'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        *[(text, True) for text in ("method=cg-sense", "samples: 8", '"method": "cg-sense"', "{'method': 1}", "[1]")],
+        *[(text, True) for text in ('{"parameters": "none"}', "[" * 20_000, "modle = tiny")],
+        *[(text, False) for text in ("openrecon", "", "<x model='a'/>", "Method of Dixon", "17", "Note: table moved")],
+    ],
+)
+def test_text_that_is_meant_as_parameters_is_answered_and_other_text_is_not(text: str, meant: bool) -> None:
+    images, lines, _ = answered(Service({"zero": ZERO}), messages(parameters=text, slices=1))
+    assert images[0].meta["LaminarMethod"] == "zero"
+    said = [line for line in lines if line.startswith("WARNING parameter not used: parameters are a JSON object")]
+    assert len(said) == meant
+
+
+def test_send_ends_with_what_the_server_did_not_use(
+    scan_file: Path, tmp_path: Path, laminar: Callable[..., tuple[int, str, str]]
+) -> None:
+    nowhere = ("send", scan_file, "--out", tmp_path, "--to", "127.0.0.1:1")
+    code, _, err = laminar(*nowhere, "--parameters", "method=cg-sense")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "parameters are a JSON object such as" in err
+    with running(Service({"zero": ZERO})) as server:
+        ask = (*nowhere[:-1], f"127.0.0.1:{server.address[1]}", "--parameters")
+        code, out, err = laminar(*ask, '{"method": "nonsense", "samples": 4}')
+        assert (code, "written to" in out, err.count("\n")) == (1, True, 2)
+        assert "laminar: the server says: parameter not used: method 'nonsense' is not offered" in err
+        assert laminar(*ask, '{"method": "cg-sense"}')[::2] == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -358,7 +388,7 @@ def test_what_is_no_scan_is_answered_in_a_line(service: Service, data: bytes, sa
 def test_a_broken_stream_gives_what_was_complete_and_names_the_rest(service: Service) -> None:
     images, lines, _ = answered(service, messages(close=False)[:-200])
     assert len(images) == 1
-    assert "ERROR 1 images were not complete" in lines
+    assert "ERROR 1 image was not complete" in lines
 
 
 def test_integers_have_one_scale_for_a_series(service: Service) -> None:
@@ -371,7 +401,7 @@ def test_integers_have_one_scale_for_a_series(service: Service) -> None:
     for image, expected in zip(images, floats, strict=True):
         np.testing.assert_allclose(image.data * scale, expected.data, atol=scale)
     _, lines, _ = answered(service, messages(parameters='{"pixels": "float64"}'))
-    assert lines[0] == "WARNING pixels 'float64' is not offered; did you mean 'float32'?"
+    assert lines[0] == "WARNING parameter not used: pixels 'float64' is not offered; did you mean 'float32'?"
 
 
 def test_what_is_brighter_than_the_scale_is_clipped_and_said() -> None:
@@ -386,12 +416,12 @@ def test_what_is_brighter_than_the_scale_is_clipped_and_said() -> None:
 
 def test_acceleration_undersamples_a_full_scan_alone(service: Service) -> None:
     _, lines, _ = answered(service, messages(parameters='{"acceleration": "99"}'))
-    assert lines[0] == "WARNING acceleration must be 0 or from 1 to 32; got '99'"
+    assert lines[0] == "WARNING parameter not used: acceleration must be 0 or from 1 to 32; got '99'"
     _, lines, _ = answered(service, messages(slices=1, parameters='{"acceleration": 4}'))
     assert lines[0] == "INFO slice 0: undersampled 4 times"
     header = HEADER.replace(f"<y>{SIZE}</y><z>1</z></matrixSize>", f"<y>{2 * SIZE}</y><z>1</z></matrixSize>", 1)
     _, lines, _ = answered(service, messages(header=header, slices=1, parameters='{"acceleration": 4}'))
-    assert "WARNING slice 0: it is undersampled already" in lines[0]
+    assert lines[0].startswith("WARNING parameter not used: acceleration: slice 0 is undersampled already")
 
 
 def test_metrics_and_health(tiny_model: Path) -> None:
@@ -435,10 +465,37 @@ def test_an_encrypted_connection_gives_the_same_images(service: Service, scan_fi
     with running(service, context=server_context(certificate, None, certificate)) as server:
         trusting = client_context(certificate, certificate, None)
         images = exchange(scan_file, server.address, context=trusting)
-        for context in (None, client_context(certificate, None, None), client_context(None, None, None)):
-            with pytest.raises(LaminarError):  # plain, without a certificate to show, or not trusting the server's
+        for context, said in (
+            (
+                client_context(certificate, None, None),
+                "the server refused TLS: certificate required|reset|Broken pipe|broke off",
+            ),
+            (client_context(None, None, None), "the certificate of the server is not trusted: self-signed certificate"),
+        ):
+            with pytest.raises(LaminarError, match=said):
                 exchange(scan_file, server.address, context=context, timeout=20)
     assert [image.data.tobytes() for image in images] == [image.data.tobytes() for image in expected]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_ends_of_which_one_alone_speaks_tls_say_so(
+    service: Service, scan_file: Path, certificate: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines: list[str] = []
+    with running(service, context=server_context(certificate, None, None)) as server:
+        assert exchange(scan_file, server.address, told=lines.append) == []
+    assert lines[0] == "ERROR this server speaks TLS alone"
+    assert "no connection: the client does not speak TLS" in caplog.text
+    trusting = client_context(certificate, None, None)
+    with (
+        running(service) as server,
+        pytest.raises(LaminarError, match=r"127.0.0.1:\d+: the server does not speak TLS$"),
+    ):
+        exchange(scan_file, server.address, context=trusting)
+    assert "the other end speaks TLS, and this end does not" in caplog.text
+    alert = io.BytesIO(b"\x15\x03\x01\x00\x02\x02\x46")  # of a server that is none of ours
+    with pytest.raises(WireError, match="the other end speaks TLS"):
+        wire.Reader(alert, Limits()).read()
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")

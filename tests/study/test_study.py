@@ -219,8 +219,8 @@ def test_other_code_or_data_is_another_key_and_never_mixed(
     assert len(first) == 1  # without randomness, one cell for all seeds
     save(1)
     _, text, _ = laminar("study", "run", study, "--out", out)
-    assert "1 results of other code, data or settings stay" in text
-    assert "1 cells; 1 to compute" in text
+    assert "not used: 1 result of other code, data or settings" in text
+    assert "1 cell; 1 to compute" in text
     monkeypatch.setattr(folder, "code_version", lambda: "0.0+changed")
     monkeypatch.setattr("laminar.study.status.code_version", lambda: "0.0+changed")
     assert "the code has changed since" in laminar("study", "status", out)[1]

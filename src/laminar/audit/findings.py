@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from laminar.words import counted
+
 Record = Mapping[str, Any]
 Finding = tuple[bool | None, str]
 
@@ -51,7 +53,7 @@ def _improvement(record: Record) -> Finding:
     name = f" ({worst['name']})" if worst["name"] else ""
     return better == len(rows), (
         f"Mean PSNR goes from {_db(start)} at the source to {_db(end)} at the result; "
-        f"{better} of {len(rows)} slices gain. "
+        f"{better} of {counted(len(rows), 'slice')} {'gains' if better == 1 else 'gain'}. "
         f"The least gain is {_db(worst['gain'], sign=True)}{name}."
     )
 

@@ -19,6 +19,7 @@ from laminar.cli.samples import SampleOptions
 from laminar.cli.scans import ScanOptions, add_device, add_scan_options, check_device
 from laminar.cli.undersampling import Undersampling, add_undersampling
 from laminar.errors import CheckpointError, ConfigError
+from laminar.words import counted
 
 if TYPE_CHECKING:
     from laminar.data.formats import LazyScan
@@ -149,7 +150,7 @@ def _progress(config: AdaptationConfig) -> Iterator[Callable[[int, float, float]
 
 
 def _said(found: Adaptation) -> str:
-    ended = f"{found.stopped}: {found.steps} steps in {found.seconds / 60:.1f} minutes"
+    ended = f"{found.stopped}: {counted(found.steps, 'step')} in {found.seconds / 60:.1f} minutes"
     if not found.step:
         return f"{ended}; no step was better than the start ({found.before:.3f} dB): the network stays as it is"
     gain = f"from {found.before:.3f} to {found.after:.3f} dB"

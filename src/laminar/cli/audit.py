@@ -14,6 +14,7 @@ from laminar.cli.progress import progress
 from laminar.cli.scenario import Scenario, add_scenario
 from laminar.errors import ConfigError
 from laminar.registry import METHODS
+from laminar.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -100,7 +101,7 @@ def run(options: Options) -> int:
     written = "audit.json" if options.json_only else "audit.json and audit.html"
     once = statistics.median(slice_.seconds for slice_ in result.slices)
     print(f"a reconstruction: {result.record['nfe']} network evaluations, {once:.2f} s a slice (median)")
-    print(f"{len(cases)} slices in {time.perf_counter() - started:.0f} s; written to {out}/: {written}")
+    print(f"{counted(len(cases), 'slice')} in {time.perf_counter() - started:.0f} s; written to {out}/: {written}")
     return 0
 
 

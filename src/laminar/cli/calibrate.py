@@ -13,6 +13,7 @@ from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.progress import progress
 from laminar.cli.scans import add_device, check_device
 from laminar.cli.scenario import Scenario, add_scenario
+from laminar.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,7 +104,7 @@ def run(options: Options) -> int:
     calibration.write(options.out)
     Console().print(_table(calibration, slices, accelerations))
     if options.kind == "conformal" and len(cases) < FEW:
-        print(f"{len(cases)} slices are few for a conformal factor: the intervals are too wide")
+        print(f"{counted(len(cases), 'slice is', 'slices are')} few for a conformal factor: the intervals are too wide")
     used = f"{options.choice.named} --samples {options.samples} --calibration {options.out}"
     print(f"written to {options.out}: laminar reconstruct {used} ...")
     return 0

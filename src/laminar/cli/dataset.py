@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from laminar.cli.progress import progress
 from laminar.cli.scans import ArrayOptions, add_array_options
 from laminar.errors import SOME_FAILED
+from laminar.words import counted
 
 if TYPE_CHECKING:
     from laminar.data.check import Finding, Read, Report
@@ -83,7 +84,7 @@ def _show(report: Report) -> None:
         table.add_row(*map(str, cells), f"{row['noise_std']:.3g}")
     Console().print(table)
     if report.others:
-        print(f"{report.others} other files are no scans")
+        print(counted(report.others, "other file is no scan", "other files are no scans"))
     kinds = list(dict.fromkeys(finding.kind for finding in report.findings))
     for kind in kinds:
         _show_kind(kind, [finding for finding in report.findings if finding.kind == kind])

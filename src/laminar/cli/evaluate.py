@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError
+from laminar.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -100,7 +101,7 @@ def run(options: Options) -> int:
         print(f"laminar: error: {reason if Path(name).stem in reason else f'{name}: {reason}'}", file=sys.stderr)
     if evaluation.failures:
         total = len(evaluation.scores) + len(evaluation.failures)
-        print(f"laminar: {len(evaluation.failures)} of {total} volumes failed", file=sys.stderr)
+        print(f"laminar: {len(evaluation.failures)} of {counted(total, 'volume')} failed", file=sys.stderr)
     if not evaluation.failures:
         return 0
     return SOME_FAILED if evaluation.scores else ALL_FAILED

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laminar.addresses import Archive
 from laminar.cli.coils import CoilOptions
 from laminar.cli.executors import ExecutorOptions
 from laminar.cli.methods import MapOptions, MethodOptions
@@ -149,7 +150,7 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
 
 def sent(options: Options, name: str) -> list[str]:
     """Send the DICOM files of a scan to the archive of `--pacs`, if there is one, and say so."""
-    from laminar.image_files import IMAGE_FORMATS, Archive, send
+    from laminar.image_files import IMAGE_FORMATS, send
 
     if options.pacs is None:
         return []

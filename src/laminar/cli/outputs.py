@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -53,18 +53,21 @@ def check_output(path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
         raise ConfigError(f"{path} is there already and does not say that laminar wrote it: --overwrite replaces it")
 
 
-def is_part(path: Path, inputs: Iterable[Path]) -> bool:
-    """Whether `path` exists and is, by whatever name or link, an input, a file in one, or a folder around one.
+def named(given: Path) -> Iterator[Path]:
+    """The files that an input may name: a scan of BART, two files, is named by either or by what their names share."""
+    here = given.absolute()
+    yield here
+    yield from (here.with_name(f"{base}{kind}") for base in (here.name, here.stem) for kind in (".cfl", ".hdr"))
 
-    A scan of BART, two files, is named by either or by what their names share.
-    """
+
+def is_part(path: Path, inputs: Iterable[Path]) -> bool:
+    """Whether `path` exists and is, by whatever name or link, an input, a file in one, or a folder around one."""
     if not path.exists():
         return False
     here = path.stat()
     for given in (path.absolute() for path in inputs):
         around = given.resolve().parents if path.is_dir() else ()
-        scan = (given.with_name(f"{base}{kind}") for base in (given.name, given.stem) for kind in (".cfl", ".hdr"))
-        for part in (given, *around, *scan, *given.rglob("*")):
+        for part in (*named(given), *around, *given.rglob("*")):
             with suppress(OSError):
                 if os.path.samestat(here, part.stat()):
                     return True

@@ -11,20 +11,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from laminar.addresses import Archive
 from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
 from laminar.cli.coils import add_coils
 from laminar.cli.executors import add_executor_options
 from laminar.cli.formats import add_formats, check_packages
 from laminar.cli.methods import add_maps, add_method_options
 from laminar.cli.one_scan import DICOM, Options, Work, reconstruct_scan
-from laminar.cli.outputs import add_overwrite, check_outputs
+from laminar.cli.outputs import add_overwrite, check_outputs, named
 from laminar.cli.progress import progress
 from laminar.cli.samples import add_samples
 from laminar.cli.scans import add_device, add_scan_options, check_device
 from laminar.cli.summary import Batch, Done
 from laminar.cli.undersampling import add_undersampling
-from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, LaminarError, explaining, printable
+from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, DataFormatError, LaminarError, explaining, printable
 from laminar.registry import SAMPLERS
+from laminar.words import counted
 
 _EPILOG = """examples:
   laminar reconstruct scan.h5 --out images
@@ -76,11 +78,13 @@ _TOGETHER = (
 
 
 def run(options: Options) -> int:
+    _check(options)  # before what takes seconds to import
+
     from rich.console import Console
 
     from laminar.data.formats import find_scans, scan_name
     from laminar.figures import check_drawable
-    from laminar.image_files import Archive, pynetdicom
+    from laminar.image_files import pynetdicom
     from laminar.runtime import keep_freed_memory
 
     if options.figures:
@@ -94,12 +98,7 @@ def run(options: Options) -> int:
     check_packages(options.others)
     if options.pacs is not None:
         pynetdicom()
-        Archive.parse(options.pacs)
-        if not set(DICOM) & set(options.others):
-            raise ConfigError("--pacs sends DICOM files: --format dicom or dicom-enhanced writes them")
     options.array.check(options.sets)
-    if options.drawn.samples and options.trajectory:
-        raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     check_device(options.device)
     work = work_of(options)
     scans = list(zip(options.inputs, names, strict=True))
@@ -113,6 +112,18 @@ def run(options: Options) -> int:
     if failed and len(scans) > 1:
         print(f"laminar: {failed} of {len(scans)} scans failed: {', '.join(batch.failed)}", file=sys.stderr)
     return 0 if not failed else ALL_FAILED if failed == len(scans) else SOME_FAILED
+
+
+def _check(options: Options) -> None:
+    """Raise LaminarError for what can be seen to be wrong without a look into a file."""
+    if options.pacs is not None:
+        Archive.parse(options.pacs)
+        if not set(DICOM) & set(options.others):
+            raise ConfigError("--pacs sends DICOM files: --format dicom or dicom-enhanced writes them")
+    if options.drawn.samples and options.trajectory:
+        raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
+    if not any(path.exists() for given in options.inputs for path in named(given)):
+        raise DataFormatError(f"{', '.join(map(str, options.inputs))}: no such file")
 
 
 def _one_by_one(scans: list[Scan], work: Work) -> Batch:
@@ -134,7 +145,7 @@ def _one_by_one(scans: list[Scan], work: Work) -> Batch:
             else:
                 _tell(done, options)
     if batch.skipped and not options.json:
-        print(f"{len(batch.skipped)} of {len(scans)} scans were finished")
+        print(f"{len(batch.skipped)} of {counted(len(scans), 'scan was', 'scans were')} finished")
     return batch
 
 
@@ -157,7 +168,8 @@ def _many(scans: list[Scan], work: Work) -> Batch:
     )
     if not options.json:
         seconds = time.perf_counter() - started
-        print(f"{len(batch.done)} scans reconstructed in {seconds:.1f} s, {len(batch.skipped)} were finished")
+        done, skipped = counted(len(batch.done), "scan"), counted(len(batch.skipped), "was", "were")
+        print(f"{done} reconstructed in {seconds:.1f} s, {skipped} finished")
     return batch
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from laminar.addresses import address_of
 from laminar.cli.outputs import add_overwrite, check_outputs
+from laminar.errors import SOME_FAILED, ConfigError, DataFormatError, LaminarError, printable
+from laminar.server.parameters import NOT_USED, content_of
+from laminar.words import counted
 
 
 @dataclass(frozen=True)
@@ -53,29 +58,60 @@ _PARAMETERS = """what the server is asked for, such as '{"method": "cg-sense"}'"
 
 
 def run(options: Options) -> int:
+    address = _checked(options)  # before what takes seconds to import
+
     from laminar.data.formats import scan_name
-    from laminar.errors import ConfigError, LaminarError, printable
-    from laminar.server.client import address_of, exchange
+    from laminar.server.client import exchange
     from laminar.server.received import write_images
     from laminar.server.tls import client_context
 
     out = options.out / f"{scan_name(options.scan)}.h5"
     check_outputs(options, out)
-    if not options.tls and (options.authorities or options.certificate or options.key):
-        raise ConfigError("--authorities, --certificate and --key do nothing without --tls")
     tls = client_context(options.authorities, options.certificate, options.key) if options.tls else None
+    lines = Lines()
     images = exchange(
         options.scan,
-        address_of(options.to),
+        address,
         group=options.variable,
         config=options.config,
         parameters=options.parameters,
         context=tls,
         timeout=options.timeout,
-        told=lambda line: print(printable(line)),
+        told=lines.tell,
     )
     if not images:
         raise LaminarError(f"{options.scan}: the server sent no image")
     write_images(out, images)
-    print(f"{len(images)} images written to {out}")
-    return 0
+    print(f"{counted(len(images), 'image')} written to {out}")
+    return SOME_FAILED if lines.faults() else 0
+
+
+def _checked(options: Options) -> tuple[str, int]:
+    """The address of the server. Raises LaminarError for what can be seen to be wrong before it is asked."""
+    address = address_of(options.to)
+    if options.parameters:
+        content_of(options.parameters)
+    if not options.tls and (options.authorities or options.certificate or options.key):
+        raise ConfigError("--authorities, --certificate and --key do nothing without --tls")
+    if not options.scan.exists():
+        raise DataFormatError(f"{options.scan}: no such file")
+    return address
+
+
+class Lines:
+    """What the server says: shown, and kept if it is a fault."""
+
+    def __init__(self) -> None:
+        self._faults: dict[str, None] = {}
+
+    def tell(self, line: str) -> None:
+        print(printable(line))
+        level, _, said = line.partition(" ")
+        if level == "ERROR" or said.startswith(NOT_USED):
+            self._faults[printable(said)] = None
+
+    def faults(self) -> int:
+        """Say each once more, among the errors: how many they are."""
+        for fault in self._faults:
+            print(f"laminar: the server says: {fault}", file=sys.stderr)
+        return len(self._faults)

@@ -11,6 +11,7 @@ from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.progress import progress
 from laminar.cli.scans import parse_matrix
 from laminar.errors import ConfigError
+from laminar.words import counted
 
 ANATOMIES = ("brain", "knee", "cardiac", "abstract", "mixed")
 
@@ -97,9 +98,9 @@ def run(options: Options) -> int:
             else:
                 acquire_file(path, acquisition, options.anatomy, *sizes, options.noise_std, options.seed, index)
             report(index + 1)
-    coils = f"{options.coils} coils, " if acquisition is None or acquisition.has_coils else ""
-    said = f"{options.slices} images, {coils}{options.matrix}, {options.acquired.geometry}"
-    print(f"{options.volumes} simulated scans of {said}: {options.out}/")
+    coils = f"{counted(options.coils, 'coil')}, " if acquisition is None or acquisition.has_coils else ""
+    said = f"{counted(options.slices, 'image')}, {coils}{options.matrix}, {options.acquired.geometry}"
+    print(f"{counted(options.volumes, 'simulated scan')} of {said}: {options.out}/")
     return 0
 
 
@@ -124,5 +125,6 @@ def _pack_problems(options: Options, count: int) -> int:
     with progress("simulating", count) as report:
         for done, _ in enumerate(loader, 1):
             report(done)
-    print(f"{count} batches of {config.data.batch_size} simulated problems: {options.out}/")
+    size = counted(config.data.batch_size, "simulated problem")
+    print(f"{counted(count, 'batch', 'batches')} of {size}: {options.out}/")
     return 0

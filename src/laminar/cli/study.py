@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from laminar.cli.executors import ExecutorOptions, add_executor_options
 from laminar.errors import SOME_FAILED, ConfigError
+from laminar.words import counted
 
 if TYPE_CHECKING:
     from laminar.study.folder import Plan, StudyFolder
@@ -85,7 +86,8 @@ def _run(options: RunOptions) -> int:
     place = options.where.place(options.out / "logs")
     _say_changes(folder, plan)
     tasks = waiting(folder, part, options.retry_failed)
-    print(f"{len(part.cells)} cells; {sum(map(len, tasks))} to compute in {len(tasks)} trainings or methods")
+    work = counted(len(tasks), "training or method", "trainings or methods")
+    print(f"{counted(len(part.cells), 'cell')}; {sum(map(len, tasks))} to compute in {work}")
     if options.dry_run:
         for keys in tasks:
             print("  " + "; ".join(map(plan.name_of, keys)))
@@ -110,7 +112,7 @@ def _say_changes(folder: StudyFolder, plan: Plan) -> None:
     if before.code != plan.code:
         print(f"the code has changed, {before.code} to {plan.code}: its cells have other keys")
     if others:
-        print(f"{len(others)} results of other code, data or settings stay in {folder.path} and are not used")
+        print(f"not used: {counted(len(others), 'result')} of other code, data or settings in {folder.path}")
 
 
 def _ended(folder: StudyFolder, plan: Plan, broken: bool) -> int:
@@ -119,7 +121,8 @@ def _ended(folder: StudyFolder, plan: Plan, broken: bool) -> int:
     for each in impossible:
         print(f"laminar: {each.name} cannot be: {each.error}", file=sys.stderr)
     if failed:
-        print(f"laminar: {len(failed)} of {len(plan.cells)} cells failed: laminar study status", file=sys.stderr)
+        of = counted(len(plan.cells), "cell")
+        print(f"laminar: {len(failed)} of {of} failed: laminar study status", file=sys.stderr)
     print(f"report: laminar study report {folder.path}")
     return SOME_FAILED if failed or impossible or broken else 0
 
@@ -136,7 +139,8 @@ def _status(options: StatusOptions) -> int:
     from laminar.study.status import status_of
 
     status = status_of(open_folder(options.folders[0], options.folders[1:]))
-    print(f"done {status.done}, running {len(status.running)}, waiting {status.waiting}, of {status.total} cells")
+    of = counted(status.total, "cell")
+    print(f"done {status.done}, running {len(status.running)}, waiting {status.waiting}, of {of}")
     for name in status.running:
         print(f"running: {name}")
     for name, message in status.failed.items():
@@ -144,7 +148,7 @@ def _status(options: StatusOptions) -> int:
     for name, message in status.impossible.items():
         print(f"cannot be: {name}: {message}")
     if status.others:
-        print(f"{status.others} results of other code, data or settings lie beside them")
+        print(f"{counted(status.others, 'result')} of other code, data or settings beside them")
     if status.code_changed:
         print("the code has changed since: laminar study run computes its cells anew, under other keys")
     if status.seconds_left is not None:

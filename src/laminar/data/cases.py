@@ -17,6 +17,7 @@ from laminar.errors import ConfigError, LaminarError
 from laminar.flow import Trajectory
 from laminar.operators import ifft2c
 from laminar.scan import Scan, is_finite
+from laminar.words import counted
 
 MOST_ACCELERATED = 1.5
 """A file counts as fully sampled up to this measured acceleration: zero padding and partial Fourier."""
@@ -101,7 +102,7 @@ class FullScans:
         """
         faults = [fault for path in self.paths if (fault := self._fault(path)) is not None]
         if faults:
-            more = f" (and {len(faults) - 1} other files cannot be used)" if len(faults) > 1 else ""
+            more = f" (and {counted(len(faults) - 1, 'other file')} cannot be used)" if len(faults) > 1 else ""
             raise ConfigError(f"{faults[0]}{more}")
 
     def _fault(self, path: Path) -> str | None:

@@ -21,6 +21,7 @@ from laminar.evaluation.conventions import CONVENTIONS, VolumeScore
 from laminar.evaluation.protocol import Protocol, central_square
 from laminar.statistics import mean_interval
 from laminar.version import __version__
+from laminar.words import counted
 
 PREDICTION = "reconstruction"
 REFERENCES = ("reconstruction_rss", "reconstruction_esc", "reconstruction")
@@ -96,7 +97,9 @@ def evaluate_files(
     if protocol is None:
         return Evaluation(scores, failures)
     if protocol.volumes not in (None, len(scores)):
-        notes.append(f"{len(scores)} volumes scored, {protocol.name} has {protocol.volumes}: not a number of it")
+        notes.append(
+            f"{counted(len(scores), 'volume')} scored, {protocol.name} has {protocol.volumes}: not a number of it"
+        )
     return Evaluation(scores, failures, protocol.convention.statement, protocol.name, notes)
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from laminar.addresses import Archive
 from laminar.figures import movie, pillow
-from laminar.image_files.dicom import Archive, pydicom, pynetdicom, send, write_dicom, write_enhanced_dicom
+from laminar.image_files.dicom import pydicom, pynetdicom, send, write_dicom, write_enhanced_dicom
 from laminar.image_files.mrd import ismrmrd, write_mrd
 from laminar.image_files.nifti import nibabel, write_nifti
 from laminar.image_files.volume import Volume, digest_of

@@ -13,18 +13,11 @@ import numpy as np
 
 from laminar.data.formats.guard import reading
 from laminar.data.formats.ismrmrd_ import load_text
-from laminar.errors import ConfigError, LaminarError, explaining
+from laminar.errors import LaminarError, explaining
 from laminar.server import wire
 from laminar.server.limits import Limits
 from laminar.server.tls import streams
-
-
-def address_of(text: str) -> tuple[str, int]:
-    """HOST:PORT. Raises ConfigError."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"an address is HOST:PORT, such as 127.0.0.1:9002; got {text!r}")
-    return host.strip("[]"), int(port)
+from laminar.words import counted
 
 
 def exchange(
@@ -94,7 +87,7 @@ def _received(source: BinaryIO, where: str, told: Callable[[str], None]) -> list
     except EOFError as error:
         raise LaminarError(f"{where}: {error}") from error
     if message is None:
-        raise LaminarError(f"{where}: the server broke off after {len(images)} images")
+        raise LaminarError(f"{where}: the server broke off after {counted(len(images), 'image')}")
     return images
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from laminar.errors import ConfigError
@@ -14,7 +15,20 @@ METHODS = ("network", *CLASSICAL)
 PIXELS = ("float32", "uint16")
 MOST_SAMPLES = 64
 MOST_ACCELERATION = 32.0
+NOT_USED = "parameter not used"
+"""How a line begins that says so to whoever asked."""
 _PASSED_OVER = frozenset({"config", "version"})  # names that scanners send always; nothing is looked up by them
+
+
+def content_of(text: str) -> dict[str, Any]:
+    """What a text of parameters asks for, by name. Raises ConfigError if it is no JSON object."""
+    try:
+        content = json.loads(text)
+        content = content.get("parameters", content)
+        return dict(content.items())
+    except (ValueError, RecursionError, AttributeError) as error:
+        example = '{"method": "cg-sense"}'
+        raise ConfigError(f"parameters are a JSON object such as {example}; got {text[:100]!r}") from error
 
 
 @dataclass(frozen=True)
@@ -33,17 +47,13 @@ class Request:
     def told(self, text: str, models: Collection[str]) -> tuple[Request, list[str]]:
         """The request that a message of JSON makes of this one, and a line for each thing that is not understood.
 
-        Values may be numbers or text, at the top or under `parameters`; text that is no JSON object asks for nothing.
+        Values may be numbers or text, at the top or under `parameters`; text that does not begin as parameters do asks
+        for nothing.
         """
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError):
-            return self, []
-        if not isinstance(content, dict):
-            return self, []
-        asked = content.get("parameters", content)
-        if not isinstance(asked, dict):
-            return self, ["parameters must be a JSON object"]
+            asked = content_of(text)
+        except ConfigError as error:
+            return self, [str(error)] if _MEANT.match(text) else []
         request, lines = self, []
         for name, value in asked.items():
             try:
@@ -67,6 +77,12 @@ class Request:
             said = str(value)[:100]
             raise ConfigError(f"{name} {said!r} is not offered{nearest(said, known[name])}")
         return replace(self, **{name: value})
+
+
+# Scanners send names of configurations, XML and remarks as well, which ask for nothing.
+_MEANT = re.compile(
+    rf"""\s*(?:[{{\[]|['"]?(?:\w+\s*=|(?:{"|".join(field.name for field in fields(Request))})['"]?\s*:))"""
+)
 
 
 def _count(value: Any) -> int:

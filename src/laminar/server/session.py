@@ -26,8 +26,9 @@ from laminar.server import wire
 from laminar.server.events import Events
 from laminar.server.images import Pixels, meta_of, mrd_image
 from laminar.server.limits import Limits
-from laminar.server.parameters import Request
+from laminar.server.parameters import NOT_USED, Request
 from laminar.server.solving import Device, Solved, solved
+from laminar.words import counted
 
 LOG = logging.getLogger("laminar.server")
 
@@ -122,7 +123,7 @@ class Session:
         if message.kind in (wire.TEXT_MESSAGE, wire.CONFIG_TEXT):
             self._request, lines = self._request.told(message.value, self.service.models)
             for line in lines:
-                self._say("WARNING", line)
+                self._say("WARNING", f"{NOT_USED}: {line}")
         elif message.kind == wire.HEADER:
             self._begin(message.value)
         elif message.kind == wire.ACQUISITION:
@@ -195,7 +196,7 @@ class Session:
             scan = replace(scan, noise_std=noise_std_of(scan))
         method = self.service.method(request)
         if request.samples and not method.draws:
-            self._say("WARNING", str(method.no_samples()))
+            self._say("WARNING", f"{NOT_USED}: {method.no_samples()}")
         for plane in range(scan.n_slices):
             one = scan.slice(plane)
             found = solved(
@@ -215,7 +216,8 @@ class Session:
         if not request.acceleration:
             return scan
         if scan.measured_acceleration > MOST_ACCELERATED:
-            self._say("WARNING", f"{named}: it is undersampled already, R = {scan.measured_acceleration:.2f}: left so")
+            rate = f"R = {scan.measured_acceleration:.2f}"
+            self._say("WARNING", f"{NOT_USED}: acceleration: {named} is undersampled already, {rate}: left so")
             return scan
         self._say("INFO", f"{named}: undersampled {request.acceleration:g} times")
         axis = scan.grid.phase_axis
@@ -230,7 +232,8 @@ class Session:
         for number, (kind, image) in enumerate(images.items(), start=1):
             pixels, told, clipped = self._pixels.of(image, waiting.request.pixels, number)
             if clipped:
-                self._say("WARNING", f"{waiting.part}: {clipped} pixels are brighter than the scale of the series")
+                bright = counted(clipped, "pixel is", "pixels are")
+                self._say("WARNING", f"{waiting.part}: {bright} brighter than the scale of the series")
             meta = meta_of(found, series, weights, kind) | told
             self._writer.image(mrd_image(pixels, scan, waiting.part.head, meta, index=at, series=number))
         self.service.events.image(found, time.monotonic() - waiting.since)
@@ -239,7 +242,7 @@ class Session:
     def _report(self, named: str, found: Solved) -> None:
         told = f"{named}: {found.method}, {found.seconds:.2f} s"
         if found.departure is not None:
-            told += f", data residual {found.departure:.2f}"
+            told += f", residual {found.departure:.2f} of the expected one"
         self._say("INFO", told)
         if found.reason is not None:
             self._say("WARNING", f"{named}: {found.reason}; made by {found.method}")
@@ -261,7 +264,7 @@ class Session:
         if self._arrival is not None and (late := self._arrival.late_note()):
             self._say("WARNING", late)
         if self._arrival is not None and (left := len(list(self._arrival.rest()))):
-            self._say("ERROR", f"{left} images were not complete")
+            self._say("ERROR", f"{counted(left, 'image was', 'images were')} not complete")
         if self.images == 0:
             self._say("INFO", "no image")
         if not self._gone.is_set():
@@ -269,4 +272,5 @@ class Session:
                 self._writer.close()
             except OSError:
                 self._gone.set()
-        LOG.info("%s: closed, %d images of %d readouts", self.name, self.images, self._readouts)
+        done, of = counted(self.images, "image"), counted(self._readouts, "readout")
+        LOG.info("%s: closed, %s of %s", self.name, done, of)

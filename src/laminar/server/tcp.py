@@ -6,13 +6,14 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 from laminar.errors import ConfigError
 from laminar.server.address import listening
 from laminar.server.session import LOG, Service, Session
-from laminar.server.tls import streams
+from laminar.server.tls import is_greeted, streams
 from laminar.server.wire import Writer
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -89,7 +90,9 @@ class Server:
         if self.connections >= self._service.limits.connections:
             LOG.warning("%s: refused, %d connections are open", peer, self.connections)
             self._service.events.refused()
-            self._refuse(connection)
+            with connection:
+                if self._context is None:  # a greeting takes too long for whoever is not taken
+                    _tell(connection, "ERROR all connections are in use: try again later")
             return
         thread = threading.Thread(target=self._run, args=(connection, peer), daemon=True, name=f"read {peer}")
         with self._lock:
@@ -102,17 +105,12 @@ class Server:
             LOG.warning("%s: refused, %s", peer, error)
             self._forget(connection)
 
-    def _refuse(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:
-            if self._context is None:  # a greeting takes too long for whoever is not taken
-                connection.settimeout(_STEP)
-                with streams(connection, None) as (_, sink):
-                    writer = Writer(sink)
-                    writer.text("ERROR all connections are in use: try again later")
-                    writer.close()
-
     def _run(self, connection: socket.socket, peer: str) -> None:
         try:
+            if self._context is not None and not is_greeted(connection):
+                LOG.warning("%s: no connection: the client does not speak TLS", peer)
+                _tell(connection, "ERROR this server speaks TLS alone")
+                return
             with streams(connection, self._context) as (source, sink):
                 session = Session(self._service, source, sink, peer)
                 with self._lock:
@@ -146,6 +144,20 @@ class Server:
                 connection.shutdown(socket.SHUT_RD)
         for _, open_ in left:
             open_.thread.join(2 * self._service.limits.deadline)
+
+
+def _tell(connection: socket.socket, line: str) -> None:
+    """A line to whoever is not taken, and a moment in which what it sends is read, for else a reset takes the line."""
+    with suppress(OSError):
+        connection.settimeout(_STEP)
+        with streams(connection, None) as (_, sink):
+            writer = Writer(sink)
+            writer.text(line)
+            writer.close()
+            connection.shutdown(socket.SHUT_WR)
+            until = time.monotonic() + _STEP
+            while time.monotonic() < until and connection.recv(2**16):
+                pass
 
 
 class _Open:

@@ -17,6 +17,8 @@ from typing import BinaryIO
 from laminar.errors import ConfigError
 
 _BLOCK = 2**16
+_GREETING = b"\x16"  # the first byte of TLS
+_NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 
 
 def server_context(certificate: Path, key: Path | None, clients: Path | None) -> ssl.SSLContext:
@@ -53,6 +55,11 @@ def _trust(context: ssl.SSLContext, authorities: Path) -> None:
         raise ConfigError(f"{authorities}: no certificates in PEM: {error}") from error
 
 
+def is_greeted(connection: socket.socket) -> bool:
+    """Whether the first thing that comes is TLS, or nothing; it stays there to be read."""
+    return connection.recv(1, socket.MSG_PEEK) in (_GREETING, b"")
+
+
 @contextmanager
 def streams(
     connection: socket.socket, context: ssl.SSLContext | None, host: str | None = None
@@ -76,8 +83,24 @@ def streams(
                 stream.close()
 
 
+def _said(error: ssl.SSLError, other: str) -> str:
+    """What went wrong, and whose fault it seems: the error's number is none of the system's."""
+    reason = (error.reason or "").upper()
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of the {other} is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLEOFError):
+        return f"the {other} ended the connection in the greeting of TLS: it may not speak TLS, or want none from here"
+    if reason in _NO_TLS:
+        return f"the {other} does not speak TLS"
+    if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return f"the {other} showed no certificate"
+    plain = reason.rpartition("ALERT_")[2].replace("_", " ").lower() or str(error)
+    return f"the {other} refused TLS: {plain}" if "ALERT_" in reason else f"TLS with the {other} failed: {plain}"
+
+
 class _Cipher:
     def __init__(self, connection: socket.socket, context: ssl.SSLContext, host: str | None) -> None:
+        self._other = "client" if host is None else "server"
         self._connection, self._lock, self._sending = connection, threading.Lock(), threading.Lock()
         self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._arrived, self._leaving, server_side=host is None, server_hostname=host)
@@ -89,6 +112,8 @@ class _Cipher:
                 return
             except ssl.SSLWantReadError:
                 pass
+            except ssl.SSLError as error:
+                raise ConnectionError(_said(error, self._other)) from error
             finally:
                 self._connection.sendall(self._leaving.read())
             self._receive()
@@ -103,12 +128,17 @@ class _Cipher:
                     pass
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                     return b""
+                except ssl.SSLError as error:
+                    raise ConnectionError(_said(error, self._other)) from error
             self._receive()
 
     def write(self, data: memoryview) -> None:
         with self._sending:
             with self._lock:
-                self._tls.write(data)
+                try:
+                    self._tls.write(data)
+                except ssl.SSLError as error:
+                    raise ConnectionError(_said(error, self._other)) from error
                 ciphered = self._leaving.read()
             self._connection.sendall(ciphered)
 

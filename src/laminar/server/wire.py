@@ -21,6 +21,7 @@ from laminar.server.limits import TEXT, XML, Limits
 
 CONFIG_FILE, CONFIG_TEXT, HEADER, CLOSE, TEXT_MESSAGE = 1, 2, 3, 4, 5
 ACQUISITION, IMAGE, WAVEFORM = 1008, 1022, 1026
+_TLS = (0x0315, 0x0316)  # an alert, a greeting: the two bytes that TLS begins with
 _CONFIG_NAME, _WAVEFORM_HEAD, _WAVEFORM_COUNTS, _MOST_TRAJECTORY, _LARGEST_IMAGE = 1024, 40, 28, 8, 2**29
 
 
@@ -71,6 +72,8 @@ class Reader:
         if kind == WAVEFORM:
             self._waveform()
             return Message(kind, None)
+        if kind in _TLS and self.bytes == 0:
+            raise WireError("the other end speaks TLS, and this end does not")
         if kind != CLOSE:
             raise WireError(f"unknown message {kind}: expected one of MRD version 1")
         return Message(kind, None)

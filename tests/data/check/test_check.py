@@ -65,7 +65,7 @@ def test_the_command_prints_a_table_or_json(
     root = str(planted[0])
     assert main(["dataset", "check", root]) == 1
     printed = capsys.readouterr().out
-    for said in ("train", "leak: 1", "train/cut.h5: truncated or corrupt", "1 other files are no scans"):
+    for said in ("train", "leak: 1", "train/cut.h5: truncated or corrupt", "1 other file is no scan"):
         assert said in printed
     assert main(["dataset", "check", root, "--json", "--index", str(tmp_path / "index.json")]) == 1
     found = json.loads(capsys.readouterr().out)

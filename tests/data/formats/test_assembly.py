@@ -189,3 +189,26 @@ def test_calibration_lines_of_one_repetition_serve_those_that_come_later() -> No
         assert scan.sensitivities is not None
         assert whole.sensitivities is not None
         assert torch.equal(scan.sensitivities, whole.sensitivities[index : index + 1])
+
+
+def test_calibration_lines_that_were_lent_are_no_readouts_of_the_image_that_borrows_them() -> None:
+    """Repetitions take turns with the lines; each measures in the center the lines of the other, for calibration."""
+    kspace, readouts = coil_kspace(), []
+    for r in range(2):
+        for y in range(HEIGHT):
+            flags = [ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING] if 3 <= y < 9 else []
+            if y % 2 == r:
+                readouts += [readout(kspace[:, y], y, *flags, repetition=r)]
+            elif flags:
+                readouts += [readout(kspace[:, y], y, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION, repetition=r)]
+    parts, _ = arrived(readouts, header(calibration="interleaved"))
+    scans = [part.scan() for _, part in parts]
+    assert [len(part.lent) for _, part in parts] == [6, 6]  # neither was complete before the end: both came
+    assert [scan.header["calibration_readouts_left_out"] for scan in scans] == [3, 3]
+    whole = assembled(readouts, header(calibration="interleaved"))
+    assert whole.header["calibration_readouts_left_out"] == 6
+    for index, scan in enumerate(scans):
+        assert torch.equal(scan.kspace, whole.kspace[index : index + 1])
+        assert scan.sensitivities is not None
+        assert whole.sensitivities is not None
+        assert torch.equal(scan.sensitivities, whole.sensitivities[index : index + 1])

@@ -86,7 +86,7 @@ def test_an_image_on_the_wire_is_not_cut_short_without_a_word(order: list[int]) 
     late = arrival.late_note()
     if list(order) == sorted(order):
         assert late is not None
-        assert late.startswith("16 readouts came after their image was complete and were left out: encodingLimits (min")
+        assert late.startswith("left out: 16 readouts that came after the image was complete: encodingLimits (min")
         assert late.endswith("maximum 15, center 16) contradict the readouts, which count up to 31")
     else:
         assert (early, late) == (None, None)

@@ -127,6 +127,20 @@ def test_pipes_are_refused_and_not_waited_for(tmp_path: Path) -> None:
     assert "no regular file" in refusal(read_volume, tmp_path / "a.h5", "reconstruction")
 
 
+def test_what_is_no_hdf5_and_what_is_cut_is_said_in_plain_words(tmp_path: Path) -> None:
+    picture, path, damaged = tmp_path / "a.png", tmp_path / "a.h5", tmp_path / "b.h5"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(500))
+    assert refusal(survey, picture) == "no HDF5 file"
+    assert refusal(read_volume, picture, "image") == f"{picture}: no HDF5 file"
+    write_h5(path, TRUTH)
+    whole = path.read_bytes()
+    damaged.write_bytes(whole.replace(b"HEAP", b"HEAT"))
+    path.write_bytes(whole[:700])
+    said = f"truncated or corrupt (it has 700 of its {len(whole)} bytes)"
+    assert refusal(read, path) == f"{path}: {said}"
+    assert refusal(survey, damaged) == "truncated or corrupt (bad local heap signature)"
+
+
 def test_what_unpacks_to_far_more_than_it_is(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("reconstruction", (4000, 4000, 1000), "f4", chunks=(1, 1000, 1000), compression="gzip")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from laminar.data.check.facts import Facts
+from laminar.words import counted
 
 ALIKE = 1 - 1e-6
 """Correlation of fingerprints from which on two files are one scan."""
@@ -139,6 +140,5 @@ def _unusual(files: Sequence[Facts]) -> Iterator[Finding]:
     if often >= _USUAL * len(files):
         for file in files:
             if file.coils != usual:
-                yield Finding(
-                    "unusual", (file.path,), f"{file.coils} coils, where {often} of {len(files)} have {usual}"
-                )
+                said = f"{counted(file.coils, 'coil')}, where {often} of {len(files)} have {usual}"
+                yield Finding("unusual", (file.path,), said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,27 +17,31 @@ from laminar.data.formats.readouts import (
     NOISE,
     NOT_IMAGING,
     Readout,
-    flag_word,
+    Records,
     flagged,
     records_of,
 )
 from laminar.scan import Scan
+from laminar.words import counted
 
 Key = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """All readouts of one image, after the noise scan and the calibration lines beside it; its counters by name."""
+    """All readouts of one image, after the noise scan; its counters by name.
+
+    `lent` are the calibration lines of other images of its slice, as far as they have come.
+    """
 
     counters: dict[str, int]
     readouts: list[Readout]
+    lent: list[Readout]
     header: MrdHeader
 
     def scan(self, name: str = "scan") -> Scan:
         """`assemble` of this image alone. Raises DataFormatError."""
-        heads, floats = zip(*self.readouts, strict=True)
-        return assemble(records_of(np.array(heads), floats), self.header, name)
+        return assemble(_records(self.readouts), self.header, name, _records(self.lent) if self.lent else None)
 
     @property
     def head(self) -> Any:
@@ -62,7 +66,7 @@ class Arrival:
     late: int = 0
     _beyond: int = -1
     _noise: list[Readout] = field(default_factory=list)
-    _calibration: dict[int, list[tuple[Key | None, Readout]]] = field(default_factory=dict)
+    _calibration: dict[int, list[tuple[Key, Readout]]] = field(default_factory=dict)
     _open: dict[Key, list[Readout]] = field(default_factory=dict)
     _lines: dict[Key, set[Key]] = field(default_factory=dict)
     _unannounced: set[Key] = field(default_factory=set)
@@ -82,14 +86,13 @@ class Arrival:
             self._beyond = max(self._beyond, int(head["idx"]["kspace_encode_step_1"]))
             return None
         apart = bool(flagged(head, CALIBRATION)) and not bool(flagged(head, CALIBRATION_AND_IMAGING))
-        joins = not apart or self.header.calibration_mode == "embedded"
         if flagged(head, CALIBRATION, CALIBRATION_AND_IMAGING):
-            self._calibration.setdefault(key[-1], []).append((key if joins else None, _for_calibration(readout)))
-        if not joins:
-            return None
+            self._calibration.setdefault(key[-1], []).append((key, readout))
         self._open.setdefault(key, []).append(readout)
         if not apart:
             self._pictured.add(key)
+        elif self.header.calibration_mode != "embedded":
+            return None
         return self._complete(key) if self._is_complete(key, head) and key in self._pictured else None
 
     def rest(self) -> Iterator[Part]:
@@ -103,7 +106,7 @@ class Arrival:
         """What came too late, if anything, and whether that is because the header announces too few lines."""
         if not self.late:
             return None
-        said = f"{self.late} readouts came after their image was complete and were left out"
+        said = f"left out: {counted(self.late, 'readout')} that came after the image was complete"
         limits = self.header.limits_of(1)
         if limits is None or self._beyond <= limits.maximum:
             return said
@@ -128,13 +131,11 @@ class Arrival:
     def _complete(self, key: Key) -> Part:
         self._lines.pop(key, None)
         self._done.add(key)
-        beside = [readout for own, readout in self._calibration.get(key[-1], []) if own != key]
+        lent = [readout for own, readout in self._calibration.get(key[-1], []) if own != key]
         counters = dict(zip((*SERIES, "slice"), key, strict=True))
-        return Part(counters, [*self._noise, *beside, *self._open.pop(key)], self.header)
+        return Part(counters, [*self._noise, *self._open.pop(key)], lent, self.header)
 
 
-def _for_calibration(readout: Readout) -> Readout:
-    """A line of one image as a calibration line for the others."""
-    head = readout[0].copy()
-    head["flags"] = (head["flags"] | flag_word(CALIBRATION)) & ~flag_word(CALIBRATION_AND_IMAGING)
-    return head, readout[1]
+def _records(readouts: Sequence[Readout]) -> Records:
+    heads, floats = zip(*readouts, strict=True)
+    return records_of(np.array(heads), floats)

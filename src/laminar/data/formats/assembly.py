@@ -36,6 +36,7 @@ from laminar.errors import DataFormatError
 from laminar.geometry import NonCartesian
 from laminar.operators import ifft2c
 from laminar.scan import Scan, cartesian
+from laminar.words import counted
 
 SERIES = ("set", "contrast", "repetition", "phase")
 """The counters whose values are images of their own, slowest first; slices run fastest, averages are averaged."""
@@ -62,19 +63,20 @@ class Sorted:
         return self.counters["slice"]
 
 
-def assemble(records: Records, header: MrdHeader, name: str = "scan") -> Scan:
+def assemble(records: Records, header: MrdHeader, name: str = "scan", lent: Records | None = None) -> Scan:
     """The scan of the first encoding; y is the phase encoding, x the readout, slices are in order of position.
 
     Sets, contrasts, repetitions and phases are the `series` of the scan, averages are averaged; an image of this grid
     without readouts is zero, and `header["without_readouts"]` names it. A noise scan gives the `noise_covariance` of a
     sample on the grid, less by the averages. Calibration lines count as the image's if they are "embedded" in it; where
-    the images themselves have no calibration region, sensitivities are estimated from calibration lines apart.
+    the images themselves have no calibration region, sensitivities are estimated from calibration lines, these and
+    those that other images have `lent`.
 
     Readouts off the grid bring their trajectory, the same for all images: a scan of `NonCartesian`.
 
     Raises DataFormatError if there are no readouts, or readouts that the header has no place for.
     """
-    found = sort_readouts(records, header)
+    found = sort_readouts(records, header, lent)
     if header.trajectory != "cartesian":
         return _off_grid(found, records, header, name)
     grid, counts = _filled(found.imaging, found.image, int(np.prod(found.shape)), header)
@@ -115,7 +117,7 @@ def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> 
     )
 
 
-def sort_readouts(records: Records, header: MrdHeader) -> Sorted:
+def sort_readouts(records: Records, header: MrdHeader, lent: Records | None = None) -> Sorted:
     """The readouts that make images, those for calibration alone, and a report of what was left out."""
     head = records["head"]
     ours = ~flagged(head, *NOT_IMAGING)
@@ -136,6 +138,8 @@ def sort_readouts(records: Records, header: MrdHeader) -> Sorted:
     if others := int((ours & ~measured).sum()):
         report["readouts_of_other_encodings_left_out"] = others
     calibration = records[measured & flagged(head, CALIBRATION, CALIBRATION_AND_IMAGING)]
+    if lent is not None:
+        calibration = np.concatenate([lent, calibration])
     return _indexed(records[imaging], calibration, report)
 
 
@@ -232,12 +236,14 @@ def _notes(found: Sorted, header: MrdHeader) -> tuple[str, ...]:
     """What was assumed and what was left out, a line each."""
     report = found.report
     apart, others = report["calibration_readouts_left_out"], report.get("readouts_of_other_encodings_left_out", 0)
+    mode = f"calibration mode: {report['calibration_mode']}"
     return (
         *header.notes,
         *(f"no readout of {image}: its image is zero" for image in report.get("without_readouts", ())),
-        *[f"{apart} calibration readouts are no part of the images (calibration mode: {report['calibration_mode']})"]
+        *[f"{counted(apart, 'calibration readout is', 'calibration readouts are')} no part of the images ({mode})"]
         * bool(apart),
-        *[f"{others} readouts of other encodings were left out"] * bool(others),
+        *[f"{counted(others, 'readout of another encoding was', 'readouts of other encodings were')} left out"]
+        * bool(others),
     )
 
 

@@ -103,10 +103,12 @@ def identity(found: os.stat_result) -> Identity:
 def survey(path: Path) -> Hdf5:
     """Look through a file: only what hard links reach and what lies in the file itself.
 
-    Raises DataFormatError if the library fails, crashes or hangs on it.
+    Raises DataFormatError if it is no HDF5 file, or if the library fails, crashes or hangs on it; OSError if it may not
+    be read.
     """
     if not path.is_file():  # a device or a pipe would be waited for
         raise DataFormatError(f"{path}: is no regular file" if path.exists() else f"{path}: no such file")
+    path.open("rb").close()  # the library would call it no HDF5 file
     return _survey(str(path.absolute()), identity(path.stat()))
 
 

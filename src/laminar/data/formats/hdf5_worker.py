@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,9 @@ PIECE = 2**25  # bytes of a dataset that are in memory at a time
 SECONDS, BYTES_PER_SECOND, MEMORY = 15, 5_000_000, 2**29
 MOST_LEFT = 2**27  # bytes that may be left of a request that failed
 READOUTS = 4096  # readouts of ISMRMRD that are in memory at a time
+# What h5py says: what it was about to do, and in parentheses what the library found.
+SAID = re.compile(r"""['"]?(?:Unable to|Can't|Link iteration failed)[^()]*\((.*)\)['"]?""")
+CUT = re.compile(r"truncated file: eof = (\d+), sblock->base_addr = (\d+), stored_eof = (\d+)")
 
 Array = NDArray[Any]
 
@@ -122,10 +126,18 @@ def _address(item: Any) -> int:
     return int(h5py.h5o.get_info(item.id).addr)
 
 
+@contextmanager
+def content(path: str) -> Iterator[h5py.File]:
+    if not h5py.is_hdf5(path):
+        raise Refusal("no HDF5 file")
+    with h5py.File(path, "r") as file:
+        yield file
+
+
 def survey(path: str) -> Answer:
     """All datasets of a file, the names of its groups, and the plain attributes of its root."""
     datasets, groups, is_matlab = dict[str, Any](), list[str](), False
-    with limited(), h5py.File(path, "r") as file:
+    with limited(), content(path) as file:
         for name, item in walk(file):
             if isinstance(item, h5py.ExternalLink):
                 datasets[name] = _unreadable(f"is a link to another file, {item.filename!r}, which was not named")
@@ -203,7 +215,7 @@ def _attributes(file: h5py.File) -> dict[str, Any]:
 @contextmanager
 def opened(path: str, name: str) -> Iterator[h5py.Dataset]:
     """A dataset that may be read. What the survey found is looked at again: the file may be another by now."""
-    with limited(), h5py.File(path, "r") as file:
+    with limited(), content(path) as file:
         dataset = dict(walk(file)).get(name)
         if not isinstance(dataset, h5py.Dataset):
             raise Refusal(f"no dataset '{name}'")
@@ -225,7 +237,7 @@ def numbers(path: str, name: str, first: int | None, last: int | None) -> Answer
 
     def pieces() -> Iterator[Array]:
         for start in rows[::step] if row else ():
-            with limited(min(step, len(rows)) * row), h5py.File(path, "r") as file:
+            with limited(min(step, len(rows)) * row), content(path) as file:
                 part = file[name][start : min(start + step, rows.stop)] if shape else file[name][()]
                 joined = (
                     part if part.dtype.names is None else part[part.dtype.names[0]] + 1j * part[part.dtype.names[1]]
@@ -274,6 +286,16 @@ def readouts(path: str, name: str) -> Answer:
 REQUESTS: dict[str, Callable[..., Answer]] = {"survey": survey, "numbers": numbers, "text": text, "readouts": readouts}
 
 
+def said(error: Exception) -> str:
+    """What a library failed at: in plain words where HDF5 has some, else after the type of the error."""
+    if not (found := SAID.fullmatch(str(error))):
+        return f"{type(error).__name__}: {error}"
+    if not (cut := CUT.fullmatch(found[1])):
+        return found[1]
+    there, before, whole = map(int, cut.groups())
+    return f"it has {there + before} of its {whole} bytes"
+
+
 def serve(requests: dict[str, Callable[..., Answer]]) -> None:
     """Answer until the input ends, as it does with the process that asks.
 
@@ -293,7 +315,7 @@ def serve(requests: dict[str, Callable[..., Answer]]) -> None:
             out.write(json.dumps(["refused", str(error)]).encode() + b"\n")
         except Exception as error:
             kind = "spent" if memory(1) > before + MOST_LEFT else "failed"
-            out.write(json.dumps([kind, f"{type(error).__name__}: {error}"]).encode() + b"\n")
+            out.write(json.dumps([kind, said(error)]).encode() + b"\n")
         else:
             arrays = [[repr(np.lib.format.dtype_to_descr(dtype)), shape] for dtype, shape in answer.arrays]
             out.write(json.dumps(["found", answer.value, arrays]).encode() + b"\n")

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from laminar.errors import ConfigError, LaminarError, package
+from laminar.addresses import Archive
+from laminar.errors import LaminarError, package
 from laminar.image_files.dicom.attributes import pydicom
 
 OUR_TITLE, PATIENCE = "LAMINAR", 30.0
 _DONE, _WARNINGS = 0x0000, range(0xB000, 0xC000)
-
-
-@dataclass(frozen=True)
-class Archive:
-    """Where an archive listens, and its application entity title."""
-
-    host: str
-    port: int
-    title: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """From `HOST:PORT:TITLE`. Raises ConfigError."""
-        host, _, rest = text.partition(":")
-        port, _, title = rest.partition(":")
-        if not (host and port.isdecimal() and 0 < int(port) < 2**16 and 0 < len(title.strip()) <= 16):
-            raise ConfigError(f"an archive is HOST:PORT:TITLE, its title of 1 to 16 characters; got {text!r}")
-        return cls(host, int(port), title.strip())
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}:{self.title}"
 
 
 def pynetdicom() -> Any:
