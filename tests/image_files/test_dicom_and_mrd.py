@@ -17,7 +17,7 @@ import pydicom
 import pytest
 import torch
 
-from laminar.cli.reconstruct import FORMATS
+from laminar.cli.formats import FORMATS
 from laminar.data.formats import read as laminar_read
 from laminar.errors import DataFormatError
 from laminar.image_files import Volume, write_dicom, write_mrd, write_nifti
