@@ -139,7 +139,7 @@ def test_all_files_are_looked_at_before_any_is_drawn(tmp_path: Path, monkeypatch
         with pytest.raises(ConfigError, match=rf"{broken}: .*{said}[^\n]*$") as caught:
             training_stream(config)
         others = 2 - ("cut.h5", "half.h5", "nan.npy").index(broken)
-        assert (f"(and {others} other files cannot be used)" in str(caught.value)) == (others > 0)
+        assert (f"(and {others} other file{'s' * (others > 1)} cannot be used)" in str(caught.value)) == (others > 0)
         (tmp_path / broken).unlink()
     training_stream(config)
 

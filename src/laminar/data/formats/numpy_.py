@@ -12,13 +12,15 @@ import numpy as np
 from laminar.data.formats.arrays import Variable, Variables, check_claim
 from laminar.data.formats.axes import Array
 from laminar.data.formats.format import Format
+from laminar.data.formats.sandbox import PARSING
 from laminar.errors import DataFormatError
 
 
 def npy_variables(path: Path) -> Variables:
     """The one array of a `.npy` file, called by the file's stem."""
     # Memory mapping compares the declared size with the file's before anything is allocated.
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    with PARSING:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.dtype.names is None:
         return {path.stem: Variable.of(array)}
     real, imaginary = (array[name] for name in pair(array.dtype))
@@ -53,7 +55,8 @@ def _variable(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Va
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(file)
+        with PARSING:
+            shape, _, dtype = read_header(file)
     if dtype.kind not in "biufc":
         return None
     claimed = math.prod(shape) * dtype.itemsize

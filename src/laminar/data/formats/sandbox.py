@@ -20,6 +20,8 @@ from laminar.data.formats.axes import Array
 from laminar.errors import DataFormatError
 
 LONGEST_LINE = 2**26
+PARSING = threading.Lock()
+"""Held while Python text is parsed, as types of arrays are: two threads that do so can fail (CPython 106905)."""
 
 
 class EndedError(DataFormatError):
@@ -84,7 +86,8 @@ class Sandbox:
     def _array(self, descr: str, shape: list[int]) -> Array:
         assert self._process is not None
         stream = cast(BufferedReader, self._process.stdout)
-        dtype = np.lib.format.descr_to_dtype(ast.literal_eval(descr))
+        with PARSING:
+            dtype = np.lib.format.descr_to_dtype(ast.literal_eval(descr))
         if dtype.hasobject:
             raise EOFError
         array = np.empty(shape, dtype)
