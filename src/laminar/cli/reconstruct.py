@@ -181,7 +181,7 @@ def _part(options: Options, scans: tuple[Scan, ...]) -> list[Told]:
 
 def _why(error: LaminarError, path: Path) -> str:
     """What is wrong, and with which of the scans."""
-    return str(error) if path.name in str(error) else f"{path}: {error}"
+    return str(error) if path.stem in str(error) else f"{path}: {error}"
 
 
 def _attempt(path: Path, name: str, work: Work) -> Done | str:
