@@ -86,7 +86,7 @@ def main() -> None:
     draw = torch.Generator().manual_seed(0)
     kspace = torch.randn(SLICES, COILS, *MATRIX, dtype=torch.complex64, generator=draw)
     scan = cartesian(kspace, torch.ones(MATRIX, dtype=torch.bool), image_shape=(320, 320))
-    small = replace(scan, data=kspace[:2, :8, :320, :320].contiguous(), mask=scan.mask[:320, :320])
+    small = cartesian(kspace[:2, :8, :320, :320].contiguous(), scan.mask[:320, :320])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_fastmri(folder / "plain.h5", scan)
