@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 from laminar.cli import (
@@ -76,6 +75,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(ALL_FAILED, f"{self.prog}: error: {message} ({self.prog} --help)\n")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            named = str(action.metavar).lower()
+            raise argparse.ArgumentError(action, f"no {named} {value!r}{nearest(value, action.choices)}")
+        super()._check_value(action, value)
+
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
@@ -126,10 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parsed(command: list[str]) -> argparse.Namespace:
     """What a command line says. A word that nothing is called is answered with the nearest one that there is."""
-    parser, verbs = build_parser(), [_name(verb) for verb in VERBS]
-    first = next((word for word in command if not word.startswith("-")), None)
-    if first is not None and first not in verbs and command[0] != "--log":
-        parser.error(f"no verb {first!r}{nearest(first, verbs)}")
+    parser = build_parser()
     args, rest = parser.parse_known_args(command)
     if hasattr(args, "settings"):
         args.settings = rest
@@ -138,10 +140,6 @@ def _parsed(command: list[str]) -> argparse.Namespace:
         said = nearest(rest[0].partition("=")[0], known) if rest[0].startswith("--") else ""
         args.parser.error(f"unrecognized arguments: {' '.join(rest)}{said}")
     return args
-
-
-def _name(verb: ModuleType) -> str:
-    return verb.__name__.rpartition(".")[2].replace("_", "-")
 
 
 def _answer(args: argparse.Namespace, tell: Callable[[str], None]) -> int:

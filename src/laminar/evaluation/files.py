@@ -118,8 +118,8 @@ def read_volume(path: Path, *names: str, series: bool = False) -> Volume:
             scan = ": a scan, of which laminar reconstruct makes images" if "kspace" in file.datasets else ""
             raise DataFormatError(f"no dataset {' or '.join(names)}; the file has: {there}{scan}")
         array = file.datasets[name].load()
-        if series and array.ndim == 3 and (counted := series_of(file, len(array))):
-            array = array.reshape(-1, counted.get("slice", 1), *array.shape[1:])
+        if series and array.ndim == 3 and (frames := series_of(file, len(array))):
+            array = array.reshape(-1, frames.get("slice", 1), *array.shape[1:])
     return _checked(array, f"{path}, dataset {name}", series)
 
 

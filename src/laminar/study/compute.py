@@ -123,9 +123,12 @@ def _trained(cell: Cell, run: RunFolder) -> tuple[dict[str, Any], Method]:
 
 def _read_as(method: Method, network: Any, settings: dict[str, Any]) -> Method:
     """The method as `estimate` and `cascades` say. Raises ConfigError for one that cannot be read so."""
-    estimate, cascades = settings.get("estimate"), settings.get("cascades")
-    if cascades is not None:
-        return AtDepth(method, int(cascades))
+    method = _estimated(method, network, settings.get("estimate"))
+    cascades = settings.get("cascades")
+    return method if cascades is None else AtDepth(method, int(cascades))
+
+
+def _estimated(method: Method, network: Any, estimate: str | None) -> Method:
     if estimate is None:
         return method
     if estimate == "mean" and isinstance(network, UnrolledNetwork):
