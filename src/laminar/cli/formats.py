@@ -9,7 +9,8 @@ from pathlib import Path
 from laminar.errors import ConfigError, MissingExtraError
 from laminar.registry import nearest
 
-FORMATS = ("h5", "nifti", "dicom", "dicom-enhanced", "mrd", "gif")
+DICOM = ("dicom", "dicom-enhanced")
+FORMATS = ("h5", "nifti", *DICOM, "mrd", "gif")
 
 
 def add_formats(parser: argparse._ActionsContainer) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from laminar.addresses import Archive
 from laminar.cli.coils import CoilOptions
 from laminar.cli.executors import ExecutorOptions
+from laminar.cli.formats import DICOM
 from laminar.cli.methods import MapOptions, MethodOptions
 from laminar.cli.outputs import check_outputs
 from laminar.cli.pictures import draw, names_of, reference_of, stored_reference
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from laminar.methods import Method
     from laminar.reconstruction import SliceReconstruction
     from laminar.uncertainty import Spread
-
-
-DICOM = ("dicom", "dicom-enhanced")
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from laminar.addresses import Archive
 from laminar.cli.bulk import Scan, Told, in_bulk, is_finished, kept_method
 from laminar.cli.coils import add_coils
 from laminar.cli.executors import add_executor_options
-from laminar.cli.formats import add_formats, check_packages
+from laminar.cli.formats import DICOM, add_formats, check_packages
 from laminar.cli.methods import add_maps, add_method_options
-from laminar.cli.one_scan import DICOM, Options, Work, reconstruct_scan
+from laminar.cli.one_scan import Options, Work, reconstruct_scan
 from laminar.cli.outputs import add_overwrite, check_outputs, named
 from laminar.cli.progress import progress
 from laminar.cli.samples import add_samples

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laminar.cli.formats import DICOM
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -61,7 +63,7 @@ def place_notes(volume: Volume, formats: Iterable[str]) -> list[str]:
     unknown = ["where its slices lie"] * (not volume.placements) + ["the size of a pixel"] * (not volume.spacing_mm)
     if not unknown or not wanted:
         return []
-    capture = ", and DICOM is Secondary Capture" if wanted & {"dicom", "dicom-enhanced"} else ""
+    capture = ", and DICOM is Secondary Capture" if wanted.intersection(DICOM) else ""
     single = ", an image a file" if "dicom-enhanced" in wanted else ""
     return [f"the file does not say {' and '.join(unknown)}: their place is not told{capture}{single}"]
 
