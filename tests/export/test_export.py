@@ -23,7 +23,7 @@ from laminar.export.files import Route
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, save
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "onnx_consumer.py"
-SHIPPED = {"phase_frame": True, "scan_embedding": True, "time_embedding": True}
+SHIPPED = {"phase_frame": True, "scan_embedding": True, "scan_prior_std": True, "time_embedding": True}
 
 
 def network(kind: str = "unet", **settings: Any) -> UnrolledNetwork:
@@ -31,8 +31,9 @@ def network(kind: str = "unet", **settings: Any) -> UnrolledNetwork:
     regularizer = RegularizerConfig(kind=kind, channels=[4, 6], depth=2)
     few = {"n_cascades": 2, "cg_iterations": 2, "source_iterations": 2}
     made = UnrolledNetwork(config=UnrolledConfig(regularizer=regularizer, **(few | settings)))
-    for parameter in made.regularizers.parameters():
-        torch.nn.init.normal_(parameter, std=0.03)
+    for name, parameter in made.named_parameters():
+        if name.startswith("regularizers.") or name.endswith("scan_gains"):
+            torch.nn.init.normal_(parameter, std=0.03)
     return made.eval()
 
 

@@ -169,7 +169,7 @@ def oracle_network(
     ).double()
     variance = std**2
 
-    def ratio_at(time: Tensor, noise_level: Tensor) -> Tensor:
+    def ratio_at(time: Tensor, noise_level: Tensor, conditions: Tensor | None = None) -> Tensor:
         total = (1 - time) ** 2 * variance + time**2 * tau**2
         return noise_level**2 * total / (variance * time**2 * tau**2)
 

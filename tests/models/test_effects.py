@@ -20,6 +20,7 @@ OTHERS: dict[str, Any] = {
     "prior_std": 0.5,
     "learn_prior_std": False,
     "least_prior_std": 0.3,
+    "scan_prior_std": True,
     "schedule_alpha": 1.0,
     "schedule_times": [1.0, 0.7, 0.0],
     "data_weight": 0.7,

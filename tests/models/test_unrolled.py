@@ -256,6 +256,31 @@ def test_prior_widths_are_bounded_from_below() -> None:
     assert bool(torch.isfinite(coefficients.log_prior_std.grad).all())
 
 
+def test_prior_widths_follow_the_scan() -> None:
+    """`log nu_k = theta_k + a_k . c`: the weights written out, another scan has others, and without gains none has."""
+    torch.manual_seed(0)
+    y, operator = problem(batch=2)
+    noise = torch.tensor([0.003, 0.03], dtype=torch.float64)
+    settings = {"n_cascades": 3, "scan_prior_std": True, "noise_floor": 0.01}
+    plain, network = UnrolledNetwork(n_cascades=3, noise_floor=0.01).double(), UnrolledNetwork(**settings).double()
+    network.load_state_dict(plain.state_dict() | {"coefficients.scan_gains": torch.zeros(3, 2)})
+    assert torch.equal(network(y, operator, noise), plain(y, operator, noise))
+    coefficients = network.coefficients
+    assert isinstance(coefficients, FlowCoefficients)
+    assert coefficients.scan_gains is not None
+    coefficients.scan_gains.data = torch.tensor([[0.1, 0.5], [0.0, -0.2], [0.3, 0.0]], dtype=torch.float64)
+    scan = network.measure(y, operator, noise)
+    assert scan.conditions is not None
+    log_width = coefficients.log_prior_std[:, None] + coefficients.scan_gains @ scan.conditions.T
+    weights = (noise**2 + 0.01**2) / (2 * log_width).exp()
+    torch.testing.assert_close(coefficients(noise, scan.conditions).data, weights)
+    for k, time in enumerate(coefficients.times()[:-1]):
+        at_time = coefficients.ratio_at(time.expand(2), noise, scan.conditions)
+        torch.testing.assert_close(at_time, weights[k])
+    network(y, operator, noise).abs().sum().backward()
+    assert bool((coefficients.scan_gains.grad != 0).any())
+
+
 class Halfway(nn.Module):
     """A regularizer that sees the source: D(x) is halfway between state and source."""
 

@@ -30,7 +30,7 @@ def estimate_sensitivities(
     *,
     limit: int = 24,
     kernel_size: int = 6,
-    threshold: float = 1e-3,
+    threshold: float | None = None,
     crop: float = 0.8,
     n_maps: int | None = 1,
 ) -> Tensor:

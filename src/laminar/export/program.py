@@ -80,9 +80,9 @@ class Program(nn.Module):
             smooth = fourier.inverse(fourier.forward(source) * lowpass(source))
             size = magnitude(smooth)
             seen.frame = torch.where(size > 0, smooth / size.clamp_min(torch.finfo(size.dtype).tiny), 0.0)
-        if config.scan_embedding:
+        if config.probes:
             seen.conditions = self._conditions(coils, source, noise_level)
-        values = network.coefficients(noise_level)
+        values = network.coefficients(noise_level, seen.conditions)
         for k in range(config.n_cascades):
             step = network.data_step.final if k == config.n_cascades - 1 else network.data_step
             denoise = partial(self._denoise, k, values.conditioning[k], seen)
@@ -110,7 +110,7 @@ class Program(nn.Module):
         images = [x, seen.source] if self.network.config.see_source else [x]
         if seen.frame is not None:
             images = [times(image, conjugate(seen.frame)) for image in images]
-        told: dict[str, Any] = {} if seen.conditions is None else {"conditions": seen.conditions}
+        told: dict[str, Any] = {"conditions": seen.conditions} if self.network.config.scan_embedding else {}
         regularizer = self.network.regularizer(k)
         first, *others = (to_complex(_padded(image, regularizer)) for image in images)
         residual = _cropped(to_channels(regularizer(first, time.expand(len(x)), *others, **told)), x)

@@ -64,13 +64,14 @@ class NetworkMethod(Method):
         return self.network.trajectory(problem.y, problem.operator, problem.noise_level, generator=generator)
 
     def coefficients(self, problem: Problem) -> Coefficients | None:
-        """Those for the noise of the problem; None of a network that is no flow."""
+        """Those for the first scan of the problem; None of a network that is no flow."""
         if not isinstance(self.network, UnrolledNetwork):
             return None
-        values = self.network.coefficients(problem.noise_level)
+        scan = self.network.measure(problem.y, problem.operator, problem.noise_level)
+        values = self.network.coefficients(scan.noise_level, scan.conditions)
         width = getattr(self.network.coefficients, "log_width", None)
         steps, data = (v.detach().double().cpu() for v in (values.steps, values.data[:, 0]))
-        prior_std = None if width is None else width.detach().exp().double().cpu()
+        prior_std = None if width is None else width(scan.conditions)[:, 0].detach().exp().double().cpu()
         return Coefficients(steps, data, self.network.config.data_step, prior_std)
 
     def to(self, device: str | torch.device) -> Self:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from laminar.flow import DATA_STEPS, DataStep, relative_steps, softmax_schedule, uniform_schedule
-from laminar.models.config import UnrolledConfig
+from laminar.models.config import CONDITIONS, UnrolledConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class FreeCoefficients(nn.Module):
         self.data = nn.Parameter(start if data_step.raw else start.log(), requires_grad=not data_step.constant)
         self.register_buffer("nominal", torch.tensor(uniform_schedule(n_cascades)[:-1]), persistent=False)
 
-    def forward(self, noise_level: Tensor) -> CoefficientValues:
+    def forward(self, noise_level: Tensor, conditions: Tensor | None = None) -> CoefficientValues:
         # Every step is 1, so that of each cascade the closed form is that of the last.
         form = self.data_step.final.coefficient
         values = self.data if self.data_step.raw else form(torch.ones_like(self.data), self.data.exp())
@@ -65,7 +65,12 @@ class FlowCoefficients(nn.Module):
     there, with `learn_schedule` the times are softmax increments: still a discretization, by construction.
     `least` bounds them, `nu_k^2 = least^2 + exp(2 theta_k)`: what a network learns of its own error where it is right
     must hold on images that it has never seen. `floor` stands for the error of the model itself (sensitivities, Gibbs
-    ringing), in units of the image.
+    ringing), in units of the image. With `of_scan` the widths follow the scan,
+
+        log nu_k = 1/2 log(least^2 + exp(2 theta_k)) + a_k . c,
+
+    c the `conditions` of `Measurement` (noise level and acceleration), zero for an ordinary scan: the error of an image
+    at R = 1.5 is not that at R = 8. The a_k start at zero, and are what is learned.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class FlowCoefficients(nn.Module):
         floor: float,
         learn_prior_std: bool,
         learn_schedule: bool,
+        of_scan: bool = False,
     ) -> None:
         super().__init__()
         self.data_step, self.least, self.floor = data_step, least, floor
@@ -87,21 +93,23 @@ class FlowCoefficients(nn.Module):
         self.log_prior_std = nn.Parameter((prior_std * times[:-1]).log(), requires_grad=learned)
         increments = (times[:-1] - times[1:]).log()
         self.increments = nn.Parameter(increments) if learn_schedule else None
+        gains = torch.zeros(len(schedule) - 1, CONDITIONS)
+        self.scan_gains = nn.Parameter(gains, requires_grad=learned) if of_scan and data_step.knows_width else None
 
-    def forward(self, noise_level: Tensor) -> CoefficientValues:
+    def forward(self, noise_level: Tensor, conditions: Tensor | None = None) -> CoefficientValues:
         times = self.times()
         steps = self.data_step.steps(times)
         variance = noise_level**2 + self.floor**2
-        width = self.log_width if self.data_step.knows_width else torch.zeros_like(self.log_prior_std)
-        ratio = variance[None] / (2 * width).exp()[:, None]
+        width = self.log_width(conditions) if self.data_step.knows_width else times.new_zeros(len(steps), 1)
+        ratio = variance[None] / (2 * width).exp()
         return CoefficientValues(times, steps, self.data_step.coefficients(steps, ratio), times[:-1])
 
-    @property
-    def log_width(self) -> Tensor:
-        """`log nu_k` (N,)."""
-        if not self.least:
-            return self.log_prior_std
-        return 0.5 * (self.least**2 + (2 * self.log_prior_std).exp()).log()
+    def log_width(self, conditions: Tensor | None = None) -> Tensor:
+        """`log nu_k` (N, batch) for scans of these `conditions` (batch, 2); (N, 1) of the ordinary one without."""
+        width = self.log_prior_std[:, None]
+        if self.least:
+            width = 0.5 * (self.least**2 + (2 * width).exp()).log()
+        return width if self.scan_gains is None or conditions is None else width + self.scan_gains @ conditions.T
 
     def times(self) -> Tensor:
         """The schedule (N + 1,), from 1 to 0."""
@@ -110,14 +118,17 @@ class FlowCoefficients(nn.Module):
         like = self.log_prior_std
         return torch.tensor(self.schedule, dtype=like.dtype, device=like.device)
 
-    def ratio_at(self, time: Tensor, noise_level: Tensor) -> Tensor:
+    def ratio_at(self, time: Tensor, noise_level: Tensor, conditions: Tensor | None = None) -> Tensor:
         """`w = sigma^2 / nu^2` (batch,) at any times (batch,): `log(nu / t)` is interpolated between the cascades'."""
         times = self.times()[:-1]
-        relative = self.log_width - times.log()
+        relative = (self.log_width(conditions) - times.log()[:, None]).expand(-1, len(time))
         after = (times[:, None] > time).sum(0).clamp(1, max(1, len(times) - 1)) % len(times)
         before = (after - 1).clamp_min(0)
         gap = (times[before] - times[after]).clamp_min(torch.finfo(times.dtype).tiny)
-        log_width = torch.lerp(relative[before], relative[after], ((times[before] - time) / gap).clamp(0, 1))
+        entry = torch.arange(len(time), device=time.device)
+        log_width = torch.lerp(
+            relative[before, entry], relative[after, entry], ((times[before] - time) / gap).clamp(0, 1)
+        )
         return (noise_level**2 + self.floor**2) / (2 * (log_width + time.log())).exp()
 
 
@@ -134,4 +145,5 @@ def make_coefficients(config: UnrolledConfig) -> FreeCoefficients | FlowCoeffici
         floor=config.noise_floor,
         learn_prior_std=config.learn_prior_std,
         learn_schedule=config.coefficients == "learned",
+        of_scan=config.scan_prior_std,
     )

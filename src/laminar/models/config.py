@@ -15,6 +15,8 @@ Kind = Literal["unet", "cnn", "normunet", "ista", "separable", "custom"]
 TIMED_KINDS = ("unet", "cnn", "separable", "custom")
 SERIES_REGULARIZERS = ("separable", "custom")
 SEEING_KINDS = ("unet", "custom")
+CONDITIONS = 2
+"""Numbers of a scan that `Measurement.probed` finds: of its noise level and its acceleration."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ class UnrolledConfig(Settings):
         schedule_times: the times of a list schedule, from 1 to 0.
         prior_std: model of the prior width, nu_k = prior_std * t (flow, learned); in units of the image.
         learn_prior_std: let every nu_k be learned.
-        least_prior_std: bound of every nu_k from below: the data never weigh less than such a width says.
+        least_prior_std: bound of every nu_k of an ordinary scan from below: the data never weigh less than that says.
+        scan_prior_std: let every nu_k follow the noise level and the acceleration of the scan (flow, learned).
         noise_floor: model error added to the measured noise level, in units of the image.
         data_weight: initial coefficient of the data step (free).
         cg_iterations: most conjugate-gradient iterations of a proximal step.
@@ -151,6 +154,7 @@ class UnrolledConfig(Settings):
     prior_std: float = 0.06
     learn_prior_std: bool = True
     least_prior_std: float = 0.0
+    scan_prior_std: bool = False
     noise_floor: float = 0.005
     data_weight: float = 0.1
     cg_iterations: int = 6
@@ -201,6 +205,11 @@ class UnrolledConfig(Settings):
         """The schedule, N + 1 times from 1 to 0 in the order in which they are visited."""
         kind = self.schedule_times if self.schedule == "list" else self.schedule
         return make_schedule(kind, self.n_cascades, self.schedule_alpha, self.schedule_dense_at)
+
+    @property
+    def probes(self) -> bool:
+        """Whether anything asks for the numbers of a scan."""
+        return self.scan_embedding or self.scan_prior_std
 
     @property
     def timed(self) -> bool:

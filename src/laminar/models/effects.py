@@ -18,7 +18,7 @@ def without_effect(config: UnrolledConfig) -> dict[str, str]:
 
 def _idle(config: UnrolledConfig) -> Iterator[tuple[tuple[str, ...], str]]:
     step, free = DATA_STEPS[config.data_step], config.coefficients == "free"
-    widths = ("prior_std", "learn_prior_std", "least_prior_std")
+    widths = ("prior_std", "learn_prior_std", "least_prior_std", "scan_prior_std")
     if free:
         yield (*widths, "schedule", "schedule_alpha", "schedule_dense_at", "schedule_times"), "with free coefficients"
     elif not step.knows_width:

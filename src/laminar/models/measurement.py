@@ -22,7 +22,8 @@ class Measurement:
 
     `y` (batch, ...), its `back_projection` `A^H y` (batch, y, x); `noise_level` (batch,), sigma per complex sample.
     For the regularizers, where the network's settings ask for it: `source` (batch, y, x) without noise, `frame`
-    (batch, y, x), the smooth phase of the source, and `conditions` (batch, 2), numbers of the scan.
+    (batch, y, x), the smooth phase of the source. For them and the coefficients: `conditions` (batch, 2), numbers of
+    the scan.
     """
 
     y: Tensor
@@ -121,11 +122,11 @@ def measure(
         noise_level = noise_level.expand(len(y))
     kind = CountMeasurement if isinstance(operator, Counting) else Measurement
     scan = kind(y, operator, back_projection, noise_level, config.cg_iterations, config.cg_tolerance)
-    if not (config.see_source or config.phase_frame or config.scan_embedding):
+    if not (config.see_source or config.phase_frame or config.probes):
         return scan
     source = source_of(config, scan).detach()
     frame = smooth_phase(source) if config.phase_frame else None
-    conditions = scan.probed(source) if config.scan_embedding else None
+    conditions = scan.probed(source) if config.probes else None
     return replace(scan, source=source, frame=frame, conditions=conditions)
 
 

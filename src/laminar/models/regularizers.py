@@ -7,7 +7,7 @@ import copy
 from torch import nn
 
 from laminar.errors import ConfigError
-from laminar.models.config import UnrolledConfig
+from laminar.models.config import CONDITIONS, UnrolledConfig
 from laminar.networks import CNN, ISTA, Neighbors, NormUnet, SeparableCNN, UNet
 
 
@@ -32,7 +32,7 @@ def _built_in(config: UnrolledConfig) -> nn.Module:
     first, *coarser = options.channels
     if options.kind == "unet":
         images = 1 + 2 * (options.neighbors or 0) + config.see_source
-        conditions = 2 * config.scan_embedding
+        conditions = CONDITIONS * config.scan_embedding
         return UNet(options.channels, options.fold, time_embedding=config.timed, images=images, conditions=conditions)
     if options.kind == "cnn":
         return CNN(first, options.depth, time_embedding=config.timed)

@@ -160,7 +160,7 @@ class UnrolledNetwork(nn.Module):
         return source_of(self.config, scan)
 
     def _unroll(self, scan: Measurement, source: Tensor, edit: Edit, n_cascades: int, recompute: bool) -> Trajectory:
-        values = self.coefficients(scan.noise_level)
+        values = self.coefficients(scan.noise_level, scan.conditions)
         states, endpoints = [edit(0, source)], list[Tensor]()
         for cascade in range(n_cascades):
             k = min(cascade, self.config.n_cascades - 1)
@@ -181,7 +181,9 @@ class UnrolledNetwork(nn.Module):
         if scan.frame is not None:
             images = [image * scan.frame.conj() for image in images]
         n, shape = scan.operator.n_maps, scan.operator.image_shape(x)
-        told = {} if scan.conditions is None else {"conditions": scan.conditions.repeat_interleave(n, 0)}
+        told = {}
+        if self.config.scan_embedding and scan.conditions is not None:
+            told = {"conditions": scan.conditions.repeat_interleave(n, 0)}
         images = [as_complex(image).reshape(-1, *shape) for image in images]
         times = time.expand(len(x)).repeat_interleave(n)
         residual: Tensor = self.regularizer(k)(images[0], times, *images[1:], **told)
@@ -208,7 +210,7 @@ class UnrolledNetwork(nn.Module):
         data_step = self.data_step
         assert isinstance(self.coefficients, FlowCoefficients)
         assert data_step.endpoint
-        ratio = self.coefficients.ratio_at(time, scan.noise_level)
+        ratio = self.coefficients.ratio_at(time, scan.noise_level, scan.conditions)
         data = data_step.coefficient(torch.ones_like(ratio), ratio)  # an endpoint step has no h in its closed form
         return data_step.endpoint(self._denoise(0, time, scan, x), per_entry(data, x), scan)
 

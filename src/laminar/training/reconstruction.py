@@ -113,7 +113,7 @@ def symmetry(
         seen = network.data_step.seen(x, per_entry(c, x), scan)
         return regularizer.asymmetry(seen.reshape(-1, *scan.operator.image_shape(x)))
 
-    data = network.coefficients(scan.noise_level).data
+    data = network.coefficients(scan.noise_level, scan.conditions).data
     cascades = enumerate(zip(trajectory.states, data, strict=False))  # no regularizer sees the last state
     return torch.stack([kept(asymmetry, k, x, c, recompute=recompute) for k, (x, c) in cascades]).mean()
 

@@ -220,7 +220,7 @@ def test_sensitivities_of_separate_calibration_lines_serve_an_oversampled_readou
     everything = cartesian(torch.from_numpy(full), torch.ones(32, 64, dtype=torch.bool), image_shape=(32, 32))
     known = replace(everything.undersample(scan.mask), sensitivities=estimate_sensitivities(everything))
     found, expected = (reconstruct(one, open_method("cg-sense")).magnitude for one in (scan, known))
-    assert (found - expected).norm() < 0.05 * expected.norm()
+    assert (found - expected).norm() < 0.1 * expected.norm()  # 16 lines see less of the faint edge
 
 
 def test_a_repetition_is_chosen_and_slices_keep_their_place_when_kspace_is_recentered(tmp_path: Path) -> None:
