@@ -329,6 +329,9 @@ def test_print_config_can_be_read_back(tmp_path: Path, laminar: Run) -> None:
 
 
 def test_the_demo_draws_its_figures(tmp_path: Path, tiny_model: Path, laminar: Run) -> None:
+    code, text, _ = laminar("demo", "--out", tmp_path / "none", "--model", tiny_model, "--no-figures")
+    assert code == 0
+    assert not (tmp_path / "none").exists()
     code, text, _ = laminar("demo", "--out", tmp_path, "--model", tiny_model)
     assert code == 0
     for method in ("zero-filled", "CG-SENSE", "FLAT"):
@@ -339,7 +342,7 @@ def test_the_demo_draws_its_figures(tmp_path: Path, tiny_model: Path, laminar: R
 @pytest.mark.parametrize(
     ("verb", "instead"),
     [
-        ("demo --model absent", ""),
+        ("demo --model absent", ", or --no-figures"),
         ("reconstruct a.h5 --model absent --out x", ", or --no-figures"),
         ("audit absent", ", or --json-only"),
     ],

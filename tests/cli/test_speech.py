@@ -58,6 +58,7 @@ def test_json_says_all_that_was_done(scans: Path, tmp_path: Path, laminar: Run) 
     assert (code, told["skipped"], [scan["name"] for scan in told["scans"]]) == (1, ["a"], ["b"])
     code, text, _ = laminar("reconstruct", scans / "b.npy", *SHORT, "--seed", 3, "--out", out, "--skip-existing")
     assert (code, "finished" in text) == (0, False)  # another mask is another image
+    assert "b: replaces a reconstruction by zero-filled with other settings" in text
 
 
 def test_pictures_name_the_images_of_a_series_as_the_log_does(

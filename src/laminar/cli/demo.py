@@ -12,6 +12,7 @@ from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from torch import Tensor
 
     from laminar.reconstruction import Reconstruction
 
@@ -25,6 +26,7 @@ class Options:
     overwrite: bool
     seed: int
     model: str
+    figures: bool = True
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_overwrite(parser)
     parser.add_argument("--seed", type=int, default=14, help="seed of the anatomy, the coils and the noise")
     parser.add_argument("--model", default="default", help="a checkpoint folder, or the one that ships: default")
+    parser.add_argument("--no-figures", dest="figures", action="store_false", help="print the table alone")
     parser.set_defaults(run=run, options=Options)
 
 
@@ -48,17 +51,17 @@ def run(options: Options) -> int:
     from laminar.classical import cg_sense_method, zero_filled_method
     from laminar.data.masks import make_mask
     from laminar.data.simulation import simulate_slice
-    from laminar.figures import check_drawable, comparison_figure, trajectory_strip
+    from laminar.figures import check_drawable
     from laminar.metrics import fastmri_metrics
     from laminar.models import load
     from laminar.reconstruction import reconstruct
     from laminar.runtime import keep_freed_memory
 
-    comparison, strip = options.out / "comparison.png", options.out / "trajectory.png"
-    check_outputs(options, comparison, strip)
     if not 0 <= options.seed < 2**62:
         raise ConfigError(f"--seed must be from 0 to 2^62 - 1; got {options.seed}")
-    check_drawable()
+    if options.figures:
+        check_outputs(options, *_figures(options.out))
+        check_drawable("--no-figures")
     keep_freed_memory()
     methods: dict[str, Any] = {
         "zero-filled": zero_filled_method,
@@ -73,15 +76,33 @@ def run(options: Options) -> int:
     metrics = {name: fastmri_metrics(result.magnitude, sample.target) for name, result in results.items()}
     title = f"Simulated brain, {MATRIX[0]} x {MATRIX[1]}, {N_COILS} coils, R = {scan.measured_acceleration:.1f}"
     Console().print(_table(title, results, metrics))
+    if options.figures:
+        _draw(options.out, title, results, sample.target, metrics)
+    return 0
+
+
+def _figures(out: Path) -> tuple[Path, Path]:
+    return out / "comparison.png", out / "trajectory.png"
+
+
+def _draw(
+    out: Path,
+    title: str,
+    results: dict[str, Reconstruction],
+    target: Tensor,
+    metrics: dict[str, dict[str, float]],
+) -> None:
+    from laminar.figures import comparison_figure, trajectory_strip
+    from laminar.metrics import fastmri_metrics
+
+    comparison, strip = _figures(out)
     images = {name: result.image[0] for name, result in results.items()}
-    comparison_figure(images, sample.target[0], metrics, comparison, title=title)
-    states = results["FLAT"].trajectory
+    comparison_figure(images, target[0], metrics, comparison, title=title)
+    states, times = results["FLAT"].trajectory, results["FLAT"].times
     assert states is not None
-    times = results["FLAT"].times
-    psnrs = [fastmri_metrics(state.abs(), sample.target)["psnr"] for state in states]
+    psnrs = [fastmri_metrics(state.abs(), target)["psnr"] for state in states]
     trajectory_strip(list(states[:, 0]), psnrs, strip, None if times is None else times.tolist())
     print(f"reference and methods with their errors: {comparison}\nthe image after each cascade: {strip}")
-    return 0
 
 
 def _table(title: str, results: dict[str, Reconstruction], metrics: dict[str, dict[str, float]]) -> Table:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError
-from laminar.words import counted
+from laminar.words import counted, naming
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -98,7 +98,7 @@ def run(options: Options) -> int:
     for note in evaluation.notes:
         print(f"laminar: note: {note}", file=sys.stderr)
     for name, reason in evaluation.failures.items():
-        print(f"laminar: error: {reason if Path(name).stem in reason else f'{name}: {reason}'}", file=sys.stderr)
+        print(f"laminar: error: {naming(name, reason)}", file=sys.stderr)
     if evaluation.failures:
         total = len(evaluation.scores) + len(evaluation.failures)
         print(f"laminar: {len(evaluation.failures)} of {counted(total, 'volume')} failed", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +110,7 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
 
     options, method, intervals = work.options, work.method, work.intervals
     check_outputs(options, *options.outputs(name))
+    before = _before(options.outputs(name)[0], work)
     full = options.source.stream(path)
     scan = options.undersampling.apply(full, path.name)
     scan = _together(options.array.compressed(scan), options)
@@ -138,12 +139,25 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
             said = f"{method.name}, {options.drawn.samples} samples, {100 * intervals.level:g} % intervals, {kind}"
             interval = None if reference is None else spread.interval(intervals.level, intervals.calibration)
             uncertainty_figure(spread, new["-uncertainty.png"], reference, interval, f"{title}: {said}")
-    notes += sent(options, name) + intervals.doubts(scan.measured_acceleration)
+    notes += before + sent(options, name) + intervals.doubts(scan.measured_acceleration)
     first, *axes = places[0].axes
     shape = {first: scan.n_slices, "coil": scan.n_coils, **dict(zip(axes, places[0].image.shape, strict=True))}
     mask = options.undersampling.describe(scan) if options.undersampling.wanted else None
     outputs = options.outputs(name)
     return Done(name, path, outputs, shape, scan.measured_acceleration, seconds, mask, metrics, notes)
+
+
+def _before(output: Path, work: Work) -> list[str]:
+    """What is to be said of the result that stood there, if it was of another method or other settings."""
+    import h5py
+
+    if not output.exists():
+        return []
+    with suppress(OSError), h5py.File(output, "r") as file:
+        told = {key: file.attrs.get(key) for key in ("request", "model", "method")}
+        if told["request"] not in (None, work.request):
+            return [f"replaces a reconstruction by {told['model'] or told['method']} with other settings"]
+    return []
 
 
 def sent(options: Options, name: str) -> list[str]:

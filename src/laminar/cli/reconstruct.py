@@ -26,7 +26,7 @@ from laminar.cli.summary import Batch, Done
 from laminar.cli.undersampling import add_undersampling
 from laminar.errors import ALL_FAILED, SOME_FAILED, ConfigError, DataFormatError, LaminarError, explaining, printable
 from laminar.registry import SAMPLERS
-from laminar.words import counted
+from laminar.words import counted, naming
 
 _EPILOG = """examples:
   laminar reconstruct scan.h5 --out images
@@ -140,7 +140,7 @@ def _one_by_one(scans: list[Scan], work: Work) -> Batch:
             except LaminarError as error:
                 if options.verbose:
                     traceback.print_exc()
-                batch.failed[name] = _why(error, path)
+                batch.failed[name] = naming(str(path), str(error))
                 print(f"laminar: error: {batch.failed[name]}", file=sys.stderr)
             else:
                 _tell(done, options)
@@ -179,17 +179,12 @@ def _part(options: Options, scans: tuple[Scan, ...]) -> list[Told]:
     return [(name, _attempt(path, name, work)) for path, name in scans]
 
 
-def _why(error: LaminarError, path: Path) -> str:
-    """What is wrong, and with which of the scans."""
-    return str(error) if path.stem in str(error) else f"{path}: {error}"
-
-
 def _attempt(path: Path, name: str, work: Work) -> Done | str:
     try:
         with explaining(str(path)):
             done = reconstruct_scan(path, name, work)
     except LaminarError as error:
-        return _why(error, path)
+        return naming(str(path), str(error))
     _tell(done, work.options)
     return done
 

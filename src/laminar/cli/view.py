@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.outputs import add_overwrite, check_outputs
-from laminar.errors import ConfigError, explaining
+from laminar.errors import ConfigError
 
 if TYPE_CHECKING:
     from laminar.viewer import Beside
@@ -86,14 +86,11 @@ def run(options: Options) -> int:
 def _serve(scans: dict[str, Beside], options: Options) -> int:
     from laminar.viewer import Server
 
-    if not 0 <= options.port < 2**16:
-        raise ConfigError(f"--port must be from 0 to 65535; got {options.port}")
-
     def page_of(scan: str) -> str:
         return scans[scan].page(options.slices, scan, list(scans))
 
     page_of(next(iter(scans)))  # what is wrong with the first scan is said here
-    with explaining(f"port {options.port}", OSError), Server(page_of, list(scans), options.port) as server:
+    with Server(page_of, list(scans), options.port) as server:
         print(f"{server.url}\nCtrl-C ends it", flush=True)
         with suppress(KeyboardInterrupt):
             server.serve_forever()

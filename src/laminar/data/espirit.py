@@ -168,7 +168,8 @@ def _noise_edge(values: Tensor, shape: torch.Size) -> Tensor:
     Pastur 1967, doi:10.1070/SM1967v001n04ABEH001994)
     """
     m, n = shape
-    return values[: (len(values) + 1) // 2].median() * (m**0.5 + n**0.5) ** 2 / max(m, n)
+    edge: Tensor = values[: (len(values) + 1) // 2].median() * (m**0.5 + n**0.5) ** 2 / max(m, n)
+    return edge
 
 
 def _lag_kernel(projector: Tensor, kernel: tuple[int, int]) -> Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from laminar.addresses import listening
 from laminar.errors import MissingExtraError
-from laminar.server.address import listening
 from laminar.server.events import Events
 from laminar.server.solving import Solved
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from laminar.addresses import listening
 from laminar.errors import ConfigError
-from laminar.server.address import listening
 from laminar.server.session import LOG, Service, Session
 from laminar.server.tls import is_greeted, streams
 from laminar.server.wire import Writer

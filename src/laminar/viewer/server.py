@@ -10,6 +10,7 @@ from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote
 
+from laminar.addresses import listening
 from laminar.errors import LaminarError
 
 HOST = "127.0.0.1"
@@ -27,8 +28,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, page_of: Callable[[str], str], scans: Sequence[str], port: int = 0) -> None:
-        """Bind to `port`, 0 for any that is free. Raises OSError if it is taken."""
-        super().__init__((HOST, port), _Handler)
+        """Bind to `port`, 0 for any that is free. Raises LaminarError if it is taken."""
+        with listening(HOST, port):
+            super().__init__((HOST, port), _Handler)
         self.page_of, self.scans = page_of, scans
         self.path = f"/{secrets.token_urlsafe(24)}/"
         self._one = threading.Lock()
