@@ -57,6 +57,8 @@ ACQUISITIONS = {
     "volume": "laminar.data.acquisition.resonance:Volume",
     "radial": "laminar.data.acquisition.resonance:Radial",
     "spiral": "laminar.data.acquisition.resonance:Spiral",
+    "stack-of-stars": "laminar.data.acquisition.resonance:StackOfStars",
+    "kooshball": "laminar.data.acquisition.resonance:Kooshball",
     "ct": "laminar.data.acquisition.tomography:CT",
     "pet": "laminar.data.acquisition.tomography:PET",
     "deblurring": "laminar.data.acquisition.restoration:Deblurring",

@@ -137,7 +137,7 @@ def test_reconstruct_writes_all_of_them_and_replaces_its_own_alone(
 ) -> None:
     rng = np.random.default_rng(0)
     np.save(tmp_path / "a.npy", (rng.normal(size=(2, 32, 32)) + 1j * rng.normal(size=(2, 32, 32))).astype("c8"))
-    told = ("--axes", "coil,ky,kx", "--model", tiny_model, "--format", *FORMATS)
+    told = ("--axes", "coil,ky,kx", "--model", tiny_model, "--format", ",".join(FORMATS[:2]), *FORMATS[2:])
     for _ in range(2):
         code, said, err = laminar("reconstruct", tmp_path / "a.npy", *told, "--out", tmp_path / "out")
         assert code == 0, err

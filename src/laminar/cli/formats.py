@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from laminar.errors import ConfigError, MissingExtraError
 from laminar.registry import nearest
@@ -15,7 +16,7 @@ FORMATS = ("h5", "nifti", *DICOM, "mrd", "gif")
 
 def add_formats(parser: argparse._ActionsContainer) -> None:
     """`--format` and `--pacs`."""
-    parser.add_argument("--format", nargs="+", type=_format, metavar="FORMAT", default=["h5"], help=_FORMAT)
+    parser.add_argument("--format", nargs="+", action=_Formats, metavar="FORMAT", default=["h5"], help=_FORMAT)
     parser.add_argument("--pacs", metavar="HOST:PORT:TITLE", help=_PACS)
 
 
@@ -27,11 +28,18 @@ _FORMAT = (
 _PACS = "send what --format dicom or dicom-enhanced writes to an archive (C-STORE)"
 
 
-def _format(text: str) -> str:
-    if text in FORMATS:
-        return text
-    hint = ": scans stand before --format" if Path(text).exists() else nearest(text, FORMATS)
-    raise argparse.ArgumentTypeError(f"{text!r} is no format{hint}")
+class _Formats(argparse.Action):
+    """Formats apart, or with commas between them."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        formats = [name for text in values for name in text.split(",")]
+        for name in formats:
+            if name not in FORMATS:
+                hint = ": scans stand before --format" if Path(name).exists() else nearest(name, FORMATS)
+                raise argparse.ArgumentError(self, f"{name!r} is no format{hint}")
+        setattr(namespace, self.dest, formats)
 
 
 def check_packages(formats: Sequence[str]) -> None:

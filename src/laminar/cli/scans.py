@@ -50,15 +50,17 @@ class ScanOptions(ArrayOptions):
                 raise ConfigError("--matrix does nothing without --points")
             return opened(path, self.request)
         if self.matrix is None or self.axes is not None or self.domain is not None:
-            raise ConfigError("--points needs --matrix Y,X, the size of the image, and neither --axes nor --domain")
-        return chosen(stream_off_grid(path, self.points, parse_matrix(self.matrix), self.variable), self.select)
+            raise ConfigError(
+                "--points needs --matrix Y,X, the image (Z,Y,X: a volume), and neither --axes nor --domain"
+            )
+        return chosen(stream_off_grid(path, self.points, parse_size(self.matrix), self.variable), self.select)
 
 
 def add_scan_options(parser: argparse._ActionsContainer) -> None:
     """The options of `ScanOptions`."""
     add_array_options(parser)
     parser.add_argument("--points", metavar="FILE[:NAME]", help=_POINTS)
-    parser.add_argument("--matrix", metavar="Y,X", help="the size of the image, with --points")
+    parser.add_argument("--matrix", metavar="[Z,]Y,X", help="the size of the image, with --points")
 
 
 def add_array_options(parser: argparse._ActionsContainer) -> None:
@@ -71,10 +73,17 @@ def add_array_options(parser: argparse._ActionsContainer) -> None:
 
 def parse_matrix(text: str) -> tuple[int, int]:
     """`"256,192"` as (y, x); ConfigError for anything else."""
+    y, x = parse_size(text, (2,))
+    return y, x
+
+
+def parse_size(text: str, counts: tuple[int, ...] = (2, 3)) -> tuple[int, ...]:
+    """`"256,192"` as (y, x), or `"64,256,192"` as (z, y, x), one of so many sides; ConfigError for anything else."""
     parts = text.split(",")
-    if len(parts) != 2 or not all(_is_side(part.strip()) for part in parts):
-        raise ConfigError(f"--matrix must be two sizes of at least 16, such as 256,192; got {text!r}")
-    return int(parts[0]), int(parts[1])
+    if len(parts) not in counts or not all(_is_side(part.strip()) for part in parts):
+        sizes = "two sizes" if counts == (2,) else "two or three sizes"
+        raise ConfigError(f"--matrix must be {sizes} of at least 16, such as 256,192; got {text!r}")
+    return tuple(int(part) for part in parts)
 
 
 def _is_side(text: str) -> bool:

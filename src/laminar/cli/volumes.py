@@ -31,10 +31,10 @@ def volume_of(
     from laminar.image_files import Volume, digest_of
 
     found = [one.placement for one in done if one.placement is not None]
-    placements = found if len(found) == len(done) and scan.geometry.kind != "volume" else None
+    placements = found if len(found) == len(done) and not scan.geometry.is_volume else None
     series, std = dict(scan.series), None if spread is None else spread.std
     geometry = scan.geometry
-    if scan.geometry.kind == "volume":
+    if geometry.is_volume:
         series = {**(series or {"phase": len(done)}), "slice": geometry.shape[0]}
     elif isinstance(geometry, Series):
         frames = geometry.count  # which run fastest in what was reconstructed

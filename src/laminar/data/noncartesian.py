@@ -6,13 +6,16 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from laminar.errors import ConfigError, DataFormatError
 from laminar.geometry import NonCartesian
-from laminar.operators import NonUniform, fft2c
+from laminar.operators import NonUniform, fft2c, ifft2c
 
 GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2
 """111.25 degrees. Winkelmann et al. 2007, doi:10.1109/TMI.2006.885337."""
+_GOLDEN_MEANS = 0.46557123187676, 0.68232780382802
+_COVERED = {2: 1.0, 3: 0.9}
 _LEAST, _MOST = 4, 12  # radius of the calibration block, in cycles per field of view
 _ITERATIONS, _DAMPING = 20, 1e-3
 
@@ -37,19 +40,56 @@ def spiral(interleaves: int, samples: int, turns: float, matrix: tuple[int, int]
     return _within(torch.stack([angle.sin() * radius, angle.cos() * radius], -1), matrix)
 
 
+def stack_of_stars(spokes: int, samples: int, size: tuple[int, int, int]) -> Tensor:
+    """`radial` spokes in every plane of kz of a volume of size (z, y, x), (z * spokes * samples, 3) as (z, y, x).
+
+    Those of a plane go on where those of the one before ended: no two planes have the same angles.
+    """
+    depth, *matrix = size
+    plane = radial(depth * spokes, samples, (matrix[0], matrix[1]))
+    heights = torch.arange(depth, dtype=plane.dtype) - depth // 2
+    return torch.cat([heights.repeat_interleave(spokes * samples)[:, None], plane], 1)
+
+
+def kooshball(spokes: int, samples: int, size: tuple[int, int, int]) -> Tensor:
+    """Spokes through the center of a volume, (spokes * samples, 3) as (z, y, x), spread by the golden means.
+
+        kz / |k| = frac(0.4656 n),   azimuth 2 pi frac(0.6823 n)
+
+    Chan et al. 2009, doi:10.1002/mrm.21837.
+    """
+    _counted(spokes=spokes, samples=samples)
+    along = (torch.arange(samples, dtype=torch.float64) / samples - 0.5) * max(size)
+    number = torch.arange(spokes, dtype=torch.float64)
+    z, azimuth = (_GOLDEN_MEANS[0] * number).frac(), 2 * math.pi * (_GOLDEN_MEANS[1] * number).frac()
+    across = (1 - z.square()).sqrt()
+    direction = torch.stack([z, across * azimuth.sin(), across * azimuth.cos()], -1)
+    return _within(direction[:, None] * along[:, None], size)
+
+
 def calibration_block(data: Tensor, geometry: NonCartesian) -> Tensor:
-    """K-space on the grid around its center, complex (image, coil, side, side), by least squares.
+    """K-space on the grid around its center, complex (image, coil, side, side), by least squares; so of volumes.
 
     Raises DataFormatError if the points leave gaps in the 8 x 8 around the center.
     """
-    radius = sampled_radius(geometry.trajectory, geometry.matrix)
+    radius = sampled_radius(geometry.trajectory, geometry.size)
+    block = (2 * radius,) * len(geometry.size)
     inside = ((geometry.trajectory >= -radius - 0.5) & (geometry.trajectory < radius - 0.5)).all(1)
     samples = data[..., inside].flatten(0, 1).unsqueeze(1)
-    one = torch.ones(len(samples), 1, 2 * radius, 2 * radius, dtype=data.dtype)
+    one = torch.ones(len(samples), 1, *block, dtype=data.dtype)
     operator = NonUniform(geometry.trajectory[inside], one)
     weight = _DAMPING * float(operator.spectrum.max())
     images = operator.solve_regularized(operator.adjoint(samples), weight, iterations=_ITERATIONS)
-    return fft2c(images).reshape(*data.shape[:2], 2 * radius, 2 * radius)
+    return fft2c(images, tuple(range(-len(block), 0))).reshape(*data.shape[:2], *block)
+
+
+def calibration_slices(data: Tensor, geometry: NonCartesian) -> Tensor:
+    """The `calibration_block` of a volume, transformed along z: complex (image, z, coil, side, side)."""
+    block = calibration_block(data, geometry)
+    depth, side = geometry.size[0], block.shape[-3]
+    before = depth // 2 - side // 2
+    whole = pad(block, (0, 0, 0, 0, before, depth - side - before))
+    return ifft2c(whole, (-3,)).movedim(-3, 1)
 
 
 def outer_noise_std(data: Tensor, geometry: NonCartesian) -> float:
@@ -59,23 +99,28 @@ def outer_noise_std(data: Tensor, geometry: NonCartesian) -> float:
 
     What signal there is makes it too large.
     """
-    radius = (geometry.trajectory / torch.tensor(geometry.matrix)).norm(dim=1)
+    radius = (geometry.trajectory / torch.tensor(geometry.size)).norm(dim=1)
     power = data[..., radius >= 0.9 * radius.max()].abs().double().square()
     return math.sqrt(float(power.median()) / math.log(2))
 
 
-def sampled_radius(trajectory: Tensor, matrix: tuple[int, int]) -> int:
-    """The largest r, at most 12, with a point in every cell of the grid from -r to r - 1; see `calibration_block`."""
-    most = min(_MOST, min(matrix) // 2)
+def sampled_radius(trajectory: Tensor, matrix: tuple[int, ...]) -> int:
+    """The largest r, at most 12, with a point in every cell of the grid from -r to r - 1; see `calibration_block`.
+
+    Of a volume nine cells of ten are enough: the few spokes of a plane leave gaps where the next plane has points.
+    """
+    most, dimensions = min(_MOST, min(matrix) // 2), len(matrix)
     cells = (trajectory + 0.5).floor().long() + most
     cells = cells[((cells >= 0) & (cells < 2 * most)).all(1)]
-    hit = torch.zeros(2 * most, 2 * most, dtype=torch.bool)
-    hit[cells[:, 0], cells[:, 1]] = True
+    hit = torch.zeros((2 * most,) * dimensions, dtype=torch.bool)
+    hit[cells.unbind(1)] = True
     for radius in range(most, _LEAST - 1, -1):
-        if bool(hit[most - radius : most + radius, most - radius : most + radius].all()):
+        share = hit[(slice(most - radius, most + radius),) * dimensions].double().mean()
+        if share >= _COVERED[dimensions]:
             return radius
+    cube = " x ".join([str(2 * _LEAST)] * dimensions)
     raise DataFormatError(
-        f"no calibration region: expected points in every cell of the {2 * _LEAST} x {2 * _LEAST} around the center of "
+        f"no calibration region: expected points in every cell of the {cube} around the center of "
         "k-space; got gaps: bring sensitivities, or more spokes"
     )
 
@@ -86,7 +131,7 @@ def _counted(**numbers: float) -> None:
             raise ConfigError(f"a trajectory needs {name} > 0; got {number}")
 
 
-def _within(points: Tensor, matrix: tuple[int, int]) -> Tensor:
-    """The points (..., 2) of an oblong matrix, flat and in single precision."""
+def _within(points: Tensor, matrix: tuple[int, ...]) -> Tensor:
+    """The points (..., 2) of an oblong matrix, or (..., 3), flat and in single precision."""
     sides = torch.tensor(matrix, dtype=torch.float64)
     return (points * sides / sides.max()).flatten(0, -2).float()

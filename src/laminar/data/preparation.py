@@ -13,8 +13,8 @@ from laminar.data.coils import calibration_region, espirit, estimate_sensitiviti
 from laminar.data.cropping import crop_readout
 from laminar.data.formats import AnyScan
 from laminar.data.noise import estimate_noise_std, telling_slices
-from laminar.data.noncartesian import calibration_block, outer_noise_std
-from laminar.data.series import apart, averaged, series_maps, volume_maps
+from laminar.data.noncartesian import calibration_block, calibration_slices, outer_noise_std
+from laminar.data.series import apart, averaged, in_one_phase, series_maps, volume_maps
 from laminar.errors import ConfigError, DataFormatError
 from laminar.geometry import Cartesian, Emission, NonCartesian, Series, Volume
 from laminar.operators import Encoding, LinearOperator, SoftSense, ifft2c, pixel_magnitude, solve
@@ -168,8 +168,11 @@ def _off_grid_maps(scan: Scan) -> Tensor | None:
     if not isinstance(scan.geometry, NonCartesian):
         return scan.sensitivities
     if scan.sensitivities is not None:
-        return _unit_power(scan.sensitivities, -3)
-    return espirit(calibration_block(scan.data, scan.geometry), scan.geometry.matrix)
+        return _unit_power(scan.sensitivities, -1 - len(scan.geometry.size))
+    if not scan.geometry.is_volume:
+        return espirit(calibration_block(scan.data, scan.geometry), scan.geometry.matrix)
+    volumes = calibration_slices(scan.data, scan.geometry)
+    return torch.stack([in_one_phase(espirit(each, scan.geometry.matrix)).movedim(0, 1) for each in volumes])
 
 
 def _normalized(y: Tensor, operator: LinearOperator, noise_std: float, unit: Tensor, scale: Tensor) -> Problem:

@@ -9,7 +9,7 @@ from laminar.geometry.series import Series
 from laminar.geometry.tomography import Tomography
 from laminar.geometry.volume import Volume
 
-SERIES_KINDS = ("cine", "volume")
+SERIES_KINDS = ("cine", "volume", "noncartesian-volume")
 """The kinds whose images have a third axis."""
 
 __all__ = [

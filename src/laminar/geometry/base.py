@@ -27,7 +27,12 @@ class Geometry(ABC):
     @property
     def stack_axes(self) -> tuple[str, ...]:
         """Names of the axes of all images of a scan: (slice, y, x), of series (slice, frame, y, x), and so on."""
-        return ("image" if "slice" in self.image_axes else "slice", *self.image_axes)
+        return ("image" if self.is_volume else "slice", *self.image_axes)
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the slices of a volume are solved together, as one image."""
+        return "slice" in self.image_axes
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -17,36 +17,57 @@ from laminar.operators import LinearOperator, NonUniform, spectral_norm, toeplit
 class NonCartesian(Geometry):
     """Coils at any points of k-space, `y = F S x`; data complex (image, coil, sample), needs the package finufft.
 
-    `trajectory` (sample, 2) as (y, x), in cycles per field of view, so that `|k| <= N / 2` of the `matrix`. Raises
-    DataFormatError for one that is not.
+    `trajectory` (sample, 2) as (y, x) of an image of `size` (y, x), or (sample, 3) as (z, y, x) of a volume of size
+    (z, y, x), in cycles per field of view, so that `|k| <= N / 2`. Raises DataFormatError for one that is not.
     """
 
     trajectory: Tensor
-    matrix: tuple[int, int]
-    kind = "noncartesian"
+    size: tuple[int, ...]
     axes = ("coil", "sample")
 
     def __post_init__(self) -> None:
-        points = self.trajectory
-        if points.ndim != 2 or points.shape[-1] != 2 or not len(points) or not points.is_floating_point():
-            raise DataFormatError(f"a trajectory must be floating-point (sample, 2), as (y, x); got {said(points)}")
+        points, size = self.trajectory, self.size
+        if len(size) not in (2, 3):
+            raise DataFormatError(f"an image has the size (y, x), a volume (z, y, x); got {size}")
+        if points.ndim != 2 or points.shape[-1] != len(size) or not len(points) or not points.is_floating_point():
+            expected = "(sample, 2), as (y, x)" if len(size) == 2 else "(sample, 3), as (z, y, x)"
+            raise DataFormatError(f"a trajectory must be floating-point {expected}; got {said(points)}")
         if not bool(torch.isfinite(points).all()):
             raise DataFormatError("the trajectory holds NaN or Inf")
-        reach = (points.abs() / torch.tensor(self.matrix)).max()
+        reach = (points.abs() / torch.tensor(size)).max()
         if not 0.05 < reach <= 0.5 + 1e-3:
             raise DataFormatError(
-                f"a trajectory is in cycles per field of view and reaches to about {self.matrix[0] / 2:g}, half the "
+                f"a trajectory is in cycles per field of view and reaches to about {size[0] / 2:g}, half the "
                 f"matrix; got {float(points.abs().max()):.4g}: are these rad, 1/m or parts of one?"
             )
-        spectrum = toeplitz_spectrum(points, self.matrix)
+        spectrum = toeplitz_spectrum(points, size)
         object.__setattr__(self, "_spectrum", spectrum)
-        one = NonUniform(points, torch.ones(1, 1, *self.matrix, dtype=torch.complex64), spectrum)
-        norm = spectral_norm(one, torch.ones(1, *self.matrix, dtype=torch.complex64), 15)
+        one = NonUniform(points, torch.ones(1, 1, *size, dtype=torch.complex64), spectrum)
+        norm = spectral_norm(one, torch.ones(1, *size, dtype=torch.complex64), 15)
         object.__setattr__(self, "norm", float(norm))
 
     @property
+    def matrix(self) -> tuple[int, int]:  # type: ignore[override]
+        return self.size[-2], self.size[-1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.size
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return "noncartesian-volume" if self.is_volume else "noncartesian"
+
+    @property
+    def image_axes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("slice", "y", "x") if len(self.size) == 3 else ("y", "x")
+
+    def maps_shape(self, coils: int) -> tuple[int, ...]:
+        return (coils, *self.size)
+
+    @property
     def measured_acceleration(self) -> float:
-        return math.prod(self.matrix) / len(self.trajectory)
+        return math.prod(self.size) / len(self.trajectory)
 
     def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
         if sensitivities is None:

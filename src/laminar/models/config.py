@@ -128,7 +128,7 @@ class UnrolledConfig(Settings):
         cg_tolerance: relative residual at which they stop.
         regularizer: the network R.
         geometry: the kind of scans that the network was trained for: cartesian | cine | volume | noncartesian |
-            tomography | emission | linear; a reconstruction of another kind says so.
+            noncartesian-volume | tomography | emission | linear; a reconstruction of another kind says so.
     """
 
     n_cascades: int = 6
@@ -263,7 +263,16 @@ CHOICES: dict[str, Iterable[str]] = {
     "source": ("zero-filled", "pseudo-inverse", "cg-sense"),
     "schedule": ("power", "cosine", "list"),
     "solver": TABLEAUX,
-    "geometry": ("cartesian", "cine", "volume", "noncartesian", "tomography", "emission", "linear"),
+    "geometry": (
+        "cartesian",
+        "cine",
+        "volume",
+        "noncartesian",
+        "noncartesian-volume",
+        "tomography",
+        "emission",
+        "linear",
+    ),
 }
 
 

@@ -41,8 +41,9 @@ class DataConfig:
             are for an unrolled network; packed problems have as many as they were packed with, or 1.
         simulation: settings of the simulation.
         sampling: how scans are undersampled.
-        geometry: cartesian | cine | volume | radial | spiral | ct | pet | deblurring | super-resolution | inpainting,
-            what measures the simulated objects; `sampling` is for cartesian alone. The model is told its kind.
+        geometry: cartesian | cine | volume | radial | spiral | stack-of-stars | kooshball | ct | pet | deblurring |
+            super-resolution | inpainting, what measures the simulated objects; `sampling` is for cartesian alone. The
+            model is told its kind.
         geometry_settings: numbers of the geometry, such as views; see docs/geometries.md.
         batch_size: problems a batch and process.
         distinct_batches: train on this many batches again and again, kept in memory; 0 never repeats one.

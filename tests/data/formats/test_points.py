@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ from scan_files import mrd_header, write_radial_mrd2
 from laminar.classical import cg_sense_method
 from laminar.data.formats import read, stream_off_grid
 from laminar.data.formats.points import in_cycles
-from laminar.data.noncartesian import radial
+from laminar.data.noncartesian import kooshball, radial
 from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
 from laminar.geometry import NonCartesian
@@ -97,6 +98,43 @@ def test_readouts_of_ismrmrd_and_mrd_version_2_bring_their_trajectory(spokes: Sc
     assert second.header["notes"] == found.header["notes"]
 
 
+def test_volumes_of_numpy_bart_and_ismrmrd_have_points_of_three_dimensions(tmp_path: Path) -> None:
+    """Spokes in all directions, the same from each file; an image is refused where a volume was measured."""
+    size = (16, 64, 64)
+    geometry = NonCartesian(kooshball(40, 128, size), size)
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(1, 3, 40 * 128, dtype=torch.complex64, generator=generator)
+    points = geometry.trajectory.numpy().reshape(40, 128, 3)[..., ::-1]
+    np.save(tmp_path / "k.npy", data[0].numpy().reshape(3, 40, 128))
+    np.save(tmp_path / "p.npy", np.moveaxis(points, -1, 0))
+    files = {"ksp": data[0].numpy().reshape(3, 40, 128).T[None], "traj": points.transpose(2, 1, 0)}
+    for name, array in files.items():
+        (tmp_path / f"{name}.cfl").write_bytes(array.astype("<c8").tobytes(order="F"))
+        (tmp_path / f"{name}.hdr").write_text(f"# Dimensions\n{' '.join(map(str, array.shape))}\n")
+    with ismrmrd.Dataset(str(tmp_path / "a.mrd.h5"), "dataset", create_if_needed=True) as file:
+        header = mrd_header(64, 64, trajectory="radial", recon_x=64, fov_x=200)
+        file.write_xml_header(re.sub("<z>1</z>", "<z>16</z>", header, count=1).encode())
+        for spoke in range(40):
+            parts = data[0].numpy().reshape(3, 40, 128)[:, spoke], points[spoke] / np.array([64, 64, 16])
+            readout = ismrmrd.Acquisition.from_array(*(np.ascontiguousarray(part, part.dtype) for part in parts))
+            readout.idx.kspace_encode_step_1 = spoke
+            file.append_acquisition(readout)
+    found = [
+        stream_off_grid(tmp_path / "k.npy", str(tmp_path / "p.npy"), size, None).whole(),
+        stream_off_grid(tmp_path / "ksp.cfl", str(tmp_path / "traj.cfl"), size, None).whole(),
+        read(tmp_path / "a.mrd.h5"),
+    ]
+    one = torch.ones(3, 1, *size, dtype=torch.complex64)
+    expected = NonUniform(geometry.trajectory, one).adjoint(data[0][:, None])
+    for scan in found:
+        assert isinstance(scan.geometry, NonCartesian)
+        assert scan.geometry.size == size
+        image = NonUniform(scan.geometry.trajectory, one).adjoint(scan.data[0][:, None])
+        torch.testing.assert_close(image, expected, rtol=0, atol=1e-3)
+    with pytest.raises(DataFormatError, match=r"in three dimensions, and the size of an image \(y, x\)"):
+        stream_off_grid(tmp_path / "k.npy", str(tmp_path / "p.npy"), SIZE, None)
+
+
 @pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")
 def test_a_scan_that_bart_simulates_is_reconstructed(tmp_path: Path) -> None:
     """Its phantom and trajectory, its k-space: our image is that of its own inverse transform."""
@@ -123,7 +161,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     np.save(tmp_path / "deep.npy", np.ones((3, 5, 7)))
     for name, said in (
         ("p.npy", r"k-space \(3, 5, 7\) has not the axes \(5, 8\) of its trajectory"),
-        ("deep.npy", "a trajectory in three dimensions"),
+        ("deep.npy", "a trajectory in three dimensions, and the size of an image"),
         ("none.npy", "no such file"),
     ):
         with pytest.raises(DataFormatError, match=said):

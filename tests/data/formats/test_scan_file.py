@@ -23,11 +23,13 @@ SETTINGS = {
     "cine": {"frames": 2, "acceleration": 2},
     "volume": {"slices": 2, "acceleration": 2},
     "spiral": {"samples": 400},
+    "stack-of-stars": {"slices": 8, "spokes": 16},
+    "kooshball": {"slices": 12, "spokes": 300},
 }
 
 
 def acquisition(name: str) -> Acquisition:
-    if name in ("radial", "spiral"):
+    if name in ("radial", "spiral", "stack-of-stars", "kooshball"):
         pytest.importorskip("finufft")
     return acquisition_of(name, SETTINGS.get(name))
 

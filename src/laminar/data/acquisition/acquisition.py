@@ -50,7 +50,8 @@ def sensitivities_of(problem: Problem) -> Tensor:
         operator = operator.operator
     if not isinstance(operator, Encoding | NonUniform):
         raise ConfigError(f"an operator with coils is needed; got a {type(operator).__name__}")
-    return operator.sensitivities
+    maps = operator.sensitivities
+    return maps.movedim(1, -3) if maps.ndim == 5 else maps
 
 
 @dataclass(frozen=True)

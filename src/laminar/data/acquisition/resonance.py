@@ -1,4 +1,4 @@
-"""Magnetic resonance off the beaten track: cine, volumes, radial and spiral trajectories."""
+"""Magnetic resonance off the beaten track: cine, volumes, and trajectories of two and three dimensions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from laminar.data.acquisition.acquisition import Acquisition, Conditions, Measured, noise, resampled
 from laminar.data.acquisition.motion import beating, through
 from laminar.data.masks import make_mask
-from laminar.data.noncartesian import radial, spiral
+from laminar.data.noncartesian import kooshball, radial, spiral, stack_of_stars
 from laminar.data.simulation.receive import sensitivities
 from laminar.geometry import NonCartesian, Series
 from laminar.operators import fft2c
@@ -99,6 +99,36 @@ class Spiral(Acquisition):
         return _off_the_grid(thing, _spiral(self.interleaves, self.samples, self.turns, matrix), conditions)
 
 
+@dataclass(frozen=True)
+class StackOfStars(Acquisition):
+    """A volume of `slices` planes of k-space, in each of them golden-angle spokes of its own."""
+
+    slices: int = 16
+    spokes: int = 24
+    kind = "noncartesian-volume"
+    has_coils = True
+    least: ClassVar = {"slices": 8}
+
+    def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
+        slices = through(thing, self.slices, conditions.generator)
+        return _off_the_grid(slices, _stack_of_stars(self.spokes, (self.slices, *matrix)), conditions)
+
+
+@dataclass(frozen=True)
+class Kooshball(Acquisition):
+    """A volume of `slices` slices along spokes through its center in all directions."""
+
+    slices: int = 32
+    spokes: int = 1500
+    kind = "noncartesian-volume"
+    has_coils = True
+    least: ClassVar = {"slices": 8}
+
+    def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
+        slices = through(thing, self.slices, conditions.generator)
+        return _off_the_grid(slices, _kooshball(self.spokes, (self.slices, *matrix)), conditions)
+
+
 @lru_cache(16)
 def _radial(spokes: int, matrix: tuple[int, int]) -> NonCartesian:
     return NonCartesian(radial(spokes, 2 * max(matrix), matrix), matrix)
@@ -109,12 +139,23 @@ def _spiral(interleaves: int, samples: int, turns: float, matrix: tuple[int, int
     return NonCartesian(spiral(interleaves, samples, turns, matrix), matrix)
 
 
+@lru_cache(4)
+def _stack_of_stars(spokes: int, size: tuple[int, int, int]) -> NonCartesian:
+    return NonCartesian(stack_of_stars(spokes, 2 * max(size[1:]), size), size)
+
+
+@lru_cache(4)
+def _kooshball(spokes: int, size: tuple[int, int, int]) -> NonCartesian:
+    return NonCartesian(kooshball(spokes, 2 * max(size), size), size)
+
+
 def _off_the_grid(thing: Tensor, geometry: NonCartesian, conditions: Conditions) -> Measured:
-    """The transform of the finer grid at the points, so that the samples know no pixels."""
+    """The transform of the finer grid (y, x), of a volume (z, y, x), at the points: the samples know no pixels."""
     matrix = geometry.matrix
-    maps = sensitivities(conditions.coils, tuple(thing.shape), conditions.generator)  # type: ignore[arg-type]
-    fine = maps * thing
-    y = nonuniform(fine, geometry.trajectory) * math.sqrt(math.prod(matrix) / math.prod(thing.shape))
+    maps = sensitivities(conditions.coils, tuple(thing.shape[-2:]), conditions.generator)  # type: ignore[arg-type]
+    fine = maps.unsqueeze(1) * thing if geometry.is_volume else maps * thing
+    y = nonuniform(fine, geometry.trajectory) * math.sqrt(math.prod(geometry.size) / math.prod(thing.shape))
     y = y + noise(tuple(y.shape), conditions.noise_std, conditions.generator, y.dtype)
     scan = Scan(y[None], geometry, noise_std=conditions.noise_std, name="simulated", header={"simulated": True})
-    return Measured(scan, resampled(fine, matrix), is_coils=True)
+    coils = resampled(fine, matrix)
+    return Measured(scan, coils.movedim(0, 1) if geometry.is_volume else coils, is_coils=True)

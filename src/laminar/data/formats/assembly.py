@@ -20,7 +20,7 @@ from laminar.data.formats.axes import to_complex64
 from laminar.data.formats.contradictions import center_notes, counter_notes
 from laminar.data.formats.header import MrdHeader
 from laminar.data.formats.placement import placements_of, sorted_slices
-from laminar.data.formats.points import in_cycles, readouts_off_grid
+from laminar.data.formats.points import in_cycles, leaves_the_plane, readouts_off_grid
 from laminar.data.formats.readouts import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
@@ -95,11 +95,12 @@ def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> 
             "(Siemens raw data hold no points)"
         )
     order = range(int(np.prod(found.shape)))
-    parts = [readouts_off_grid(found.imaging[found.image == image]) for image in order]
+    columns, rows, planes = header.encoded_matrix
+    matrix = (planes, rows, columns) if _is_volume(found.imaging, planes) else (rows, columns)
+    parts = [readouts_off_grid(found.imaging[found.image == image], matrix) for image in order]
     points = parts[0][1]
     if any(other.shape != points.shape or not np.allclose(other, points, atol=1e-6) for _, other in parts):
         raise DataFormatError("the images of this scan have trajectories of their own; one for all can be read")
-    matrix = (header.encoded_matrix[1], header.encoded_matrix[0])
     trajectory, note = in_cycles(points, matrix)
     series = {counter: len(values) for counter, values in found.counters.items() if len(values) > 1}
     y, x = (header.spacing(axis) for axis in (1, 0))
@@ -115,6 +116,13 @@ def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> 
         name=name,
         header={**header.info, **found.report, "notes": (note,)},
     )
+
+
+def _is_volume(records: Records, depth: int) -> bool:
+    """Whether the points of readouts leave the plane, in a scan of several partitions."""
+    first = records[0]
+    dimensions = int(first["head"]["trajectory_dimensions"])
+    return depth > 1 and dimensions > 2 and any(leaves_the_plane(r["traj"].reshape(-1, dimensions).T) for r in records)
 
 
 def sort_readouts(records: Records, header: MrdHeader, lent: Records | None = None) -> Sorted:

@@ -28,18 +28,19 @@ SMALLEST = 64
 """From this size on the units of a trajectory cannot be mistaken for each other."""
 
 
-def in_cycles(points: Array, matrix: tuple[int, int]) -> tuple[Tensor, str]:
-    """Points (sample, 2) as (y, x) in cycles per field of view, whatever their unit, and a note that says it.
+def in_cycles(points: Array, matrix: tuple[int, ...]) -> tuple[Tensor, str]:
+    """Points (sample, 2) as (y, x), or (sample, 3), in cycles per field of view, and a note that says their unit.
 
-    Units are told by how far the points reach: 1/2 of the sampling frequency, pi radians a pixel, or half the matrix.
-    Raises DataFormatError for any other reach, and for a matrix below `SMALLEST` whose points are not in cycles.
+    Units are told by how far the points reach in (y, x): 1/2 of the sampling frequency, pi radians a pixel, or half the
+    matrix. Raises DataFormatError for any other reach, and for a matrix below `SMALLEST` whose points are not in
+    cycles.
     """
-    reach = float(np.abs(points).max(initial=0))
+    reach = float(np.abs(points[:, -2:]).max(initial=0))
     sides = np.array(matrix)
     if not math.isfinite(reach) or reach == 0:
         raise DataFormatError(f"a trajectory reaches out from the center; got {reach}")
     found, unit = points, "cycles per field of view"
-    if min(matrix) >= SMALLEST:
+    if min(matrix[-2:]) >= SMALLEST:
         if reach <= 0.5 * _SLACK:
             found, unit = points * sides, "parts of the sampling frequency"
         elif reach <= math.pi * _SLACK:
@@ -47,8 +48,8 @@ def in_cycles(points: Array, matrix: tuple[int, int]) -> tuple[Tensor, str]:
     return torch.from_numpy(np.require(found, np.float32, ["C", "W"])), f"the trajectory was read as in {unit}"
 
 
-def readouts_off_grid(records: Records) -> tuple[npt.NDArray[np.complex64], Array]:
-    """All samples (coil, sample) of readouts with trajectories, and their points (sample, 2) as (y, x)."""
+def readouts_off_grid(records: Records, matrix: tuple[int, ...]) -> tuple[npt.NDArray[np.complex64], Array]:
+    """All samples (coil, sample) of readouts with trajectories, and their points (y, x), or of a volume (z, y, x)."""
     data, points = [], []
     for record in records:
         head = record["head"]
@@ -64,18 +65,25 @@ def readouts_off_grid(records: Records) -> tuple[npt.NDArray[np.complex64], Arra
         if each.shape[1] != stop - first:
             raise DataFormatError(f"a readout has {each.shape[1]} samples for {stop - first} points")
         data.append(each)
-        points.append(_planar(places[first:stop].T))
+        points.append(_ordered(places[first:stop].T, len(matrix)))
     return np.concatenate(data, 1), np.concatenate(points)
 
 
-def _planar(components: Array) -> Array:
-    """Rows kx, ky and perhaps kz, which must be zero, as points (sample, 2) of (y, x)."""
-    if len(components) > 2 and np.abs(components[2:]).max() > 1e-3 * max(float(np.abs(components).max()), 1e-9):
-        raise DataFormatError("a trajectory in three dimensions: only planar ones can be read")
-    return components[1::-1].T
+def leaves_the_plane(components: Array) -> bool:
+    """Whether rows kx, ky and perhaps kz have a kz other than zero."""
+    return len(components) > 2 and np.abs(components[2:]).max() > 1e-3 * max(float(np.abs(components).max()), 1e-9)
 
 
-def stream_off_grid(path: Path, places: str, matrix: tuple[int, int], variable: str | None) -> LazyScan:
+def _ordered(components: Array, dimensions: int) -> Array:
+    """Rows kx, ky and perhaps kz as points (sample, 2) of (y, x), which have no kz, or (sample, 3) of (z, y, x)."""
+    if dimensions == 3 and len(components) < 3:
+        raise DataFormatError("a trajectory of kx and ky alone, and the size of a volume (z, y, x)")
+    if dimensions == 2 and leaves_the_plane(components):
+        raise DataFormatError("a trajectory in three dimensions, and the size of an image (y, x): expected (z, y, x)")
+    return components[dimensions - 1 :: -1].T
+
+
+def stream_off_grid(path: Path, places: str, matrix: tuple[int, ...], variable: str | None) -> LazyScan:
     """K-space off the grid from one file and its trajectory from another, or the same one, in memory.
 
     `places` is FILE or FILE:VARIABLE. A trajectory is complex (...), kx + i ky, or real with an axis of 2 or 3 for kx,
@@ -87,7 +95,7 @@ def stream_off_grid(path: Path, places: str, matrix: tuple[int, int], variable: 
     _, chosen = choose(_variables(path), variable, None)
     data = _squeezed(chosen.load()) if variable is not None or chosen.is_complex else chosen.load()
     images = _images(data, points.shape[1:])
-    trajectory, note = in_cycles(_planar(points.reshape(len(points), -1)), matrix)
+    trajectory, note = in_cycles(_ordered(points.reshape(len(points), -1), len(matrix)), matrix)
     kspace = to_complex64(images)
     return LazyScan.of(Scan(kspace, NonCartesian(trajectory, matrix), name=scan_name(path), header={"notes": (note,)}))
 

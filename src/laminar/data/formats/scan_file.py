@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +57,15 @@ def _projector(parts: Mapping[str, Any]) -> Projector:
 
 
 def _matrix(parts: Mapping[str, Any]) -> tuple[int, int]:
-    y, x = (int(n) for n in parts["matrix"])
-    if min(y, x) < 1 or y * x > MOST_PIXELS:
-        raise DataFormatError(f"a matrix of {y} x {x} pixels")
+    y, x = _size(parts)
     return y, x
+
+
+def _size(parts: Mapping[str, Any]) -> tuple[int, ...]:
+    sides = tuple(int(n) for n in parts["matrix"])
+    if min(sides) < 1 or math.prod(sides) > MOST_PIXELS:
+        raise DataFormatError(f"a matrix of {' x '.join(map(str, sides))} pixels")
+    return sides
 
 
 LAYOUTS = {
@@ -76,8 +82,8 @@ LAYOUTS = {
     "volume": Layout(lambda g: isinstance(g, Volume), lambda g: {"mask": g.mask}, lambda p: Volume(p["mask"].bool())),
     "noncartesian": Layout(
         lambda g: isinstance(g, NonCartesian),
-        lambda g: {"trajectory": g.trajectory, "matrix": list(g.matrix)},
-        lambda p: NonCartesian(p["trajectory"], _matrix(p)),
+        lambda g: {"trajectory": g.trajectory, "matrix": list(g.size)},
+        lambda p: NonCartesian(p["trajectory"], _size(p)),
     ),
     "tomography": Layout(
         lambda g: isinstance(g, Tomography),
