@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from laminar.data.preparation import Problem, noise_std_of
 from laminar.errors import LaminarError, failure
 from laminar.flow import Trajectory
 from laminar.methods import Method, classical_method
+from laminar.methods.wrapped import WrappedMethod
 from laminar.operators import solve, squared_norm
 from laminar.reconstruction import SliceReconstruction, reconstruct_slices, reference_image
 from laminar.scan import Scan
@@ -111,39 +112,23 @@ class Watch:
 
 
 @dataclass(frozen=True, eq=False)
-class Watched(Method):
+class Watched(WrappedMethod):
     """A method under a watch."""
 
-    method: Method
     watch: Watch
 
     @property
-    def name(self) -> str:  # type: ignore[override]
-        return self.method.name
-
-    @property
     def draws(self) -> bool:  # type: ignore[override]
-        return self.method.draws
-
-    @property
-    def n_maps(self) -> int | None:  # type: ignore[override]
-        return self.method.n_maps
-
-    @property
-    def module(self) -> torch.nn.Module | None:  # type: ignore[override]
-        return self.method.module
+        return self.of.draws
 
     def estimate(self, problem: Problem, generator: torch.Generator, **offered: Any) -> Trajectory:
-        told = {"edit": self.watch.tick} if "edit" in self.method.offers else {}
-        return self._measured(self.method.estimate(problem, generator, **told), problem)
+        told = {"edit": self.watch.tick} if "edit" in self.of.offers else {}
+        return self._measured(self.of.estimate(problem, generator, **told), problem)
 
     def draw(self, problem: Problem, generator: torch.Generator) -> Trajectory:
-        drawn = self.method.draw(problem, generator)
+        drawn = self.of.draw(problem, generator)
         self.watch.tick(0, drawn.image)
         return self._measured(drawn, problem)
-
-    def to(self, device: str | torch.device) -> Self:
-        return replace(self, method=self.method.to(device))
 
     def _measured(self, trajectory: Trajectory, problem: Problem) -> Trajectory:
         self.watch.departure = departure(trajectory.image, problem)
