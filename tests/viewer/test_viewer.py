@@ -24,6 +24,7 @@ from laminar.errors import DataFormatError
 from laminar.metrics import psnr
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork, save
 from laminar.viewer import Server, gather
+from laminar.viewer.volumes import load
 from tests.viewer.browser import CHROMIUM, browser
 
 Run = Callable[..., tuple[int, str, str]]
@@ -171,6 +172,27 @@ def test_a_browser_shows_the_page_and_obeys(folder: Path, page: Path, tmp_path: 
         seen.key("0")
         assert len(seen.run(names)) == 3
         assert not seen.complaints
+
+
+def test_images_of_a_series_are_called_by_their_places(tmp_path: Path) -> None:
+    """Repetitions of slices, frames of slices, slices of volumes; slices alone have no names."""
+    for name, shape, attributes, expected in (
+        (
+            "a",
+            (6, 4, 4),
+            {"series": '{"phase": 3, "slice": 2}'},
+            ["phase 0, slice 0", "phase 2, slice 1"],
+        ),
+        ("b", (2, 3, 4, 4), {"geometry": "cine"}, ["slice 0, frame 0", "slice 1, frame 2"]),
+        ("c", (2, 3, 4, 4), {"geometry": "volume"}, ["image 0, slice 0", "image 1, slice 2"]),
+        ("d", (6, 4, 4), {}, []),
+    ):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["reconstruction"] = np.ones(shape, np.float32)
+            file.attrs.update(attributes)
+        names = load(tmp_path / f"{name}.h5").names
+        assert [*names[:1], *names[-1:]] == expected, name
+    assert load(tmp_path / "a.h5").cut(slice(4, 6)).names == ["phase 2, slice 0", "phase 2, slice 1"]
 
 
 def test_folders_are_shown_scan_by_scan(folder: Path, tmp_path: Path, laminar: Run) -> None:

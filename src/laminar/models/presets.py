@@ -26,6 +26,7 @@ DEFAULT = FLAT.changed(
     source_std=0.6,
     prior_std=0.25,
     least_prior_std=0.1,
+    scan_prior_std=True,
     noise_floor=0.02,
     regularizer=RegularizerConfig(channels=[32, 64, 64, 96]),
 )
@@ -71,8 +72,8 @@ def preset(name: str, **changes: Any) -> ModelConfig:
     * `flat`: FLAT (arXiv 2512.03020) with the proximal endpoint and a CG-SENSE source in place of the paper's
       explicit step.
     * `default`: the form of the model that ships: FLAT that trusts itself less, in the smooth phase of the scan, told
-      its noise level and acceleration, its schedule learned from one that is dense at the image; trained for decibels,
-      without alignment.
+      its noise level and acceleration, which its widths follow, its schedule learned from one that is dense at the
+      image; trained for decibels, without alignment.
     * `sampler`: FLAT from a noisy source, one regularizer that sees the source: draws samples of the posterior.
     * `varnet`: the form of E2E-VarNet in the image domain (arXiv 2004.06688, no learned sensitivities).
     * `e2e-varnet`: E2E-VarNet in k-space with its sensitivity network (arXiv 2004.06688), for masks of lines.

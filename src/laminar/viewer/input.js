@@ -17,7 +17,8 @@ function draw() {
     panes.forEach(drawPane);
     bars.forEach(drawBar);
     [at("slice").value, at("state").value] = [view.slice, view.state];
-    at("slice-text").textContent = `${told.first + view.slice} (${view.slice + 1} of ${told.slices})`;
+    const name = told.names[view.slice] || told.first + view.slice;
+    at("slice-text").textContent = `${name} (${view.slice + 1} of ${told.slices})`;
     at("state-text").textContent = view.state ? `${view.state} of ${STATES - 1}` : "source";
     for (const name of Object.keys(shown)) at(name).setAttribute("aria-pressed", shown[name]);
     at("cursor").textContent = footer();

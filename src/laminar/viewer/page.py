@@ -45,6 +45,7 @@ def page(
         "shape": list(shown[0].image.shape[1:]),
         "pixel": shown[0].pixel,
         "first": first_slice,
+        "names": list(shown[0].names),
         "scan": scan,
         "scans": list(scans),
         "white": [white_level(image) for image in (reference or shown[0]).image],

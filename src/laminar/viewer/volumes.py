@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from laminar.data.cropping import center_crop
+from laminar.data.formats.fastmri import series_of
 from laminar.data.formats.guard import reading
 from laminar.data.formats.hdf5 import Hdf5, survey
 from laminar.errors import DataFormatError
 from laminar.evaluation.files import PREDICTION, REFERENCES, read_volume
+from laminar.scan import image_name
 
 COMPLEX, STATES, TIMES, LEVEL = "reconstruction_complex", "trajectory", "times", "interval_level"
 SPACING = "spacing_mm"
@@ -37,6 +40,7 @@ class Shown:
         spread: `std`, `lower` and `upper` (slice, y, x) of the posterior samples; empty where none were drawn.
         level: probability of the interval; None where the file does not say it.
         pixel: height of a pixel over its width; 1 where the file does not say it.
+        names: what the images are called where they are more than slices: a name for each; empty where they are not.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Shown:
     spread: Mapping[str, Images] = field(default_factory=dict)
     level: float | None = None
     pixel: float = 1.0
+    names: Sequence[str] = ()
 
     def cut(self, slices: slice) -> Shown:
         """Some of the slices. Raises DataFormatError if there are none of them."""
@@ -55,7 +60,7 @@ class Shown:
             raise DataFormatError(
                 f"{self.name}: expected slices from 0 to {last}; got {slices.start}:{slices.stop - 1}"
             )
-        return self.map(lambda images: images[..., slices, :, :])
+        return replace(self.map(lambda images: images[..., slices, :, :]), names=self.names[slices])
 
     def map(self, change: Any) -> Shown:
         """The same with every array changed: (..., slice, y, x) to (..., slice, y, x)."""
@@ -91,7 +96,18 @@ def load(path: Path, name: str | None = None) -> Shown:
         {kind: each for kind, each in spread.items() if each is not None},
         _number(file.attributes.get(LEVEL)),
         pixel,
+        _names(file),
     )
+
+
+def _names(file: Hdf5) -> list[str]:
+    """The images of a series, or the frames of several slices, by their places, as `--select` counts them."""
+    count, *frames = file.datasets[PREDICTION].shape[:-2]
+    inner = "frame" if file.attributes.get("geometry") == "cine" else "slice"
+    series = series_of(file, count) or {"image" if frames and inner == "slice" else "slice": count}
+    if frames:
+        series[inner] = frames[0]
+    return [image_name(series, index) for index in range(math.prod(series.values()))] if len(series) > 1 else []
 
 
 def load_reference(path: Path) -> Shown:
