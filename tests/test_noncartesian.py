@@ -42,12 +42,13 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             lambda: NonCartesian(torch.full((5, 2), 8.0), SIZE),
-            "reaches to about 6, half the matrix; got 8: are these rad",
+            "reaches to about 7.5, half the matrix; got 8: are these rad",
         ),
         (lambda: NonCartesian(radial(8, 24, SIZE) / 30, SIZE), "in cycles per field of view .* got 0.25: are"),
         (lambda: NonCartesian(torch.zeros(5, 3), SIZE), r"\(sample, 2\), as \(y, x\); got"),
         (lambda: NonCartesian(torch.zeros(5, 2), VOLUME), r"\(sample, 3\), as \(z, y, x\); got"),
-        (lambda: NonCartesian(torch.zeros(5, 2), (8,)), r"the size \(y, x\), a volume \(z, y, x\); got \(8,\)"),
+        (lambda: NonCartesian(torch.zeros(5, 2), (8,)), r"the size \(y, x\), a volume \(z, y, x\), of .*; got \(8,\)"),
+        (lambda: NonCartesian(torch.zeros(5, 3), (2**21, 1, 1)), r"of at most 16777216 pixels; got \(2097152, 1, 1\)"),
         (lambda: NonCartesian(torch.full((5, 2), torch.nan), SIZE), "holds NaN"),
         (lambda: radial(-3, 24, SIZE), "needs spokes > 0; got -3"),
         (lambda: spiral(4, 100, 0.0, SIZE), "needs turns > 0; got 0"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 
@@ -12,5 +11,6 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 
 def naming(what: str, message: str) -> str:
-    """The message, and before it what file it is of, unless it names that itself."""
-    return message if re.search(rf"(?<!\w){re.escape(Path(what).stem)}(?!\w)", message) else f"{what}: {message}"
+    """The message, and before it what file it is of, unless it says so itself: by its path, or its name in front."""
+    named = what in message or message.startswith(f"{Path(what).stem}: ")
+    return message if named else f"{what}: {message}"

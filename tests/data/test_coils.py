@@ -23,6 +23,7 @@ from laminar.data.coils import (
 from laminar.data.espirit import patches
 from laminar.data.masks import make_mask
 from laminar.errors import ConfigError, DataFormatError
+from laminar.operators import fft2c, ifft2c
 from laminar.scan import cartesian
 
 GOLDEN = Path(__file__).parent / "golden" / "espirit_bart.npz"
@@ -86,6 +87,23 @@ def test_maps_find_the_true_sensitivities(coils: int, matrix: tuple[int, int]) -
     single = espirit(central(noisy, 24).to(torch.complex64), matrix)
     assert single.dtype == torch.complex64
     assert error(single.to(maps), maps, inside) < 1e-5
+
+
+def test_the_faint_side_of_an_object_is_kept_where_it_stands_out_of_the_noise() -> None:
+    """A three hundredth as bright as the near side: in a good scan part of the object, in a noisy one of no map."""
+    kspace, _, inside = head(5, (64, 64))
+    fall = torch.logspace(0, -2.5, 64, dtype=torch.float64)[:, None]
+    image = ifft2c(kspace) * fall
+    far = inside & (torch.arange(64) > 44)[:, None]
+    kept = {}
+    for noise in (1e-4, 3e-3):
+        noisy = add_noise(fft2c(image), noise * float(image.abs().max()))
+        for threshold in (None, 1e-3):
+            support = espirit(central(noisy, 24), (64, 64), threshold=threshold).abs().sum(1)[0] > 0
+            kept[noise, threshold] = float(support[far].double().mean())
+    assert kept[1e-4, None] > 0.95
+    assert kept[1e-4, 1e-3] < 0.3
+    assert kept[3e-3, None] == kept[3e-3, 1e-3]
 
 
 def test_small_eigenvalues_leave_no_islands_of_sensitivity() -> None:

@@ -34,7 +34,7 @@ class _Formats(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
     ) -> None:
-        formats = [name for text in values for name in text.split(",")]
+        formats = [name for text in values for name in text.split(",") if name]
         for name in formats:
             if name not in FORMATS:
                 hint = ": scans stand before --format" if Path(name).exists() else nearest(name, FORMATS)

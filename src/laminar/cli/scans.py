@@ -80,14 +80,18 @@ def parse_matrix(text: str) -> tuple[int, int]:
 def parse_size(text: str, counts: tuple[int, ...] = (2, 3)) -> tuple[int, ...]:
     """`"256,192"` as (y, x), or `"64,256,192"` as (z, y, x), one of so many sides; ConfigError for anything else."""
     parts = text.split(",")
-    if len(parts) not in counts or not all(_is_side(part.strip()) for part in parts):
-        sizes = "two sizes" if counts == (2,) else "two or three sizes"
-        raise ConfigError(f"--matrix must be {sizes} of at least 16, such as 256,192; got {text!r}")
+    least = (_FEWEST_SLICES, 16, 16)[-len(parts) :]
+    if len(parts) not in counts or not all(_is_side(part.strip(), n) for part, n in zip(parts, least, strict=True)):
+        deep = "" if counts == (2,) else f", before them perhaps slices of at least {_FEWEST_SLICES}"
+        raise ConfigError(f"--matrix must be two sizes of at least 16{deep}, such as 256,192; got {text!r}")
     return tuple(int(part) for part in parts)
 
 
-def _is_side(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) >= 16
+def _is_side(text: str, least: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) >= least
+
+
+_FEWEST_SLICES = 8  # of a volume off the grid that is calibrated from its center
 
 
 _POINTS = "the trajectory of k-space off the grid: BART's traj, or an array kx + i ky, or of kx, ky; docs/geometries.md"

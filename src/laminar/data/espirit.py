@@ -20,7 +20,7 @@ from laminar.errors import ConfigError, DataFormatError
 
 _CHUNK = 2**18  # entries of the pixel matrices that are held at once: small enough for the cache
 _POWER = 24  # n of the filter p
-_CLEAR = 200  # times the noise: a direction is then known to some 7 %
+_CLEAR = 200  # times about the largest eigenvalue of noise: chosen on simulated scans of validation persons
 _FAINTEST, _FAINT = 3e-5, 1e-3  # of the largest eigenvalue
 _AMBIGUOUS = 0.8  # above it a second eigenvalue may be that of a second map
 
@@ -60,8 +60,8 @@ def espirit(
         lines: complex (batch, coil, ly, lx), all that is sampled without gaps around DC; None: `calibration`.
         kernel_size: side of a patch; less along an axis of fewer than twice as many calibration lines.
         threshold: eigenvalues of the patch covariance above this fraction of the largest are signal. None, as far as
-            they stand out of the noise: above 200 times what noise alone has at most, from 3e-5 to 1e-3. A surface
-            coil's faint far side is part of the object where the scan is good enough to show it.
+            they stand out of the noise: above 200 times about what noise alone has at most, from 3e-5 to 1e-3. A
+            surface coil's faint far side is part of the object where the scan is good enough to show it.
         crop: maps are zero in pixels where S^H G S is smaller.
         n_maps: 1 or 2.
 
@@ -148,7 +148,8 @@ def patches(calibration: Tensor, kernel_size: int) -> tuple[Tensor, tuple[int, i
 
 
 def _signal_projector(columns: Tensor, threshold: float | None) -> Tensor:
-    """Projector on the span of the patches, without directions of relative eigenvalue below `threshold`."""
+    """Projector on the span of the patches, without directions of relative eigenvalue below the `threshold`, or that
+    of the noise if it is None."""
     wide = columns.shape[0] <= columns.shape[1]
     values, vectors = torch.linalg.eigh(columns @ columns.mH if wide else columns.mH @ columns)
     if threshold is None:
@@ -164,8 +165,9 @@ def _signal_projector(columns: Tensor, threshold: float | None) -> Tensor:
 def _noise_edge(values: Tensor, shape: torch.Size) -> Tensor:
     """About the largest eigenvalue of patches of noise alone: `s^2 (sqrt(m) + sqrt(n))^2` for an m x n matrix of them.
 
-    The lower half of the eigenvalues, ascending, is taken for noise, of `s^2 max(m, n)` in the middle. (Marchenko and
-    Pastur 1967, doi:10.1070/SM1967v001n04ABEH001994)
+    The lower half of the eigenvalues, ascending, is taken for noise, of `s^2 max(m, n)` in the middle (Marchenko and
+    Pastur 1967, doi:10.1070/SM1967v001n04ABEH001994). Patches overlap, and the lower half lies low: it comes out one to
+    four times too small.
     """
     m, n = shape
     edge: Tensor = values[: (len(values) + 1) // 2].median() * (m**0.5 + n**0.5) ** 2 / max(m, n)

@@ -70,7 +70,8 @@ def kooshball(spokes: int, samples: int, size: tuple[int, int, int]) -> Tensor:
 def calibration_block(data: Tensor, geometry: NonCartesian) -> Tensor:
     """K-space on the grid around its center, complex (image, coil, side, side), by least squares; so of volumes.
 
-    Raises DataFormatError if the points leave gaps in the 8 x 8 around the center.
+    Raises DataFormatError if the points leave gaps in the 8 x 8 around the center, of a volume in more than a tenth of
+    the 8 x 8 x 8.
     """
     radius = sampled_radius(geometry.trajectory, geometry.size)
     block = (2 * radius,) * len(geometry.size)

@@ -12,6 +12,9 @@ from laminar.errors import DataFormatError
 from laminar.geometry.base import Geometry, said
 from laminar.operators import LinearOperator, NonUniform, spectral_norm, toeplitz_spectrum
 
+MOST_PIXELS, _THIN = 2**24, 16
+"""Of an image. The Toeplitz spectrum takes some 200 bytes for each, and an axis no less than one of 16."""
+
 
 @dataclass(frozen=True, eq=False)
 class NonCartesian(Geometry):
@@ -27,8 +30,10 @@ class NonCartesian(Geometry):
 
     def __post_init__(self) -> None:
         points, size = self.trajectory, self.size
-        if len(size) not in (2, 3):
-            raise DataFormatError(f"an image has the size (y, x), a volume (z, y, x); got {size}")
+        if len(size) not in (2, 3) or math.prod(max(n, _THIN) for n in size) > MOST_PIXELS:
+            raise DataFormatError(
+                f"an image has the size (y, x), a volume (z, y, x), of at most {MOST_PIXELS} pixels; got {size}"
+            )
         if points.ndim != 2 or points.shape[-1] != len(size) or not len(points) or not points.is_floating_point():
             expected = "(sample, 2), as (y, x)" if len(size) == 2 else "(sample, 3), as (z, y, x)"
             raise DataFormatError(f"a trajectory must be floating-point {expected}; got {said(points)}")
@@ -37,7 +42,7 @@ class NonCartesian(Geometry):
         reach = (points.abs() / torch.tensor(size)).max()
         if not 0.05 < reach <= 0.5 + 1e-3:
             raise DataFormatError(
-                f"a trajectory is in cycles per field of view and reaches to about {size[0] / 2:g}, half the "
+                f"a trajectory is in cycles per field of view and reaches to about {max(size) / 2:g}, half the "
                 f"matrix; got {float(points.abs().max()):.4g}: are these rad, 1/m or parts of one?"
             )
         spectrum = toeplitz_spectrum(points, size)

@@ -67,11 +67,13 @@ class NetworkMethod(Method):
         """Those for the first scan of the problem; None of a network that is no flow."""
         if not isinstance(self.network, UnrolledNetwork):
             return None
-        scan = self.network.measure(problem.y, problem.operator, problem.noise_level)
-        values = self.network.coefficients(scan.noise_level, scan.conditions)
+        conditions = None
+        if self.network.config.probes:
+            conditions = self.network.measure(problem.y, problem.operator, problem.noise_level).conditions
+        values = self.network.coefficients(problem.noise_level, conditions)
         width = getattr(self.network.coefficients, "log_width", None)
         steps, data = (v.detach().double().cpu() for v in (values.steps, values.data[:, 0]))
-        prior_std = None if width is None else width(scan.conditions)[:, 0].detach().exp().double().cpu()
+        prior_std = None if width is None else width(conditions)[:, 0].detach().exp().double().cpu()
         return Coefficients(steps, data, self.network.config.data_step, prior_std)
 
     def to(self, device: str | torch.device) -> Self:

@@ -109,7 +109,9 @@ class FlowCoefficients(nn.Module):
         width = self.log_prior_std[:, None]
         if self.least:
             width = 0.5 * (self.least**2 + (2 * width).exp()).log()
-        return width if self.scan_gains is None or conditions is None else width + self.scan_gains @ conditions.T
+        if self.scan_gains is None or conditions is None:
+            return width
+        return width + (self.scan_gains[:, None] * conditions).sum(-1)  # no matrix product: autocast would round it
 
     def times(self) -> Tensor:
         """The schedule (N + 1,), from 1 to 0."""

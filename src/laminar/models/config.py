@@ -120,8 +120,9 @@ class UnrolledConfig(Settings):
         schedule_times: the times of a list schedule, from 1 to 0.
         prior_std: model of the prior width, nu_k = prior_std * t (flow, learned); in units of the image.
         learn_prior_std: let every nu_k be learned.
-        least_prior_std: bound of every nu_k of an ordinary scan from below: the data never weigh less than that says.
-        scan_prior_std: let every nu_k follow the noise level and the acceleration of the scan (flow, learned).
+        least_prior_std: bound of every nu_k from below: the data never weigh less than that says.
+        scan_prior_std: let every nu_k follow the noise level and the acceleration of the scan (flow, learned); the
+            bound is then that of an ordinary one, and moves with it.
         noise_floor: model error added to the measured noise level, in units of the image.
         data_weight: initial coefficient of the data step (free).
         cg_iterations: most conjugate-gradient iterations of a proximal step.
@@ -209,7 +210,8 @@ class UnrolledConfig(Settings):
     @property
     def probes(self) -> bool:
         """Whether anything asks for the numbers of a scan."""
-        return self.scan_embedding or self.scan_prior_std
+        follows = self.scan_prior_std and self.coefficients != "free" and DATA_STEPS[self.data_step].knows_width
+        return self.scan_embedding or follows
 
     @property
     def timed(self) -> bool:

@@ -23,6 +23,8 @@ def _idle(config: UnrolledConfig) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (*widths, "schedule", "schedule_alpha", "schedule_dense_at", "schedule_times"), "with free coefficients"
     elif not step.knows_width:
         yield widths, f"with data_step {step.name}"
+    if not config.learn_prior_std:
+        yield ("scan_prior_std",), "without learn_prior_std"
     if not free or step.constant:
         yield ("data_weight",), f"with coefficients {config.coefficients} and data_step {step.name}"
     if config.source != "cg-sense":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from laminar.operators.linear import LinearOperator, apply_linear
 
 ACCURACY = {torch.complex64: 1e-6, torch.complex128: 1e-12}
 DENSITY_ITERATIONS = 30
+_SPARING = {"eps": 1e-9, "upsampfac": 1.25}
+"""A grid of a quarter of the memory, for volumes of twice the size along each axis."""
 
 
 class NonUniform(LinearOperator):
@@ -22,7 +24,7 @@ class NonUniform(LinearOperator):
 
     Shapes: image (batch, y, x), measurement (batch, coil, sample), `sensitivities` (batch, coil, y, x); `trajectory`
     (sample, 2) as (y, x), in cycles per field of view, |k| <= N / 2. The origin of the image is n // 2. On the points
-    of a grid this is `Encoding`. Volumes have an axis z before y everywhere, and their coils are taken one by one.
+    of a grid this is `Encoding`. Volumes have an axis z before y everywhere.
 
     `gram` embeds the Toeplitz matrix of differences `n - n'` into a circulant one of twice the size: on any device, and
     without an interpolation. Wajer and Pruessmann 2001; Fessler et al. 2005, doi:10.1109/TSP.2005.853152. `forward` and
@@ -88,7 +90,7 @@ def toeplitz_spectrum(trajectory: Tensor, matrix: tuple[int, ...]) -> Tensor:
     """The eigenvalues (2 y, 2 x) of the circulant matrix that `A^H A` of one coil is a corner of."""
     wide = tuple(2 * n for n in matrix)
     ones = torch.ones(len(trajectory), dtype=torch.complex128)
-    lags = _spread(ones, 2 * trajectory.double(), wide)
+    lags = _spread(ones, 2 * trajectory.double(), wide, _SPARING if len(matrix) == 3 else {})
     lags = lags * math.sqrt(math.prod(wide)) / math.prod(matrix)  # (Y X)^(-1) sum_j exp(2 pi i k_j (n - n') / N)
     for axis in range(len(wide)):
         lags.select(axis, 0).zero_()  # the lag -N, which no two pixels have and which has no opposite
@@ -126,11 +128,13 @@ def _evaluate(images: Tensor, trajectory: Tensor) -> Tensor:
     return samples.reshape(*images.shape[:-dimensions], len(trajectory)).to(images.device)
 
 
-def _spread(samples: Tensor, trajectory: Tensor, matrix: tuple[int, ...]) -> Tensor:
+def _spread(
+    samples: Tensor, trajectory: Tensor, matrix: tuple[int, ...], options: Mapping[str, float] | None = None
+) -> Tensor:
     many = samples.detach().reshape(-1, len(trajectory)).resolve_conj().cpu().contiguous()
     points = _points(trajectory, matrix, many.real.dtype)
     transform = getattr(_finufft(), f"nufft{len(matrix)}d1")
-    found = transform(*points, many.numpy(), matrix, isign=1, eps=ACCURACY[many.dtype])
+    found = transform(*points, many.numpy(), matrix, isign=1, **{"eps": ACCURACY[many.dtype], **(options or {})})
     images = torch.from_numpy(found) / math.sqrt(math.prod(matrix))
     return images.reshape(*samples.shape[:-1], *matrix).to(samples.device)
 

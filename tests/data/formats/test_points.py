@@ -18,7 +18,7 @@ from scan_files import mrd_header, write_radial_mrd2
 from laminar.classical import cg_sense_method
 from laminar.data.formats import read, stream_off_grid
 from laminar.data.formats.points import in_cycles
-from laminar.data.noncartesian import kooshball, radial
+from laminar.data.noncartesian import kooshball, radial, stack_of_stars
 from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
 from laminar.geometry import NonCartesian
@@ -131,8 +131,32 @@ def test_volumes_of_numpy_bart_and_ismrmrd_have_points_of_three_dimensions(tmp_p
         assert scan.geometry.size == size
         image = NonUniform(scan.geometry.trajectory, one).adjoint(scan.data[0][:, None])
         torch.testing.assert_close(image, expected, rtol=0, atol=1e-3)
-    with pytest.raises(DataFormatError, match=r"in three dimensions, and the size of an image \(y, x\)"):
+    with pytest.raises(DataFormatError, match=r"and an image of two: expected the size \(z, y, x\)"):
         stream_off_grid(tmp_path / "k.npy", str(tmp_path / "p.npy"), SIZE, None)
+
+
+def test_a_stack_of_stars_of_ismrmrd_counts_its_partitions(tmp_path: Path) -> None:
+    """Points of kx and ky, kz by the counter less that of the center: the volume that points of three numbers make."""
+    spokes, planes = 24, 8
+    size = (planes, *SIZE)
+    geometry = NonCartesian(stack_of_stars(spokes, 128, size), size)
+    data = torch.randn(1, 3, planes * spokes * 128, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    points = geometry.trajectory.numpy().reshape(planes, spokes, 128, 3)[..., :0:-1] / 64
+    readouts = data[0].numpy().reshape(3, planes, spokes, 128)
+    with ismrmrd.Dataset(str(tmp_path / "a.mrd.h5"), "dataset", create_if_needed=True) as file:
+        header = mrd_header(64, 64, trajectory="radial", recon_x=64, fov_x=200)
+        file.write_xml_header(re.sub("<z>1</z>", f"<z>{planes}</z>", header, count=1).encode())
+        for plane, spoke in np.ndindex(planes, spokes):
+            parts = readouts[:, plane, spoke], points[plane, spoke]
+            readout = ismrmrd.Acquisition.from_array(*(np.ascontiguousarray(part) for part in parts))
+            readout.idx.kspace_encode_step_1, readout.idx.kspace_encode_step_2 = spoke, plane
+            file.append_acquisition(readout)
+    scan = read(tmp_path / "a.mrd.h5")
+    assert isinstance(scan.geometry, NonCartesian)
+    assert scan.geometry.size == size
+    assert torch.equal(scan.data, data)
+    torch.testing.assert_close(scan.geometry.trajectory, geometry.trajectory, rtol=1e-5, atol=1e-4)
+    assert scan.header["notes"][0].endswith("kz is the partition")
 
 
 @pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")
@@ -161,7 +185,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     np.save(tmp_path / "deep.npy", np.ones((3, 5, 7)))
     for name, said in (
         ("p.npy", r"k-space \(3, 5, 7\) has not the axes \(5, 8\) of its trajectory"),
-        ("deep.npy", "a trajectory in three dimensions, and the size of an image"),
+        ("deep.npy", "a trajectory in three dimensions, and an image of two"),
         ("none.npy", "no such file"),
     ):
         with pytest.raises(DataFormatError, match=said):

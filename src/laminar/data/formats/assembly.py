@@ -19,8 +19,8 @@ from laminar.data.coils import calibration_region, estimate_sensitivities, white
 from laminar.data.formats.axes import to_complex64
 from laminar.data.formats.contradictions import center_notes, counter_notes
 from laminar.data.formats.header import MrdHeader
+from laminar.data.formats.off_grid import on_trajectory
 from laminar.data.formats.placement import placements_of, sorted_slices
-from laminar.data.formats.points import in_cycles, leaves_the_plane, readouts_off_grid
 from laminar.data.formats.readouts import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
@@ -33,7 +33,6 @@ from laminar.data.formats.readouts import (
 )
 from laminar.data.formats.sampling import detect_mask, has_whole_lines
 from laminar.errors import DataFormatError
-from laminar.geometry import NonCartesian
 from laminar.operators import ifft2c
 from laminar.scan import Scan, cartesian
 from laminar.words import counted
@@ -72,7 +71,7 @@ def assemble(records: Records, header: MrdHeader, name: str = "scan", lent: Reco
     the images themselves have no calibration region, sensitivities are estimated from calibration lines, these and
     those that other images have `lent`.
 
-    Readouts off the grid bring their trajectory, the same for all images: a scan of `NonCartesian`.
+    Readouts off the grid bring their trajectory, the same for all images: see `laminar.data.formats.off_grid`.
 
     Raises DataFormatError if there are no readouts, or readouts that the header has no place for.
     """
@@ -94,35 +93,25 @@ def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> 
             "lie on a grid, as of EPI without ramp samples, write 'cartesian' as trajectory; else grid them first "
             "(Siemens raw data hold no points)"
         )
-    order = range(int(np.prod(found.shape)))
-    columns, rows, planes = header.encoded_matrix
-    matrix = (planes, rows, columns) if _is_volume(found.imaging, planes) else (rows, columns)
-    parts = [readouts_off_grid(found.imaging[found.image == image], matrix) for image in order]
-    points = parts[0][1]
-    if any(other.shape != points.shape or not np.allclose(other, points, atol=1e-6) for _, other in parts):
-        raise DataFormatError("the images of this scan have trajectories of their own; one for all can be read")
-    trajectory, note = in_cycles(points, matrix)
-    series = {counter: len(values) for counter, values in found.counters.items() if len(values) > 1}
+    images = [found.imaging[found.image == image] for image in range(int(np.prod(found.shape)))]
+    data, geometry, note = on_trajectory(images, header)
+    # The slices of a volume are in its images already: those that are counted are volumes beside each other.
+    names = {"slice": "slab"} if geometry.is_volume else {}
+    series = {names.get(axis, axis): len(values) for axis, values in found.counters.items() if len(values) > 1}
+    placements = None if geometry.is_volume else placements_of(found.imaging["head"], found.slices, header, None)
     y, x = (header.spacing(axis) for axis in (1, 0))
     return Scan(
-        torch.from_numpy(np.stack([data for data, _ in parts])),
-        NonCartesian(trajectory, matrix),
+        torch.from_numpy(data),
+        geometry,
         noise_covariance=noise_covariance(records, found.imaging, header),
         image_shape=(header.crop(1), header.crop(0)),
         spacing_mm=None if y is None or x is None else (y, x),
-        thickness_mm=header.thickness,
-        placements=placements_of(found.imaging["head"], found.slices, header, None) if len(series) < 2 else None,
+        thickness_mm=header.spacing(2) if geometry.is_volume else header.thickness,
+        placements=None if placements is None else placements * (len(images) // len(found.slices)),
         series=series if len(series) > 1 else {},
         name=name,
         header={**header.info, **found.report, "notes": (note,)},
     )
-
-
-def _is_volume(records: Records, depth: int) -> bool:
-    """Whether the points of readouts leave the plane, in a scan of several partitions."""
-    first = records[0]
-    dimensions = int(first["head"]["trajectory_dimensions"])
-    return depth > 1 and dimensions > 2 and any(leaves_the_plane(r["traj"].reshape(-1, dimensions).T) for r in records)
 
 
 def sort_readouts(records: Records, header: MrdHeader, lent: Records | None = None) -> Sorted:

@@ -16,7 +16,6 @@ from laminar.data.formats.arrays import TRAJECTORY_NAMES, Variable, Variables, c
 from laminar.data.formats.axes import to_complex64
 from laminar.data.formats.format import File, Format
 from laminar.data.formats.lazy import LazyScan
-from laminar.data.formats.readouts import Records, samples
 from laminar.errors import DataFormatError
 from laminar.geometry import NonCartesian
 from laminar.registry import FORMATS, resolve
@@ -48,38 +47,18 @@ def in_cycles(points: Array, matrix: tuple[int, ...]) -> tuple[Tensor, str]:
     return torch.from_numpy(np.require(found, np.float32, ["C", "W"])), f"the trajectory was read as in {unit}"
 
 
-def readouts_off_grid(records: Records, matrix: tuple[int, ...]) -> tuple[npt.NDArray[np.complex64], Array]:
-    """All samples (coil, sample) of readouts with trajectories, and their points (y, x), or of a volume (z, y, x)."""
-    data, points = [], []
-    for record in records:
-        head = record["head"]
-        dimensions, count = int(head["trajectory_dimensions"]), int(head["number_of_samples"])
-        if dimensions < 2 or len(record["traj"]) != dimensions * count:
-            raise DataFormatError(
-                f"a readout of {count} samples brings {len(record['traj'])} numbers of a trajectory of {dimensions} "
-                "dimensions: x, y and perhaps z of each sample were expected"
-            )
-        places = record["traj"].reshape(count, dimensions)
-        first, stop = int(head["discard_pre"]), count - int(head["discard_post"])
-        each, _ = samples(record)
-        if each.shape[1] != stop - first:
-            raise DataFormatError(f"a readout has {each.shape[1]} samples for {stop - first} points")
-        data.append(each)
-        points.append(_ordered(places[first:stop].T, len(matrix)))
-    return np.concatenate(data, 1), np.concatenate(points)
-
-
 def leaves_the_plane(components: Array) -> bool:
     """Whether rows kx, ky and perhaps kz have a kz other than zero."""
-    return len(components) > 2 and np.abs(components[2:]).max() > 1e-3 * max(float(np.abs(components).max()), 1e-9)
+    heights, reach = np.abs(components[2:]).max(initial=0), np.abs(components).max(initial=1e-9)
+    return bool(heights > 1e-3 * reach)
 
 
-def _ordered(components: Array, dimensions: int) -> Array:
+def ordered(components: Array, dimensions: int) -> Array:
     """Rows kx, ky and perhaps kz as points (sample, 2) of (y, x), which have no kz, or (sample, 3) of (z, y, x)."""
     if dimensions == 3 and len(components) < 3:
         raise DataFormatError("a trajectory of kx and ky alone, and the size of a volume (z, y, x)")
     if dimensions == 2 and leaves_the_plane(components):
-        raise DataFormatError("a trajectory in three dimensions, and the size of an image (y, x): expected (z, y, x)")
+        raise DataFormatError("a trajectory in three dimensions, and an image of two: expected the size (z, y, x)")
     return components[dimensions - 1 :: -1].T
 
 
@@ -95,7 +74,7 @@ def stream_off_grid(path: Path, places: str, matrix: tuple[int, ...], variable: 
     _, chosen = choose(_variables(path), variable, None)
     data = _squeezed(chosen.load()) if variable is not None or chosen.is_complex else chosen.load()
     images = _images(data, points.shape[1:])
-    trajectory, note = in_cycles(_ordered(points.reshape(len(points), -1), len(matrix)), matrix)
+    trajectory, note = in_cycles(ordered(points.reshape(len(points), -1), len(matrix)), matrix)
     kspace = to_complex64(images)
     return LazyScan.of(Scan(kspace, NonCartesian(trajectory, matrix), name=scan_name(path), header={"notes": (note,)}))
 

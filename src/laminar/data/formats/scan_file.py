@@ -20,6 +20,7 @@ from laminar.data.formats.lazy import LazyScan
 from laminar.errors import ConfigError, DataFormatError
 from laminar.files import writing_hdf5
 from laminar.geometry import Cartesian, Emission, Geometry, Linear, NonCartesian, Series, Tomography, Volume
+from laminar.geometry.noncartesian import MOST_PIXELS as MOST_OFF_GRID
 from laminar.operators import Beam, Convolution, Inpainting, Projector
 from laminar.scan import Scan
 
@@ -61,9 +62,9 @@ def _matrix(parts: Mapping[str, Any]) -> tuple[int, int]:
     return y, x
 
 
-def _size(parts: Mapping[str, Any]) -> tuple[int, ...]:
+def _size(parts: Mapping[str, Any], most: int = MOST_PIXELS) -> tuple[int, ...]:
     sides = tuple(int(n) for n in parts["matrix"])
-    if min(sides) < 1 or math.prod(sides) > MOST_PIXELS:
+    if min(sides, default=0) < 1 or math.prod(sides) > most:
         raise DataFormatError(f"a matrix of {' x '.join(map(str, sides))} pixels")
     return sides
 
@@ -83,7 +84,7 @@ LAYOUTS = {
     "noncartesian": Layout(
         lambda g: isinstance(g, NonCartesian),
         lambda g: {"trajectory": g.trajectory, "matrix": list(g.size)},
-        lambda p: NonCartesian(p["trajectory"], _size(p)),
+        lambda p: NonCartesian(p["trajectory"], _size(p, MOST_OFF_GRID)),
     ),
     "tomography": Layout(
         lambda g: isinstance(g, Tomography),
