@@ -94,7 +94,7 @@ def _is_side(text: str, least: int) -> bool:
 _FEWEST_SLICES = 8  # of a volume off the grid that is calibrated from its center
 
 
-_POINTS = "the trajectory of k-space off the grid: BART's traj, kx + i ky, or kx, ky and perhaps kz; docs/geometries.md"
+_POINTS = "the trajectory off the grid: BART's traj, or an array kx + i ky, or of kx, ky and kz; docs/geometries.md"
 _SELECT = "one place of a series alone, such as repetition=2 or slice=0, from 0; may be given several times"
 _DOMAIN = "what the file holds: k-space, or the images of its coils; default: k-space, and what looks like images fails"
 
