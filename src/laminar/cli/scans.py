@@ -90,7 +90,7 @@ def _is_side(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) >= 16
 
 
-_POINTS = "the trajectory of k-space off the grid: BART's traj, or an array kx + i ky, or of kx, ky; docs/geometries.md"
+_POINTS = "the trajectory of k-space off the grid: BART's traj, kx + i ky, or kx, ky and perhaps kz; docs/geometries.md"
 _SELECT = "one place of a series alone, such as repetition=2 or slice=0, from 0; may be given several times"
 _DOMAIN = "what the file holds: k-space, or the images of its coils; default: k-space, and what looks like images fails"
 
