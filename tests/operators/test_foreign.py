@@ -103,6 +103,11 @@ def test_complex_numbers_as_two_channels() -> None:
     ("operator", "given", "said"),
     [
         (object(), {}, r"needs forward\(x\) and adjoint\(y\); object has not"),
+        (lambda x: x, {}, r"<lambda> has not: wrap\(operator, \(y, x\), adjoint=...\)"),
+        (MATRIX, {}, "ndarray has not; a matrix becomes one by scipy.sparse.linalg.aslinearoperator"),
+        (lambda x: x, {"adjoint": lambda y: y, "shape": 4}, r"wrap\(operator, \(y, x\)\); got 4"),
+        (lambda x: x, {"adjoint": lambda y: y, "dtype": np.float32}, "such as torch.float32; got <class"),
+        (lambda x: x.real, {"adjoint": lambda y: y.real}, r"real images alone: wrap\(..., dtype=torch.float32\)"),
         (lambda x: x, {"adjoint": lambda y: 2 * y}, "the adjoint is none: expected <A x, y> = <x, A"),
         (lambda x: np.cumsum(x, -1), {"adjoint": lambda y: np.cumsum(y, -1)}, "the adjoint is none"),
         (lambda x: x, {"adjoint": lambda y: y[1:]}, r"must return images \(4, 4, 6\); got \(4, 3, 6\)"),
@@ -118,6 +123,11 @@ def test_what_is_no_operator_is_refused_in_one_line(operator: Any, given: dict[s
     with pytest.raises(ConfigError, match=said) as caught:
         wrap(operator, **{"shape": SIZE} | given)
     assert "\n" not in str(caught.value)
+
+
+def test_an_image_of_another_shape_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"takes images \(batch, 4, 6\); got \(4, 6\)"):
+        KINDS["numpy"]()(torch.zeros(SIZE))
 
 
 def test_an_operator_of_any_norm_gives_the_same_problem() -> None:
@@ -139,5 +149,7 @@ def test_an_operator_of_any_norm_gives_the_same_problem() -> None:
     for name in ("total-variation", "l1-wavelet"):  # their steps would diverge
         with pytest.raises(ConfigError, match="take an operator of norm one"):
             as_method(name)(unscaled)
+        with pytest.raises(ConfigError, match=r"norm one; got 0\.01"):  # they would hardly move
+            as_method(name)(replace(problems[1], operator=0.01 * problems[1].operator))
     assert repr(unscaled).startswith("Problem(y (1, ")
     assert len(repr(unscaled)) < 100

@@ -115,14 +115,15 @@ def sampled_radius(trajectory: Tensor, matrix: tuple[int, ...]) -> int:
     cells = cells[((cells >= 0) & (cells < 2 * most)).all(1)]
     hit = torch.zeros((2 * most,) * dimensions, dtype=torch.bool)
     hit[cells.unbind(1)] = True
+    share = 0.0
     for radius in range(most, _LEAST - 1, -1):
-        share = hit[(slice(most - radius, most + radius),) * dimensions].double().mean()
+        share = hit[(slice(most - radius, most + radius),) * dimensions].double().mean().item()
         if share >= _COVERED[dimensions]:
             return radius
     cube = " x ".join([str(2 * _LEAST)] * dimensions)
     raise DataFormatError(
-        f"no calibration region: expected points in every cell of the {cube} around the center of "
-        "k-space; got gaps: bring sensitivities, or more spokes"
+        f"no calibration region: expected points in {_COVERED[dimensions]:.0%} of the {cube} cells around the "
+        f"center of k-space; got {share:.0%}: bring sensitivities, or more spokes"
     )
 
 

@@ -39,11 +39,13 @@ class NonCartesian(Geometry):
             raise DataFormatError(f"a trajectory must be floating-point {expected}; got {said(points)}")
         if not bool(torch.isfinite(points).all()):
             raise DataFormatError("the trajectory holds NaN or Inf")
-        reach = (points.abs() / torch.tensor(size)).max()
-        if not 0.05 < reach <= 0.5 + 1e-3:
+        reach = points.abs().amax(0)
+        share, axis = (reach / torch.tensor(size)).max(0)
+        if not 0.05 < share <= 0.5 + 1e-3:
             raise DataFormatError(
-                f"a trajectory is in cycles per field of view and reaches to about {max(size) / 2:g}, half the "
-                f"matrix; got {float(points.abs().max()):.4g}: are these rad, 1/m or parts of one?"
+                f"a trajectory is in cycles per field of view and reaches to about {size[axis] / 2:g}, half the "
+                f"matrix; got {float(reach[axis]):.4g} along {self.image_axes[axis].replace('slice', 'z')}: "
+                "are these rad, 1/m or parts of one, or other axes?"
             )
         spectrum = toeplitz_spectrum(points, size)
         object.__setattr__(self, "_spectrum", spectrum)

@@ -105,7 +105,7 @@ def measure(
 ) -> Measurement:
     """What the cascades of these settings need to know of `y` (batch, ...); noiseless where no level is known.
 
-    Raises ConfigError for an operator whose norm is known to be greater than one.
+    Raises ConfigError for an operator whose norm is known, and far from one.
     """
     check_norm(operator)
     back_projection = operator.adjoint(y)

@@ -17,6 +17,7 @@ PROBES = 4
 MISMATCH = 0.01
 """The greatest error of `<A x, y> = <x, A^H y>`, relative to what it comes to for random y."""
 NORM_ITERATIONS = 30
+_REAL = "; if it knows real images alone: wrap(..., dtype=torch.float32)"
 
 
 def wrap(
@@ -43,16 +44,21 @@ def wrap(
             (2, y, x), it takes real and imaginary part as channels, and returns them as first axis of a measurement.
         dtype: of the images it takes. One of real numbers acts on real and imaginary part of a complex image.
 
-    Raises ConfigError for what is no operator, fails on an image, or has no true adjoint. `norm` of the result is its
-    `||A||`, estimated by power iteration. The gradient of a NumPy operator is its adjoint.
+    NumPy functions, `forward` and `adjoint` are tried on complex images: `dtype=torch.float32` for code of real
+    ones. Raises ConfigError for what is no operator, fails on an image, or has no true adjoint. `norm` of the result is
+    its `||A||`, estimated by power iteration. The gradient of a NumPy operator is its adjoint.
     """
     if isinstance(operator, LinearOperator):
         return operator
     name = getattr(operator, "__name__", type(operator).__name__)
     forward, back, kind, natural = _maps(operator, adjoint, name)
-    shape = shape or natural
-    if shape is None:
-        raise ConfigError(f"{name}: wrap needs the shape of one image, wrap(operator, (y, x)); got none")
+    shape = natural if shape is None else shape
+    if not isinstance(shape, (tuple, list)):
+        got = "none" if shape is None else repr(shape)
+        raise ConfigError(f"{name}: wrap needs the shape of one image, wrap(operator, (y, x)); got {got}")
+    shape = tuple(shape)
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise ConfigError(f"{name}: `dtype` of wrap is one of torch, such as torch.float32; got {dtype!r}")
     if seen is None:
         seen = (math.prod(shape),) if hasattr(operator, "matvec") else natural or shape
     if math.prod(seen) not in (math.prod(shape), 2 * math.prod(shape)):
@@ -78,6 +84,9 @@ class Foreign(LinearOperator):
         self._real = not dtype.is_complex
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1:] != self.shape:
+            expected = ", ".join(map(str, self.shape))
+            raise ConfigError(f"the operator takes images (batch, {expected}); got {tuple(x.shape)}")
         if self._pairs:
             pairs = torch.view_as_real(torch.complex(x, torch.zeros_like(x)) if not x.is_complex() else x)
             return _paired(self._forward(pairs.movedim(-1, 1).reshape(len(x), *self.seen)))
@@ -128,9 +137,15 @@ def check_operator(operator: LinearOperator, shape: tuple[int, ...], name: str, 
     if not float((one - other).norm()) <= MISMATCH * float(expected.norm()):
         raise ConfigError(
             f"{said}: the adjoint is none: expected <A x, y> = <x, A^H y>; got {complex(one[0]):.4g} and "
-            f"{complex(other[0]):.4g} for random x and y"
+            f"{complex(other[0]):.4g} for random x and y{_REAL if dtype.is_complex else ''}"
         )
     return norm
+
+
+def _missing(operator: Any) -> str:
+    if hasattr(operator, "shape"):
+        return "; a matrix becomes one by scipy.sparse.linalg.aslinearoperator"
+    return ": wrap(operator, (y, x), adjoint=...)" if callable(operator) else ""
 
 
 def _products(a: Tensor, b: Tensor) -> Tensor:
@@ -155,7 +170,7 @@ def _maps(
     if back is None or forward is None:
         forward, back, kind = getattr(operator, "forward", None), getattr(operator, "adjoint", None), torch.complex64
     if not callable(forward) or not callable(back):
-        raise ConfigError(f"an operator needs forward(x) and adjoint(y); {name} has not")
+        raise ConfigError(f"an operator needs forward(x) and adjoint(y); {name} has not{_missing(operator)}")
     return _unpacking(forward), _unpacking(back), kind, None
 
 

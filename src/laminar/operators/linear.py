@@ -195,13 +195,13 @@ class Scaled(LinearOperator):
         return self.factor * (self.operator @ other)
 
 
-LARGEST_NORM = 1.05
-"""The fixed steps of untrained and published networks, and the weights of classical methods, expect `||A|| <= 1`."""
+LARGEST_NORM, SMALLEST_NORM = 1.05, 0.5
+"""The fixed steps of networks and classical methods expect `||A|| = 1`: above they diverge, below they hardly move."""
 
 
 def check_norm(operator: LinearOperator) -> None:
-    """Raise ConfigError if the norm is known to be greater than one."""
-    if operator.norm is not None and operator.norm > LARGEST_NORM:
+    """Raise ConfigError if the norm is known, and far from one."""
+    if operator.norm is not None and not SMALLEST_NORM <= operator.norm <= LARGEST_NORM:
         raise ConfigError(
             f"networks and methods take an operator of norm one; got {operator.norm:.3g}: divide operator, y and noise "
             "level by it, as prepare(Scan(y, Linear(operator, (y, x)), noise_std=...)) does"

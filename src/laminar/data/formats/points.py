@@ -36,8 +36,10 @@ def in_cycles(points: Array, matrix: tuple[int, ...]) -> tuple[Tensor, str]:
     """
     reach = float(np.abs(points[:, -2:]).max(initial=0))
     sides = np.array(matrix)
-    if not math.isfinite(reach) or reach == 0:
-        raise DataFormatError(f"a trajectory reaches out from the center; got {reach}")
+    if not math.isfinite(reach):
+        raise DataFormatError("the trajectory holds NaN or Inf")
+    if reach == 0:
+        raise DataFormatError("a trajectory reaches out from the center; got zeros")
     found, unit = points, "cycles per field of view"
     if min(matrix[-2:]) >= SMALLEST:
         if reach <= 0.5 * _SLACK:
