@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -11,6 +12,8 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 
 def naming(what: str, message: str) -> str:
-    """The message, and before it what file it is of, unless it says so itself: by its path, or its name in front."""
-    named = what in message or message.startswith(f"{Path(what).stem}: ")
+    """The message, and before it what file it is of, unless it says so itself: by its path, by that of what becomes of
+    it, or by its name in front."""
+    stem = Path(what).stem
+    named = what in message or f"{os.sep}{stem}." in message or message.startswith(f"{stem}: ")
     return message if named else f"{what}: {message}"
