@@ -160,7 +160,7 @@ def test_a_field_of_view_smaller_than_the_object_takes_two_maps(network: Unrolle
         found = [reconstruct(under, open_method(name), n_maps=n) for n in (1, None)]
         one, two = (fastmri_metrics(each.magnitude, reference)["psnr"] for each in found)
         assert two > one + least, name
-        assert two > 31
+        assert two > 30
         assert "two sets of sensitivities" in found[1].log[0]
         assert found[1].image.shape == (1, *full.matrix)
         assert found[1].trajectory is not None
