@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -74,79 +75,75 @@ def _on_the_grid(things: Tensor, masks: Tensor, axis: str, matrix: tuple[int, in
 
 
 @dataclass(frozen=True)
-class Radial(Acquisition):
-    """Golden-angle spokes of twice as many samples as the larger side of the matrix."""
+class OffGrid(Acquisition):
+    """Coils along a trajectory, the same for every scan; of a volume all slices together."""
 
-    spokes: int = 32
     kind = "noncartesian"
     has_coils = True
 
+    @abstractmethod
+    def geometry(self, matrix: tuple[int, int]) -> NonCartesian:
+        """The trajectory that the settings say."""
+
     def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
-        return _off_the_grid(thing, _radial(self.spokes, matrix), conditions)
+        geometry = _geometry(self, matrix)
+        thing = through(thing, geometry.size[0], conditions.generator) if geometry.is_volume else thing
+        return _off_the_grid(thing, geometry, conditions)
+
+
+@lru_cache(16)
+def _geometry(acquisition: OffGrid, matrix: tuple[int, int]) -> NonCartesian:
+    return acquisition.geometry(matrix)
 
 
 @dataclass(frozen=True)
-class Spiral(Acquisition):
+class Radial(OffGrid):
+    """Golden-angle spokes of twice as many samples as the larger side of the matrix."""
+
+    spokes: int = 32
+
+    def geometry(self, matrix: tuple[int, int]) -> NonCartesian:
+        return NonCartesian(radial(self.spokes, 2 * max(matrix), matrix), matrix)
+
+
+@dataclass(frozen=True)
+class Spiral(OffGrid):
     """Archimedean interleaves from the center outwards, all turns of which together would fill k-space."""
 
     interleaves: int = 8
     turns: float = 4.0
     samples: int = 1024
-    kind = "noncartesian"
-    has_coils = True
 
-    def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
-        return _off_the_grid(thing, _spiral(self.interleaves, self.samples, self.turns, matrix), conditions)
+    def geometry(self, matrix: tuple[int, int]) -> NonCartesian:
+        return NonCartesian(spiral(self.interleaves, self.samples, self.turns, matrix), matrix)
 
 
 @dataclass(frozen=True)
-class StackOfStars(Acquisition):
+class StackOfStars(OffGrid):
     """A volume of `slices` planes of k-space, in each of them golden-angle spokes of its own."""
 
     slices: int = 16
     spokes: int = 24
     kind = "noncartesian-volume"
-    has_coils = True
     least: ClassVar = {"slices": 8}
 
-    def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
-        slices = through(thing, self.slices, conditions.generator)
-        return _off_the_grid(slices, _stack_of_stars(self.spokes, (self.slices, *matrix)), conditions)
+    def geometry(self, matrix: tuple[int, int]) -> NonCartesian:
+        size = (self.slices, *matrix)
+        return NonCartesian(stack_of_stars(self.spokes, 2 * max(matrix), size), size)
 
 
 @dataclass(frozen=True)
-class Kooshball(Acquisition):
+class Kooshball(OffGrid):
     """A volume of `slices` slices along spokes through its center in all directions."""
 
     slices: int = 32
     spokes: int = 1500
     kind = "noncartesian-volume"
-    has_coils = True
     least: ClassVar = {"slices": 8}
 
-    def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
-        slices = through(thing, self.slices, conditions.generator)
-        return _off_the_grid(slices, _kooshball(self.spokes, (self.slices, *matrix)), conditions)
-
-
-@lru_cache(16)
-def _radial(spokes: int, matrix: tuple[int, int]) -> NonCartesian:
-    return NonCartesian(radial(spokes, 2 * max(matrix), matrix), matrix)
-
-
-@lru_cache(16)
-def _spiral(interleaves: int, samples: int, turns: float, matrix: tuple[int, int]) -> NonCartesian:
-    return NonCartesian(spiral(interleaves, samples, turns, matrix), matrix)
-
-
-@lru_cache(4)
-def _stack_of_stars(spokes: int, size: tuple[int, int, int]) -> NonCartesian:
-    return NonCartesian(stack_of_stars(spokes, 2 * max(size[1:]), size), size)
-
-
-@lru_cache(4)
-def _kooshball(spokes: int, size: tuple[int, int, int]) -> NonCartesian:
-    return NonCartesian(kooshball(spokes, 2 * max(size), size), size)
+    def geometry(self, matrix: tuple[int, int]) -> NonCartesian:
+        size = (self.slices, *matrix)
+        return NonCartesian(kooshball(self.spokes, 2 * max(size), size), size)
 
 
 def _off_the_grid(thing: Tensor, geometry: NonCartesian, conditions: Conditions) -> Measured:
