@@ -186,6 +186,7 @@ def test_images_of_a_series_are_called_by_their_places(tmp_path: Path) -> None:
         ("b", (2, 3, 4, 4), {"geometry": "cine"}, ["slice 0, frame 0", "slice 1, frame 2"]),
         ("c", (2, 3, 4, 4), {"geometry": "volume"}, ["image 0, slice 0", "image 1, slice 2"]),
         ("d", (6, 4, 4), {}, []),
+        ("e", (4, 4), {}, []),
     ):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file["reconstruction"] = np.ones(shape, np.float32)

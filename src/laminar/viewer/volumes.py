@@ -102,7 +102,7 @@ def load(path: Path, name: str | None = None) -> Shown:
 
 def _names(file: Hdf5) -> list[str]:
     """The images of a series, or the frames of several slices, by their places, as `--select` counts them."""
-    count, *frames = file.datasets[PREDICTION].shape[:-2]
+    count, *frames = file.datasets[PREDICTION].shape[:-2] or (1,)
     inner = "frame" if file.attributes.get("geometry") == "cine" else "slice"
     series = series_of(file, count) or {"image" if frames and inner == "slice" else "slice": count}
     if frames:
