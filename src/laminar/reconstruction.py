@@ -28,7 +28,7 @@ Solvable = Method | nn.Module | Callable[[Problem], Any]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reconstruction:
     """The image of a scan and how it came about.
 
@@ -48,6 +48,11 @@ class Reconstruction:
     seconds: float
     log: tuple[str, ...]
     spread: Spread | None = None
+
+    def __repr__(self) -> str:
+        size, states = " x ".join(map(str, self.image.shape)), 0 if self.trajectory is None else len(self.trajectory)
+        drawn = "" if self.spread is None else f", the mean of {self.spread.n} samples"
+        return f"Reconstruction({size}, {states} states kept, {self.nfe} NFE, {self.seconds:.2g} s{drawn})"
 
     @property
     def magnitude(self) -> Tensor:

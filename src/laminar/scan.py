@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
 
 from laminar.errors import DataFormatError
-from laminar.geometry import Cartesian, Geometry
+from laminar.geometry import Cartesian, Geometry, check_tensor
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ class Scan:
             raise DataFormatError(f"{self.name}: {error}") from None
 
     def _check(self) -> None:
+        for name in ("data", "sensitivities", "noise_covariance"):
+            if (values := getattr(self, name)) is not None:
+                check_tensor(name, values)
         if not (self.data.is_floating_point() or self.data.is_complex()):
             raise DataFormatError(f"the data must be floating-point numbers, real or complex; got {self.data.dtype}")
         self.geometry.check(self.data)
@@ -75,8 +79,8 @@ class Scan:
             raise DataFormatError(f"a series {dict(self.series)} has as many images; got {self.n_slices}")
         if self.sensitivities is not None:
             self._check_maps(self.sensitivities)
-        if self.noise_std is not None and not 0 <= self.noise_std < float("inf"):
-            raise DataFormatError(f"the noise level must be finite and not negative; got {self.noise_std}")
+        if self.noise_std is not None and not is_level(self.noise_std):
+            raise DataFormatError(f"the noise level must be a finite number, not negative; got {self.noise_std!r}")
         if self.placements is not None and len(self.placements) != self.n_slices:
             raise DataFormatError(
                 f"expected a placement for each of {self.n_slices} images; got {len(self.placements)}"
@@ -172,6 +176,11 @@ def image_name(series: Mapping[str, int], index: int) -> str:
         index, place = divmod(index, size)
         at += [f"{axis} {place}"] * (size > 1)
     return ", ".join(reversed(at)) or f"{[*series][-1]} 0"
+
+
+def is_level(value: object) -> bool:
+    """Whether a value is a standard deviation: a number, finite and not negative."""
+    return isinstance(value, Real) and 0 <= float(value) < math.inf
 
 
 def is_finite(values: Tensor) -> bool:

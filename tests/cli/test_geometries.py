@@ -36,6 +36,10 @@ def test_tomography_end_to_end(tmp_path: Path, laminar: Run) -> None:
     code, said, error = laminar("reconstruct", scan, "--method", "filtered-back-projection", "--out", tmp_path / "fbp")
     assert code == 0, error
     assert "PSNR" in said, "against the reference in the file"
+    _, scored, error = laminar("evaluate", tmp_path / "fbp", tmp_path / "scans")
+    assert scan.stem in scored, error
+    code, _, error = laminar("reconstruct", scan, "--out", tmp_path / "none")
+    assert (code, "is tomography: name a --method, such as filtered-back" in error) == (2, True), error
     run = tmp_path / "run"
     code, said, error = laminar("train", "--out", run, "--geometry", "ct", *TINY, "--data.workers", 1)
     assert code == 0, error

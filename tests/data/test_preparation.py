@@ -1,5 +1,6 @@
 """One way from a scan to the normalized problem, and streams that depend on nothing but their seed."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,23 @@ def test_only_what_is_finite_is_a_scan_even_if_its_sum_is_not(bad: complex) -> N
         spoiled[0, 0, 3, 3] = -torch.inf
         with pytest.raises(DataFormatError, match="NaN or Inf"):
             whole.with_kspace(spoiled)
+
+
+def test_what_is_no_tensor_and_what_does_not_fit_is_named() -> None:
+    scan = simulated()
+    problem = prepare(scan)
+    array, mask = scan.kspace.numpy(), scan.mask
+    refused: dict[str, Callable[[], Any]] = {
+        "scan: data must be a torch.Tensor; got ndarray .torch.as_tensor": lambda: cartesian(array, mask),  # type: ignore[arg-type]
+        "scan: mask must be a torch.Tensor; got ndarray": lambda: cartesian(scan.kspace, mask.numpy()),  # type: ignore[arg-type]
+        "must be a finite number, not negative; got 'loud'": lambda: replace(scan, noise_std="loud"),
+        "y of a Problem must be a torch.Tensor": lambda: replace(problem, y=array),
+        "noise_level of a Problem must be a torch.Tensor; got float$": lambda: replace(problem, noise_level=0.1),
+        r"scale must be \(batch,\) = \(1,\); got \(3,\)": lambda: replace(problem, scale=torch.ones(3)),
+    }
+    for said, make in refused.items():
+        with pytest.raises(DataFormatError, match=said):
+            make()
 
 
 def test_a_scan_without_calibration_lines_is_refused() -> None:

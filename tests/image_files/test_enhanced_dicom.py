@@ -15,6 +15,7 @@ import pydicom
 import pytest
 import torch
 
+from laminar.cli.volumes import place_notes
 from laminar.data.images import find_images
 from laminar.image_files import Volume, write_dicom, write_enhanced_dicom, write_nifti
 from laminar.scan import Placement
@@ -160,6 +161,7 @@ def test_without_a_place_single_images_are_written(tmp_path: Path) -> None:
         write_dicom(tmp_path / f"{name}-single", cine(**change))
         files = [sorted((tmp_path / folder).iterdir()) for folder in (name, f"{name}-single")]
         assert [one.read_bytes() for one in files[0]] == [one.read_bytes() for one in files[1]]
+    assert "how thick its slices are" in place_notes(cine(thickness_mm=None), ["dicom-enhanced"])[0]
 
 
 def test_reconstruct_and_convert_write_it(

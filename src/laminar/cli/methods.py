@@ -10,6 +10,7 @@ from laminar.errors import ConfigError
 from laminar.registry import CLASSICAL, SAMPLERS
 
 if TYPE_CHECKING:
+    from laminar.geometry import Geometry
     from laminar.methods import Method
     from laminar.samplers import Number
 
@@ -72,6 +73,15 @@ class MethodOptions:
         method = self.told.open(self.method, self.model, self.regularizer)
         return MirroredMethod(method) if self.mirrored else method
 
+    def check(self, geometry: Geometry, path: object) -> None:
+        """Raise ConfigError if nothing is named, and what is measured is not what the default network is made for."""
+        if (self.method, self.model) == ("network", None) and "coil" not in geometry.axes:
+            own = _USUAL.get(geometry.kind, "total-variation")
+            raise ConfigError(
+                f"{path}: the model that ships is for coils of MRI, and this is {geometry.kind}: name a --method, such "
+                f"as {own}, or the --model that you trained"
+            )
+
     @property
     def named(self) -> str:
         """How the command line names it again."""
@@ -99,6 +109,8 @@ def add_settings(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=NUMBER", help=_SET)
 
 
+_USUAL = {"tomography": "filtered-back-projection", "emission": "expectation-maximization"}
+"""The classical method of a kind of geometry."""
 _METHOD = (
     f"network (default: the one of --model) | {' | '.join(CLASSICAL)} | with a trained prior: {' | '.join(SAMPLERS)}"
 )

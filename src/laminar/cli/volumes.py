@@ -61,6 +61,8 @@ def place_notes(volume: Volume, formats: Iterable[str]) -> list[str]:
     """What is to be said of images in these formats whose place in the patient is not known."""
     wanted = set(formats) - {"gif"}
     unknown = ["where its slices lie"] * (not volume.placements) + ["the size of a pixel"] * (not volume.spacing_mm)
+    if "dicom-enhanced" in wanted and not unknown and volume.thickness_mm is None:
+        return ["the file does not say how thick its slices are, as Enhanced MR must: DICOM is an image a file"]
     if not unknown or not wanted:
         return []
     capture = ", and DICOM is Secondary Capture" if wanted.intersection(DICOM) else ""

@@ -16,7 +16,7 @@ from laminar.data.noise import estimate_noise_std, telling_slices
 from laminar.data.noncartesian import calibration_block, calibration_slices, outer_noise_std
 from laminar.data.series import apart, averaged, in_one_phase, series_maps, volume_maps
 from laminar.errors import ConfigError, DataFormatError
-from laminar.geometry import Cartesian, Emission, NonCartesian, Series, Volume
+from laminar.geometry import Cartesian, Emission, NonCartesian, Series, Volume, check_tensor
 from laminar.operators import Encoding, LinearOperator, SoftSense, ifft2c, pixel_magnitude, solve
 from laminar.scan import Scan
 
@@ -29,13 +29,20 @@ class Problem:
     """`y = A x + n` in units in which the image is about one.
 
     `y` complex64, or float32 of a real image, (batch, ...); `operator` is A; `noise_level` (batch,), sigma per sample
-    in these units; `scale` (batch,): image in the units of the file = scale * image in these units.
+    in these units; `scale` (batch,): image in the units of the file = scale * image in these units. Raises
+    DataFormatError if they do not fit each other.
     """
 
     y: Tensor
     operator: LinearOperator
     noise_level: Tensor
     scale: Tensor
+
+    def __post_init__(self) -> None:
+        for name in ("y", "noise_level", "scale"):
+            check_tensor(f"{name} of a Problem", values := getattr(self, name))
+            if name != "y" and values.shape != self.y.shape[:1]:
+                raise DataFormatError(f"{name} must be (batch,) = ({len(self.y)},); got {tuple(values.shape)}")
 
     def to(self, device: torch.device | str) -> Problem:
         return Problem(self.y.to(device), self.operator.to(device), self.noise_level.to(device), self.scale.to(device))

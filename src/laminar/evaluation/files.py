@@ -16,6 +16,7 @@ from torch import Tensor
 from laminar.data.formats.fastmri import series_of
 from laminar.data.formats.guard import reading
 from laminar.data.formats.hdf5 import survey
+from laminar.data.formats.scan_file import REFERENCE
 from laminar.errors import ConfigError, DataFormatError, LaminarError
 from laminar.evaluation.conventions import CONVENTIONS, VolumeScore
 from laminar.evaluation.protocol import Protocol, central_square
@@ -24,7 +25,7 @@ from laminar.version import __version__
 from laminar.words import counted
 
 PREDICTION = "reconstruction"
-REFERENCES = ("reconstruction_rss", "reconstruction_esc", "reconstruction")
+REFERENCES = ("reconstruction_rss", "reconstruction_esc", "reconstruction", REFERENCE)
 SUFFIXES = (".h5", ".hdf5")
 
 Volume = NDArray[np.floating[Any]]
@@ -71,10 +72,11 @@ def evaluate_files(
 ) -> Evaluation:
     """Compare two HDF5 files, or two folders of them matched by file name.
 
-    Predictions hold the dataset `reconstruction` (slice, y, x); references hold `reference`, by default the
-    first of `reconstruction_rss`, `reconstruction_esc`, `reconstruction`. With `center_crop` both are cropped
-    to the centered square of the reference's width first, as fastMRI's own evaluation does. A `protocol` has its own
-    references, slices, crop and metrics instead; without one these are fastMRI's.
+    Predictions hold the dataset `reconstruction` (slice, y, x); references hold the dataset that `reference` names, by
+    default the first of `reconstruction_rss`, `reconstruction_esc`, `reconstruction`, and the `reference` of our own
+    scans. With `center_crop` both are cropped to the centered square of the reference's width first, as fastMRI's own
+    evaluation does. A `protocol` has its own references, slices, crop and metrics instead; without one these are
+    fastMRI's.
 
     A volume that cannot be scored is listed in `failures` and does not stop the others. Raises LaminarError
     if the two paths are not two files or two folders, if there is no HDF5 file at all, or if a protocol is to be
@@ -118,6 +120,8 @@ def read_volume(path: Path, *names: str, series: bool = False) -> Volume:
             scan = ": a scan, of which laminar reconstruct makes images" if "kspace" in file.datasets else ""
             raise DataFormatError(f"no dataset {' or '.join(names)}; the file has: {there}{scan}")
         array = file.datasets[name].load()
+        if name == REFERENCE:  # of images with any axes, one behind the other as their reconstructions
+            array = array.reshape(-1, *array.shape[-2:])
         if series and array.ndim == 3 and (frames := series_of(file, len(array))):
             array = array.reshape(-1, frames.get("slice", 1), *array.shape[1:])
     return _checked(array, f"{path}, dataset {name}", series)

@@ -1,6 +1,6 @@
 """Geometries: how the measurements of a scan follow from its images, and hence which operator to solve with."""
 
-from laminar.geometry.base import Geometry
+from laminar.geometry.base import Geometry, check_tensor
 from laminar.geometry.cartesian import Cartesian
 from laminar.geometry.emission import Emission
 from laminar.geometry.linear import Linear
@@ -22,4 +22,5 @@ __all__ = [
     "Series",
     "Tomography",
     "Volume",
+    "check_tensor",
 ]

@@ -66,5 +66,12 @@ class Geometry(ABC):
         return 1.0
 
 
+def check_tensor(name: str, values: object) -> None:
+    """Raise DataFormatError if something is no tensor, such as an array of NumPy."""
+    if not isinstance(values, Tensor):
+        made = " (torch.as_tensor makes it one)" if hasattr(values, "__array__") else ""
+        raise DataFormatError(f"{name} must be a torch.Tensor; got {type(values).__name__}{made}")
+
+
 def said(tensor: Tensor) -> str:
     return f"{tensor.dtype} {tuple(tensor.shape)}"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from laminar.errors import DataFormatError
-from laminar.geometry.base import Geometry, said
+from laminar.geometry.base import Geometry, check_tensor, said
 from laminar.operators import Encoding, LinearOperator, SoftSense
 
 
@@ -69,6 +69,7 @@ class Cartesian(Geometry):
         return kind(self.mask.expand(n_images, *self.matrix), sensitivities)
 
     def check(self, data: Tensor) -> None:
+        check_tensor("mask", self.mask)
         if data.ndim != 4 or not data.is_complex():
             raise DataFormatError(f"k-space must be complex (slice, coil, y, x); got {said(data)}")
         fitting = (tuple(data.shape[-2:]), (len(data), *data.shape[-2:]))

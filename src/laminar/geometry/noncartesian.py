@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from laminar.errors import DataFormatError
-from laminar.geometry.base import Geometry, said
+from laminar.geometry.base import Geometry, check_tensor, said
 from laminar.operators import LinearOperator, NonUniform, spectral_norm, toeplitz_spectrum
 
 MOST_PIXELS, _THIN = 2**24, 16
@@ -30,6 +30,7 @@ class NonCartesian(Geometry):
 
     def __post_init__(self) -> None:
         points, size = self.trajectory, self.size
+        check_tensor("trajectory", points)
         if len(size) not in (2, 3) or math.prod(max(n, _THIN) for n in size) > MOST_PIXELS:
             raise DataFormatError(
                 f"an image has the size (y, x), a volume (z, y, x), of at most {MOST_PIXELS} pixels; got {size}"

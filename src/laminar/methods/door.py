@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from laminar.errors import ConfigError
+from laminar.errors import CheckpointError, ConfigError
 from laminar.methods.foreign import CallableMethod
 from laminar.methods.method import Method
 from laminar.methods.named import DEFAULT_NFE, classical_method, sampler_method
@@ -95,7 +95,7 @@ def as_method(thing: Any, name: str | None = None) -> Method:
     if isinstance(thing, Method):
         return thing
     if isinstance(thing, str):
-        return open_method(thing) if thing in METHODS else open_model(thing)
+        return open_method(thing) if thing in METHODS else _named_model(thing)
     if isinstance(thing, nn.Module) and hasattr(thing, "sens_net") and hasattr(thing, "cascades"):
         return NetworkMethod(VarNet.from_fastmri(thing.state_dict()).float(), name or "fastmri VarNet")
     if isinstance(thing, UnrolledNetwork | VarNet):
@@ -104,6 +104,16 @@ def as_method(thing: Any, name: str | None = None) -> Method:
         raise ConfigError(f"a method is a callable of a Problem; got {type(thing).__name__}")
     own = getattr(thing, "name", None) or getattr(thing, "__name__", type(thing).__name__)
     return CallableMethod(thing, str(name or own))
+
+
+def _named_model(name: str) -> Method:
+    """What `open_model` opens; a name that is none is no method either, which the error says."""
+    try:
+        return open_model(name)
+    except CheckpointError as error:
+        if Path(name).exists():
+            raise
+        raise CheckpointError(f"{error}; methods are {', '.join(METHODS)}") from None
 
 
 def _imported(name: str) -> Any:

@@ -17,7 +17,7 @@ from laminar.errors import ConfigError, DataFormatError, LaminarError
 from laminar.geometry import Linear, Volume
 from laminar.operators import Convolution, fft2c, gaussian
 from laminar.registry import ACQUISITIONS
-from laminar.scan import Scan, cartesian
+from laminar.scan import Placement, Scan, cartesian
 
 SETTINGS = {
     "cine": {"frames": 2, "acceleration": 2},
@@ -65,9 +65,11 @@ def test_maps_covariance_and_three_axes_are_kept(tmp_path: Path) -> None:
     assert torch.equal(again.noise_covariance, covariance)  # type: ignore[arg-type]
     assert again.image_shape == (12, 20)
     assert read_reference(tmp_path / "v.h5") is None
-    flat = cartesian(x[:, :, 0], mask[0], series={"phase": 1}, name="flat")
+    placements = (Placement((1.0, -2.0, 3.5), (1.0, 0.0, 0.0), (0.0, 0.6, 0.8)),)
+    flat = cartesian(x[:, :, 0], mask[0], series={"phase": 1}, name="flat", placements=placements, thickness_mm=4.0)
     write_scan(tmp_path / "flat.h5", flat)
-    assert read(tmp_path / "flat.h5").series == {"phase": 1}
+    again = read(tmp_path / "flat.h5")
+    assert (again.series, again.placements, again.thickness_mm) == ({"phase": 1}, placements, 4.0)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from laminar.files import writing_hdf5
 from laminar.geometry import Cartesian, Emission, Geometry, Linear, NonCartesian, Series, Tomography, Volume
 from laminar.geometry.noncartesian import MOST_PIXELS as MOST_OFF_GRID
 from laminar.operators import Beam, Convolution, Inpainting, Projector
-from laminar.scan import Scan
+from laminar.scan import Placement, Scan
 
 VERSION = 1
 KEY = "laminar_scan"
@@ -122,7 +122,8 @@ def write_scan(path: Path, scan: Scan, reference: Tensor | None = None) -> None:
     with writing_hdf5(path) as file:
         file.attrs[KEY] = VERSION
         file.attrs["geometry"] = name
-        text = {"geometry": plain, "series": dict(scan.series), "header": header, **told}
+        placements = None if scan.placements is None else [asdict(one) for one in scan.placements]
+        text = {"geometry": plain, "series": dict(scan.series), "header": header, "placements": placements, **told}
         file.attrs["told"] = json.dumps(text)
         for key, value in parts.items():
             if isinstance(value, Tensor):
@@ -170,10 +171,17 @@ def _scan(path: Path, arrays: Mapping[str, Tensor], geometry: Geometry, told: Ma
         arrays.get("noise_covariance"),
         **pairs,
         thickness_mm=told.get("thickness_mm"),
+        placements=_placements(told.get("placements")),
         series=told["series"],
         name=scan_name(path),
         header=told["header"],
     )
+
+
+def _placements(told: Sequence[Mapping[str, Sequence[float]]] | None) -> tuple[Placement, ...] | None:
+    if told is None:
+        return None
+    return tuple(Placement(**{name: (float(x), float(y), float(z)) for name, (x, y, z) in one.items()}) for one in told)
 
 
 def _tensor(file: Hdf5, key: str) -> Tensor:

@@ -59,7 +59,8 @@ def write_enhanced_dicom(folder: Path, volume: Volume) -> None:
     """A file for each volume or cine, `<series>-<number>.dcm`: series 1 the magnitudes, series 2 their deviation.
 
     The frames of a file differ in slice and time; each set and each contrast has a file. Pixels and UIDs are made as
-    by `write_dicom`, which writes a volume that does not say where its slices lie: Enhanced MR must.
+    by `write_dicom`, which writes a volume that does not say where its slices lie and how thick they are: Enhanced MR
+    must.
     """
     placements, spacing_mm = volume.placements, volume.spacing_mm
     if placements is None or spacing_mm is None or volume.thickness_mm is None:
