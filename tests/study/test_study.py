@@ -220,6 +220,8 @@ def test_other_code_or_data_is_another_key_and_never_mixed(
     save(1)
     _, text, _ = laminar("study", "run", study, "--out", out)
     assert "not used: 1 result of other code, data or settings" in text
+    with pytest.raises(ConfigError, match=f"no cell {min(first)} any more: another study was started there"):
+        compute.compute(str(out), sorted(first))  # as a run does that the second one overtook
     assert "1 cell; 1 to compute" in text
     monkeypatch.setattr(folder, "code_version", lambda: "0.0+changed")
     monkeypatch.setattr("laminar.study.status.code_version", lambda: "0.0+changed")

@@ -57,6 +57,8 @@ def compute(path: str, keys: Sequence[str]) -> dict[str, dict[str, str]]:
     plan = folder.plan()
     if plan.code != code_version():
         raise ConfigError(f"the plan in {path} is of code {plan.code}, and this process runs {code_version()}")
+    if missing := [key for key in keys if key not in plan.cells]:
+        raise ConfigError(f"the plan in {path} has no cell {missing[0]} any more: another study was started there")
     failures: dict[str, dict[str, str]] = {}
     with holding(folder.run(plan.cells[keys[0]].run)):
         for key in keys:
