@@ -184,6 +184,10 @@ def test_shards_merge_by_key_and_say_the_same(whole: Path, tmp_path: Path, lamin
     assert keys["a"] | keys["b"] == set(cells(whole))
     assert not keys["a"] & keys["b"]
     assert laminar("study", "report", whole)[0] == 0
+    (tmp_path / "tables.md").write_text("my own")
+    code, _, error = laminar("study", "report", whole, "--out", tmp_path)
+    assert (code, "tables.md is there already" in error) == (2, True)
+    assert not (tmp_path / "report.html").exists()
     assert laminar("study", "report", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "merged")[0] == 0
     assert (tmp_path / "merged" / TABLES).read_bytes() == (whole / TABLES).read_bytes()
     text = (tmp_path / "merged" / REPORT).read_text()

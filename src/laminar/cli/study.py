@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laminar.cli.executors import ExecutorOptions, add_executor_options
+from laminar.cli.outputs import add_overwrite, check_output
 from laminar.errors import SOME_FAILED, ConfigError
 from laminar.words import counted
 
@@ -42,6 +43,7 @@ class StatusOptions:
 class ReportOptions:
     folders: tuple[Path, ...]
     out: Path | None
+    overwrite: bool
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,6 +76,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         if name == "report":
             action.set_defaults(run=_report, options=ReportOptions)
             action.add_argument("--out", type=Path, metavar="DIR", help="where to write it (default: the first DIR)")
+            add_overwrite(action)
 
 
 def _run(options: RunOptions) -> int:
@@ -163,10 +166,13 @@ def _duration(seconds: float) -> str:
 
 
 def _report(options: ReportOptions) -> int:
-    from laminar.study.page import write_report
+    from laminar.study.page import FILES, write_report
     from laminar.study.run import open_folder
 
     folder = open_folder(options.folders[0], options.folders[1:])
-    for path in write_report(folder, options.out or folder.path):
+    out = options.out or folder.path
+    for name in FILES:
+        check_output(out / name, (), options.overwrite)
+    for path in write_report(folder, out):
         print(path)
     return 0

@@ -22,7 +22,7 @@ from laminar.study.grid import Study
 from laminar.study.summary import Arm, Result, arms_of, slice_seconds
 from laminar.study.tables import INTERVALS, Section, answers, costs, markdown, quality, state
 
-REPORT, TABLES, COSTS = "report.html", "tables.md", "costs.md"
+FILES = REPORT, TABLES, COSTS = "report.html", "tables.md", "costs.md"
 
 
 def write_report(folder: StudyFolder, out: Path) -> list[Path]:

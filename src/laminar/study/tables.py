@@ -216,7 +216,7 @@ def _diverged(arm: Arm) -> int:
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
     """A document of sections."""
-    parts = [f"# {title}\n", f"{INTERVALS}\n"]
+    parts = [f"# {title}\n", "<!-- laminar study -->\n", f"{INTERVALS}\n"]
     for section in sections:
         parts.append(f"## {section.title}\n")
         parts += [f"{section.sentence}\n"] if section.sentence else []
