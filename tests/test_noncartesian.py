@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,12 +14,13 @@ from torch import Tensor
 
 from laminar.classical import cg_sense_method, total_variation_method, zero_filled_method
 from laminar.data.acquisition import acquisition_of
+from laminar.data.acquisition.acquisition import sensitivities_of
 from laminar.data.acquisition.file import measure_phantom
 from laminar.data.noncartesian import radial, spiral
-from laminar.data.preparation import prepare
+from laminar.data.preparation import noise_std_of, prepare
 from laminar.data.simulation import simulate_slice
 from laminar.errors import ConfigError, DataFormatError, MissingExtraError
-from laminar.geometry import NonCartesian
+from laminar.geometry import NonCartesian, NonCartesianSeries
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork
 from laminar.operators import NonUniform, fft2c
 from laminar.operators.nonuniform import density
@@ -128,3 +131,50 @@ def test_volumes_are_calibrated_and_reconstructed(name: str, settings: dict[str,
     errors = {each: float((image - truth).norm() / truth.norm()) for each, image in images.items()}
     assert errors["CG"] < 0.2
     assert errors["network"] < errors["zero-filled"]
+
+
+def test_frames_with_spokes_of_their_own_are_reconstructed_together() -> None:
+    """Each frame along its own trajectory, the coils those of all frames; what time knows makes the image better."""
+    pytest.importorskip("finufft")
+    measured = measure_phantom(
+        acquisition_of("radial-cine", {"frames": 4, "spokes": 10}), "cardiac", (48, 44), 4, 0.005, 1
+    )
+    scan, truth = measured.scan, measured.reference
+    geometry = scan.geometry
+    assert isinstance(geometry, NonCartesianSeries)
+    assert (geometry.kind, geometry.shape, scan.n_coils) == ("noncartesian-cine", (4, 48, 44), 4)
+    problem, x = prepare(scan), draw(1, 4, 48, 44, dtype=torch.complex64)
+    for index, frame in enumerate(geometry.frames):
+        alone = frame.operator(1, sensitivities_of(problem))(x[:, index]) / geometry.norm
+        torch.testing.assert_close(problem.operator(x)[:, index], alone)
+    still = Scan(scan.data.movedim(1, 2).flatten(2), geometry.gathered, noise_std=0.005)
+    assert torch.equal(sensitivities_of(problem), sensitivities_of(prepare(still)))
+    quiet = replace(scan, noise_std=None)
+    assert noise_std_of(quiet) == noise_std_of(replace(still, noise_std=None))
+    config = UnrolledConfig(
+        n_cascades=2, regularizer=RegularizerConfig(channels=[4, 4], neighbors=1), source_motion_std=0.03
+    )
+    methods = {
+        "alone": partial(cg_sense_method, weight=1e-3),
+        "in time": partial(total_variation_method, weight=0.05),
+        "network": UnrolledNetwork(config=config),
+    }
+    errors = {}
+    for name, method in methods.items():
+        image = reconstruct(scan, method).magnitude
+        errors[name] = float((image - truth).norm() / truth.norm())
+    assert errors["in time"] < 0.8 * errors["alone"] < 0.3
+    assert errors["network"] < errors["alone"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ((), "with as many samples; got none"),
+        ((radial(8, 24, SIZE), radial(9, 24, SIZE)), "got 192 samples of (12, 15), 216 samples of (12, 15)"),
+    ],
+)
+def test_frames_that_differ_are_refused(frames: tuple[Tensor, ...], said: str) -> None:
+    pytest.importorskip("finufft")
+    with pytest.raises(DataFormatError, match=re.escape(said)):
+        NonCartesianSeries.of(frames, SIZE)

@@ -56,6 +56,7 @@ ACQUISITIONS = {
     "cine": "laminar.data.acquisition.resonance:Cine",
     "volume": "laminar.data.acquisition.resonance:Volume",
     "radial": "laminar.data.acquisition.resonance:Radial",
+    "radial-cine": "laminar.data.acquisition.resonance:RadialCine",
     "spiral": "laminar.data.acquisition.resonance:Spiral",
     "stack-of-stars": "laminar.data.acquisition.resonance:StackOfStars",
     "kooshball": "laminar.data.acquisition.resonance:Kooshball",

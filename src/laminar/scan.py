@@ -13,6 +13,9 @@ from torch import Tensor
 from laminar.errors import DataFormatError
 from laminar.geometry import Cartesian, Geometry, check_tensor
 
+FRAME_AXES = ("phase", "frame", "time", "time2", "repetition")
+"""The names, in the series of a scan, of axes along which one slice moves."""
+
 
 @dataclass(frozen=True)
 class Placement:

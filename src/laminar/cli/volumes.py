@@ -27,7 +27,6 @@ def volume_of(
     request: str,
 ) -> Volume:
     """The magnitudes (image, y, x) of a scan in the order of its series, the slices fastest."""
-    from laminar.geometry import Series
     from laminar.image_files import Volume, digest_of
 
     found = [one.placement for one in done if one.placement is not None]
@@ -36,8 +35,8 @@ def volume_of(
     geometry = scan.geometry
     if geometry.is_volume:
         series = {**(series or {"phase": len(done)}), "slice": geometry.shape[0]}
-    elif isinstance(geometry, Series):
-        frames = geometry.count  # which run fastest in what was reconstructed
+    elif len(geometry.image_axes) == 3:
+        frames = geometry.shape[0]  # which run fastest in what was reconstructed
         magnitude, std = _frames_first(magnitude, frames), None if std is None else _frames_first(std, frames)
         series = {"phase": frames, **(series or {"slice": len(done)})}
         placements = None if placements is None else placements * frames

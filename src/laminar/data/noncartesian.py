@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from laminar.errors import ConfigError, DataFormatError
-from laminar.geometry import NonCartesian
+from laminar.geometry import NonCartesian, NonCartesianSeries
 from laminar.operators import NonUniform, fft2c, ifft2c
+from laminar.scan import Scan
 
 GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2
 """111.25 degrees. Winkelmann et al. 2007, doi:10.1109/TMI.2006.885337."""
@@ -65,6 +67,13 @@ def kooshball(spokes: int, samples: int, size: tuple[int, int, int]) -> Tensor:
     across = (1 - z.square()).sqrt()
     direction = torch.stack([z, across * azimuth.sin(), across * azimuth.cos()], -1)
     return _within(direction[:, None] * along[:, None], size)
+
+
+def gathered(scan: Scan) -> Scan:
+    """A scan of a `NonCartesianSeries` as if nothing moved: its coils and its noise are those of all frames."""
+    series = scan.geometry
+    assert isinstance(series, NonCartesianSeries)
+    return replace(scan, data=scan.data.movedim(1, 2).flatten(2), geometry=series.gathered)
 
 
 def calibration_block(data: Tensor, geometry: NonCartesian) -> Tensor:

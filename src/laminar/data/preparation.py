@@ -13,10 +13,10 @@ from laminar.data.coils import calibration_region, espirit, estimate_sensitiviti
 from laminar.data.cropping import crop_readout
 from laminar.data.formats import AnyScan
 from laminar.data.noise import estimate_noise_std, telling_slices
-from laminar.data.noncartesian import calibration_block, calibration_slices, outer_noise_std
+from laminar.data.noncartesian import calibration_block, calibration_slices, gathered, outer_noise_std
 from laminar.data.series import apart, averaged, in_one_phase, series_maps, volume_maps
 from laminar.errors import ConfigError, DataFormatError
-from laminar.geometry import Cartesian, Emission, NonCartesian, Series, Volume, check_tensor
+from laminar.geometry import Cartesian, Emission, NonCartesian, NonCartesianSeries, Series, Volume, check_tensor
 from laminar.operators import Encoding, LinearOperator, SoftSense, ifft2c, pixel_magnitude, solve
 from laminar.scan import Scan
 
@@ -172,6 +172,7 @@ def _counted(scan: Scan, geometry: Emission) -> Problem:
 
 
 def _off_grid_maps(scan: Scan) -> Tensor | None:
+    scan = gathered(scan) if isinstance(scan.geometry, NonCartesianSeries) else scan
     if not isinstance(scan.geometry, NonCartesian):
         return scan.sensitivities
     if scan.sensitivities is not None:
@@ -214,6 +215,8 @@ def noise_std_of(scan: AnyScan) -> float:
         return float(first.data.mean().sqrt())  # of a count; `prepare` takes that of each image
     if isinstance(first.geometry, Series | Volume):
         return noise_std_of(apart(first))
+    if isinstance(first.geometry, NonCartesianSeries):
+        return noise_std_of(gathered(first))
     if isinstance(first.geometry, NonCartesian):
         return outer_noise_std(scan.slice(scan.n_slices // 2).data, first.geometry)
     if not isinstance(first.geometry, Cartesian):

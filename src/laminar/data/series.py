@@ -9,17 +9,16 @@ from torch import Tensor
 
 from laminar.data.coils import estimate_sensitivities
 from laminar.errors import DataFormatError
-from laminar.geometry import Cartesian, Series, Volume
+from laminar.geometry import Cartesian, Geometry, NonCartesian, NonCartesianSeries, Series, Volume
 from laminar.networks import smooth_phase
 from laminar.operators import ifft2c
-from laminar.scan import Scan
-
-FRAME_AXES = ("phase", "frame", "time", "time2", "repetition")
-"""The names, in the series of a scan, of axes along which one slice moves."""
+from laminar.scan import FRAME_AXES, Scan
 
 
 def together(scan: Scan, axis: str | None = None) -> Scan:
-    """A Cartesian scan whose images along an axis of its series are solved together, as a scan of `Series`.
+    """A scan whose images along an axis of its series are solved together, as one of `Series`.
+
+    Off the grid, where all images have one trajectory, frames of a slice are a `NonCartesianSeries`.
 
     `axis` is a name of `scan.series`, such as phase; None takes the one along which a slice moves, or for a scan
     without a series the slices themselves, which are then a volume. Raises DataFormatError if there is no such axis.
@@ -37,18 +36,20 @@ def together(scan: Scan, axis: str | None = None) -> Scan:
         named = images.reshape(*sizes.values(), *images.shape[1:]).movedim(place, len(sizes) - 1)
         return named.reshape(-1, count, *images.shape[1:])
 
-    mask = scan.mask.expand(scan.n_slices, *scan.matrix)
-    masks = series(mask)
     maps = None if scan.sensitivities is None else series(scan.sensitivities)
+    if isinstance(scan.geometry, NonCartesian):
+        if not moving or scan.geometry.is_volume:
+            raise DataFormatError(f"{scan.name}: off the grid the frames of a slice are solved together, no {axis}s")
+        geometry: Geometry = NonCartesianSeries((scan.geometry,) * count)
+    else:
+        masks = series(scan.mask.expand(scan.n_slices, *scan.matrix))
+        same = bool((masks == masks[:1]).all())
+        geometry = Series(masks[0] if same else masks, "frame" if moving else "slice", scan.grid.readout_axis)
     places, first = scan.placements, series(torch.arange(scan.n_slices))[:, 0]
     return replace(
         scan,
         data=series(scan.data),
-        geometry=Series(
-            masks[0] if bool((masks == masks[:1]).all()) else masks,
-            "frame" if moving else "slice",
-            scan.grid.readout_axis,
-        ),
+        geometry=geometry,
         sensitivities=maps if maps is None or not moving else maps[:, 0],
         placements=None if places is None else tuple(places[i] for i in first.tolist()),
         series=rest if len(rest) > 1 else {},

@@ -4,12 +4,13 @@ from laminar.geometry.base import Geometry, check_tensor
 from laminar.geometry.cartesian import Cartesian
 from laminar.geometry.emission import Emission
 from laminar.geometry.linear import Linear
+from laminar.geometry.moving import NonCartesianSeries
 from laminar.geometry.noncartesian import NonCartesian
 from laminar.geometry.series import Series
 from laminar.geometry.tomography import Tomography
 from laminar.geometry.volume import Volume
 
-SERIES_KINDS = ("cine", "volume", "noncartesian-volume")
+SERIES_KINDS = ("cine", "volume", "noncartesian-cine", "noncartesian-volume")
 """The kinds whose images have a third axis."""
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Geometry",
     "Linear",
     "NonCartesian",
+    "NonCartesianSeries",
     "Series",
     "Tomography",
     "Volume",

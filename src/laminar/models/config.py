@@ -129,7 +129,8 @@ class UnrolledConfig(Settings):
         cg_tolerance: relative residual at which they stop.
         regularizer: the network R.
         geometry: the kind of scans that the network was trained for: cartesian | cine | volume | noncartesian |
-            noncartesian-volume | tomography | emission | linear; a reconstruction of another kind says so.
+            noncartesian-cine | noncartesian-volume | tomography | emission | linear; a reconstruction of another kind
+            says so.
     """
 
     n_cascades: int = 6
@@ -270,6 +271,7 @@ CHOICES: dict[str, Iterable[str]] = {
         "cine",
         "volume",
         "noncartesian",
+        "noncartesian-cine",
         "noncartesian-volume",
         "tomography",
         "emission",

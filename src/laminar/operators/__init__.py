@@ -17,13 +17,14 @@ from laminar.operators.nonuniform import NonUniform, toeplitz_spectrum
 from laminar.operators.projector import Beam, Projector, Weighted
 from laminar.operators.restoration import Convolution, Inpainting, box, gaussian
 from laminar.operators.soft import SoftSense, combined, pixel_magnitude
-from laminar.operators.stacked import Stacked
+from laminar.operators.stacked import Framewise, Stacked
 
 __all__ = [
     "Beam",
     "Convolution",
     "Counting",
     "Encoding",
+    "Framewise",
     "Identity",
     "Inpainting",
     "LinearOperator",

@@ -225,7 +225,7 @@ class TrainConfig:
         is_series = acquisition.kind in SERIES_KINDS
         if is_series and regularizer.neighbors is None and regularizer.kind in ("unet", "cnn", "normunet", "ista"):
             regularizer = replace(regularizer, neighbors=1 if regularizer.kind == "unet" else 0)
-        moves = acquisition.kind == "cine" and model.source == "cg-sense"
+        moves = acquisition.kind in ("cine", "noncartesian-cine") and model.source == "cg-sense"
         motion = model.source_motion_std or (MOTION_STD if moves else 0.0)
         model = replace(model, geometry=acquisition.kind, regularizer=regularizer, source_motion_std=motion)
         object.__setattr__(self, "model", model)

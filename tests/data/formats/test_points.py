@@ -19,9 +19,10 @@ from laminar.classical import cg_sense_method
 from laminar.data.formats import read, stream_off_grid
 from laminar.data.formats.points import in_cycles
 from laminar.data.noncartesian import kooshball, radial, stack_of_stars
+from laminar.data.series import together
 from laminar.data.simulation import simulate_slice
 from laminar.errors import DataFormatError
-from laminar.geometry import NonCartesian
+from laminar.geometry import NonCartesian, NonCartesianSeries
 from laminar.operators import NonUniform
 from laminar.reconstruction import reconstruct
 from laminar.scan import Scan
@@ -157,6 +158,67 @@ def test_a_stack_of_stars_of_ismrmrd_counts_its_partitions(tmp_path: Path) -> No
     assert torch.equal(scan.data, data)
     torch.testing.assert_close(scan.geometry.trajectory, geometry.trajectory, rtol=1e-5, atol=1e-4)
     assert scan.header["notes"][0].endswith("kz is the partition")
+
+
+def write_frames(path: Path, trajectories: np.ndarray, data: np.ndarray, counter: str = "phase") -> None:
+    """Readouts (frame, slice, spoke, coil, sample) along trajectories (frame, spoke, sample, 2) as (y, x)."""
+    with ismrmrd.Dataset(str(path), "dataset", create_if_needed=True) as file:
+        file.write_xml_header(mrd_header(64, 64, trajectory="radial", recon_x=64, fov_x=200).encode())
+        for frame, place, spoke in np.ndindex(*data.shape[:3]):
+            points = trajectories[frame, spoke, :, ::-1] / 64
+            parts = data[frame, place, spoke], points.astype(np.float32)
+            readout = ismrmrd.Acquisition.from_array(*(np.ascontiguousarray(part) for part in parts))
+            readout.idx.slice, readout.idx.kspace_encode_step_1 = place, spoke
+            setattr(readout.idx, counter, frame)
+            readout.position[2] = 5.0 * place
+            readout.read_dir[0] = readout.phase_dir[1] = readout.slice_dir[2] = 1.0
+            file.append_acquisition(readout)
+
+
+def test_frames_with_spokes_of_their_own_are_a_series(tmp_path: Path) -> None:
+    """Golden angles go on from frame to frame, the same in all slices; slices of their own are refused."""
+    rng = np.random.default_rng(0)
+    points = radial(3 * 8, 128, SIZE).numpy().reshape(3, 8, 128, 2)
+    data = (rng.normal(size=(3, 2, 8, 3, 128)) + 1j * rng.normal(size=(3, 2, 8, 3, 128))).astype(np.complex64)
+    write_frames(tmp_path / "a.mrd.h5", points, data)
+    scan = read(tmp_path / "a.mrd.h5")
+    assert isinstance(scan.geometry, NonCartesianSeries)
+    torch.testing.assert_close(
+        scan.geometry.trajectories, torch.from_numpy(points.reshape(3, -1, 2)), rtol=1e-5, atol=1e-4
+    )
+    expected = torch.from_numpy(data.transpose(1, 0, 3, 2, 4).reshape(2, 3, 3, -1))
+    assert torch.equal(scan.data, expected)
+    assert scan.placements is not None
+    assert [place.center[2] for place in scan.placements] == [0.0, 5.0]
+    assert scan.header["notes"][0].endswith("its 3 frames have points of their own and are solved together")
+    one = data[:, 0].transpose(0, 2, 1, 3)  # (frame, coil, spoke, sample)
+    np.save(tmp_path / "k.npy", one)
+    np.save(tmp_path / "p.npy", points[..., ::-1])
+    files = {"ksp": one.transpose(3, 2, 1, 0)[None], "traj": points[..., ::-1].transpose(3, 2, 1, 0)}
+    for name, array in files.items():
+        dims = [*array.shape[:-1], *[1] * (10 - array.ndim + 1), array.shape[-1]]
+        (tmp_path / f"{name}.cfl").write_bytes(array.astype("<c8").tobytes(order="F"))
+        (tmp_path / f"{name}.hdr").write_text(f"# Dimensions\n{' '.join(map(str, dims))}\n")
+    with pytest.raises(DataFormatError, match=r"\(3, 3, 8, 128\) has as many coils as frames"):
+        stream_off_grid(tmp_path / "k.npy", str(tmp_path / "p.npy"), SIZE, None)
+    np.save(tmp_path / "k.npy", one[:, :2])
+    for kspace, trajectory, coils in (("k.npy", "p.npy", 2), ("ksp.cfl", "traj.cfl", 3)):
+        found = stream_off_grid(tmp_path / kspace, str(tmp_path / trajectory), SIZE, None).whole()
+        assert isinstance(found.geometry, NonCartesianSeries)
+        ones = torch.ones(1, coils, *SIZE)
+        image = found.geometry.operator(1, ones).adjoint(found.data)
+        expected_image = scan.geometry.operator(1, ones).adjoint(scan.data[:1, :, :coils])
+        torch.testing.assert_close(image, expected_image, rtol=0, atol=1e-3)
+    write_frames(tmp_path / "same.mrd.h5", points[:1].repeat(3, 0), data)
+    same = read(tmp_path / "same.mrd.h5")
+    assert isinstance(same.geometry, NonCartesian)
+    moving = together(same, "phase")
+    assert isinstance(moving.geometry, NonCartesianSeries)
+    assert torch.equal(moving.data, expected)
+    assert moving.placements == scan.placements
+    write_frames(tmp_path / "b.mrd.h5", points, data[:, :1], "contrast")
+    with pytest.raises(DataFormatError, match="trajectories of their own: only frames of a slice may"):
+        read(tmp_path / "b.mrd.h5")
 
 
 @pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")

@@ -29,7 +29,7 @@ SETTINGS = {
 
 
 def acquisition(name: str) -> Acquisition:
-    if name in ("radial", "spiral", "stack-of-stars", "kooshball"):
+    if name in ("radial", "radial-cine", "spiral", "stack-of-stars", "kooshball"):
         pytest.importorskip("finufft")
     return acquisition_of(name, SETTINGS.get(name))
 

@@ -16,7 +16,7 @@ from laminar.data.acquisition.motion import beating, through
 from laminar.data.masks import make_mask
 from laminar.data.noncartesian import kooshball, radial, spiral, stack_of_stars
 from laminar.data.simulation.receive import sensitivities
-from laminar.geometry import NonCartesian, Series
+from laminar.geometry import Geometry, NonCartesian, NonCartesianSeries, Series
 from laminar.operators import fft2c
 from laminar.operators.nonuniform import nonuniform
 from laminar.runtime import seed_of
@@ -70,8 +70,7 @@ def _on_the_grid(things: Tensor, masks: Tensor, axis: str, matrix: tuple[int, in
     kspace = fft2c(coils)
     kspace = (kspace + noise(kspace.shape, conditions.noise_std, conditions.generator, kspace.dtype)) * masks[:, None]
     geometry = Series(masks, "frame" if axis == "frame" else "slice")
-    scan = Scan(kspace[None], geometry, noise_std=conditions.noise_std, name="simulated", header={"simulated": True})
-    return Measured(scan, coils, is_coils=True)
+    return _measured(kspace, geometry, coils, conditions)
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,33 @@ class Radial(OffGrid):
 
     def geometry(self, matrix: tuple[int, int]) -> NonCartesian:
         return NonCartesian(radial(self.spokes, 2 * max(matrix), matrix), matrix)
+
+
+@dataclass(frozen=True)
+class RadialCine(Acquisition):
+    """A beating heart, the golden-angle spokes of each frame going on where those of the one before ended."""
+
+    frames: int = 8
+    spokes: int = 16
+    contraction: float = 0.3
+    breathing: float = 0.01
+    kind = "noncartesian-cine"
+    has_coils = True
+    least: ClassVar = {"frames": 2, "contraction": 0, "breathing": 0}
+
+    def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
+        geometry = _golden_frames(self.frames, self.spokes, matrix)
+        moving = beating(thing, self.frames, self.contraction, self.breathing, conditions.generator)
+        maps = sensitivities(conditions.coils, tuple(thing.shape[-2:]), conditions.generator)  # type: ignore[arg-type]
+        parts = [_along(maps * each, frame, conditions) for each, frame in zip(moving, geometry.frames, strict=True)]
+        coils = torch.stack([resampled(maps * each, matrix) for each in moving])
+        return _measured(torch.stack(parts), geometry, coils, conditions)
+
+
+@lru_cache(16)
+def _golden_frames(frames: int, spokes: int, matrix: tuple[int, int]) -> NonCartesianSeries:
+    points = radial(frames * spokes, 2 * max(matrix), matrix)
+    return NonCartesianSeries.of(points.reshape(frames, -1, 2), matrix)
 
 
 @dataclass(frozen=True)
@@ -147,12 +173,20 @@ class Kooshball(OffGrid):
 
 
 def _off_the_grid(thing: Tensor, geometry: NonCartesian, conditions: Conditions) -> Measured:
-    """The transform of the finer grid (y, x), of a volume (z, y, x), at the points: the samples know no pixels."""
-    matrix = geometry.matrix
+    """The scan of an object on a finer grid (y, x), of a volume (z, y, x)."""
     maps = sensitivities(conditions.coils, tuple(thing.shape[-2:]), conditions.generator)  # type: ignore[arg-type]
     fine = maps.unsqueeze(1) * thing if geometry.is_volume else maps * thing
-    y = nonuniform(fine, geometry.trajectory) * math.sqrt(math.prod(geometry.size) / math.prod(thing.shape))
-    y = y + noise(tuple(y.shape), conditions.noise_std, conditions.generator, y.dtype)
+    y, coils = _along(fine, geometry, conditions), resampled(fine, geometry.matrix)
+    return _measured(y, geometry, coils.movedim(0, 1) if geometry.is_volume else coils, conditions)
+
+
+def _along(fine: Tensor, geometry: NonCartesian, conditions: Conditions) -> Tensor:
+    """The transform of the finer grid at the points, with noise, (coil, sample): the samples know no pixels."""
+    scale = math.sqrt(math.prod(geometry.size) / math.prod(fine.shape[1:]))
+    y = nonuniform(fine, geometry.trajectory) * scale
+    return y + noise(tuple(y.shape), conditions.noise_std, conditions.generator, y.dtype)
+
+
+def _measured(y: Tensor, geometry: Geometry, coils: Tensor, conditions: Conditions) -> Measured:
     scan = Scan(y[None], geometry, noise_std=conditions.noise_std, name="simulated", header={"simulated": True})
-    coils = resampled(fine, matrix)
-    return Measured(scan, coils.movedim(0, 1) if geometry.is_volume else coils, is_coils=True)
+    return Measured(scan, coils, is_coils=True)

@@ -33,8 +33,9 @@ from laminar.data.formats.readouts import (
 )
 from laminar.data.formats.sampling import detect_mask, has_whole_lines
 from laminar.errors import DataFormatError
+from laminar.geometry import NonCartesianSeries
 from laminar.operators import ifft2c
-from laminar.scan import Scan, cartesian
+from laminar.scan import FRAME_AXES, Scan, cartesian
 from laminar.words import counted
 
 SERIES = ("set", "contrast", "repetition", "phase")
@@ -71,7 +72,8 @@ def assemble(records: Records, header: MrdHeader, name: str = "scan", lent: Reco
     the images themselves have no calibration region, sensitivities are estimated from calibration lines, these and
     those that other images have `lent`.
 
-    Readouts off the grid bring their trajectory, the same for all images: see `laminar.data.formats.off_grid`.
+    Readouts off the grid bring their trajectory, the same for all images or for those of a frame: see
+    `laminar.data.formats.off_grid`.
 
     Raises DataFormatError if there are no readouts, or readouts that the header has no place for.
     """
@@ -94,10 +96,12 @@ def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> 
             "(Siemens raw data hold no points)"
         )
     images = [found.imaging[found.image == image] for image in range(int(np.prod(found.shape)))]
-    data, geometry, note = on_trajectory(images, header)
+    counts = {axis: len(values) for axis, values in found.counters.items()}
+    data, geometry, note = on_trajectory(images, header, counts)
     # The slices of a volume are in its images already: those that are counted are volumes beside each other.
     names = {"slice": "slab"} if geometry.is_volume else {}
-    series = {names.get(axis, axis): len(values) for axis, values in found.counters.items() if len(values) > 1}
+    together = FRAME_AXES if isinstance(geometry, NonCartesianSeries) else ()
+    series = {names.get(axis, axis): n for axis, n in counts.items() if n > 1 and axis not in together}
     placements = None if geometry.is_volume else placements_of(found.imaging["head"], found.slices, header, None)
     y, x = (header.spacing(axis) for axis in (1, 0))
     return Scan(
@@ -107,7 +111,7 @@ def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> 
         image_shape=(header.crop(1), header.crop(0)),
         spacing_mm=None if y is None or x is None else (y, x),
         thickness_mm=header.spacing(2) if geometry.is_volume else header.thickness,
-        placements=None if placements is None else placements * (len(images) // len(found.slices)),
+        placements=None if placements is None else placements * (len(data) // len(found.slices)),
         series=series if len(series) > 1 else {},
         name=name,
         header={**header.info, **found.report, "notes": (note,)},

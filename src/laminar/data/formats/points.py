@@ -17,7 +17,7 @@ from laminar.data.formats.axes import to_complex64
 from laminar.data.formats.format import File, Format
 from laminar.data.formats.lazy import LazyScan
 from laminar.errors import DataFormatError
-from laminar.geometry import NonCartesian
+from laminar.geometry import Geometry, NonCartesian, NonCartesianSeries
 from laminar.registry import FORMATS, resolve
 from laminar.scan import Scan
 
@@ -69,16 +69,27 @@ def stream_off_grid(path: Path, places: str, matrix: tuple[int, ...], variable: 
 
     `places` is FILE or FILE:VARIABLE. A trajectory is complex (...), kx + i ky, or real with an axis of 2 or 3 for kx,
     ky, kz at either end (BART's `traj`); k-space has the axes of its points in the same order, with coils and slices
-    behind them (MATLAB, BART) or slices and coils before (NumPy). Raises DataFormatError if the two do not fit.
+    behind them (MATLAB, BART) or slices and coils before (NumPy). Where the coils stand between one axis of the points
+    and the others, that one counts frames of a moving slice, which are a `NonCartesianSeries`. Raises DataFormatError
+    if the two do not fit.
     """
     file, _, name = places.partition(":") if not Path(places).exists() else (places, "", "")
     points = _components(Path(file), name or None)
     _, chosen = choose(_variables(path), variable, None)
     data = _squeezed(chosen.load()) if variable is not None or chosen.is_complex else chosen.load()
-    images = _images(data, points.shape[1:])
+    frames = _frame_axis(data.shape, points.shape[1:]) if len(matrix) == 2 else None
+    if frames is not None and bart.pair(path) is None and points.shape[1:] in (data.shape[1:], data.shape[:-1]):
+        raise DataFormatError(f"k-space {data.shape} has as many coils as frames: which axis is which?")
+    if frames is not None:
+        points, data = np.moveaxis(points, 1 if frames == 0 else -1, 1), np.moveaxis(data, frames, 0)
     trajectory, note = in_cycles(ordered(points.reshape(len(points), -1), len(matrix)), matrix)
-    kspace = to_complex64(images)
-    return LazyScan.of(Scan(kspace, NonCartesian(trajectory, matrix), name=scan_name(path), header={"notes": (note,)}))
+    geometry: Geometry
+    if frames is None:
+        images, geometry = _images(data, points.shape[1:]), NonCartesian(trajectory, matrix)
+    else:
+        images = np.stack([_images(each, points.shape[2:]) for each in data], 1)
+        geometry = NonCartesianSeries.of(trajectory.reshape(len(data), -1, len(matrix)), matrix)
+    return LazyScan.of(Scan(to_complex64(images), geometry, name=scan_name(path), header={"notes": (note,)}))
 
 
 def _variables(path: Path) -> Variables:
@@ -105,13 +116,25 @@ def _components(path: Path, name: str | None) -> Array:
         array = array.real
     if np.iscomplexobj(array):
         return np.stack([array.real, array.imag])
-    for axis in (0, -1):
+    for axis in (0, -1) if bart.pair(path) is not None else (-1, 0):  # two or three frames may stand at the other end
         if array.shape[axis] in (2, 3):
             return np.moveaxis(array, axis, 0)
     raise DataFormatError(
         f"{path}: a trajectory is complex, or real with 2 or 3 components as its first or last axis; got "
         f"{array.dtype} {array.shape}"
     )
+
+
+def _frame_axis(data: tuple[int, ...], points: tuple[int, ...]) -> int | None:
+    """Which axis of k-space, the first or the last, counts frames as that of the points does; None if none does.
+
+    An image has two axes of points, as spokes and their samples, and the coils are beside them.
+    """
+    if len(points) < 3 or len(data) != len(points) + 1:
+        return None
+    if (*data[:-2], data[-1]) == points:
+        return -1
+    return 0 if (data[0], *data[2:]) == points else None
 
 
 def _images(data: Array, points: tuple[int, ...]) -> Array:

@@ -19,7 +19,17 @@ from laminar.data.formats.hdf5 import Hdf5, hdf5_variables, survey
 from laminar.data.formats.lazy import LazyScan
 from laminar.errors import ConfigError, DataFormatError
 from laminar.files import writing_hdf5
-from laminar.geometry import Cartesian, Emission, Geometry, Linear, NonCartesian, Series, Tomography, Volume
+from laminar.geometry import (
+    Cartesian,
+    Emission,
+    Geometry,
+    Linear,
+    NonCartesian,
+    NonCartesianSeries,
+    Series,
+    Tomography,
+    Volume,
+)
 from laminar.geometry.noncartesian import MOST_PIXELS as MOST_OFF_GRID
 from laminar.operators import Beam, Convolution, Inpainting, Projector
 from laminar.scan import Placement, Scan
@@ -85,6 +95,11 @@ LAYOUTS = {
         lambda g: isinstance(g, NonCartesian),
         lambda g: {"trajectory": g.trajectory, "matrix": list(g.size)},
         lambda p: NonCartesian(p["trajectory"], _size(p, MOST_OFF_GRID)),
+    ),
+    "noncartesian-cine": Layout(
+        lambda g: isinstance(g, NonCartesianSeries),
+        lambda g: {"trajectories": g.trajectories, "matrix": list(g.matrix)},
+        lambda p: NonCartesianSeries.of(p["trajectories"], _size(p, MOST_OFF_GRID)),
     ),
     "tomography": Layout(
         lambda g: isinstance(g, Tomography),
