@@ -75,11 +75,12 @@ class MethodOptions:
 
     def check(self, geometry: Geometry, path: object) -> None:
         """Raise ConfigError if nothing is named, and what is measured is not what the default network is made for."""
-        if (self.method, self.model) == ("network", None) and "coil" not in geometry.axes:
+        is_planar = "coil" in geometry.axes and len(geometry.image_axes) == 2
+        if (self.method, self.model) == ("network", None) and not is_planar:
             own = _USUAL.get(geometry.kind, "total-variation")
             raise ConfigError(
-                f"{path}: the model that ships is for coils of MRI, and this is {geometry.kind}: name a --method, such "
-                f"as {own}, or the --model that you trained"
+                f"{path}: the model that ships is for planar images by the coils of MRI, and this is {geometry.kind}: "
+                f"name a --method, such as {own}, or the --model that you trained"
             )
 
     @property
@@ -109,7 +110,12 @@ def add_settings(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=NUMBER", help=_SET)
 
 
-_USUAL = {"tomography": "filtered-back-projection", "emission": "expectation-maximization"}
+_USUAL = {
+    "tomography": "filtered-back-projection",
+    "emission": "expectation-maximization",
+    "cine": "low-rank",
+    "noncartesian-cine": "low-rank",
+}
 """The classical method of a kind of geometry."""
 _METHOD = (
     f"network (default: the one of --model) | {' | '.join(CLASSICAL)} | with a trained prior: {' | '.join(SAMPLERS)}"

@@ -112,9 +112,9 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
     check_outputs(options, *options.outputs(name))
     before = _before(options.outputs(name)[0], work)
     full = options.source.stream(path)
-    options.choice.check(full.geometry, path)
     scan = options.undersampling.apply(full, path.name)
     scan = _together(options.array.compressed(scan), options)
+    options.choice.check(scan.geometry, path)
     scan = options.array.with_maps(scan)
     title = f"{name}, R = {scan.measured_acceleration:.1f}"
     with ExitStack() as written:
