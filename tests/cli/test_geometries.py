@@ -85,6 +85,8 @@ def test_a_cine_end_to_end(tmp_path: Path, laminar: Run) -> None:
     assert len(load(images).image) == 4, "the viewer shows every frame"
     assert next((tmp_path / "images").glob("*.gif")).read_bytes().startswith(b"GIF89a")
     code, _, error = laminar("reconstruct", scan, "--out", tmp_path / "images", "--overwrite")
+    assert (code, "and this is cine: name a --method, such as low-rank" in error) == (2, True), error
+    code, _, error = laminar("reconstruct", scan, "--model", "default", "--out", tmp_path / "images", "--overwrite")
     assert code == 2
     assert "takes planar images: it has no neighbors; got images (4, 32, 32)" in error
 
