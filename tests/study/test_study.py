@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from laminar.study.cell import train_config
 from laminar.study.folder import Plan, StudyFolder, make_plan
 from laminar.study.grid import dotted, load_yaml, nested
 from laminar.study.held_out import held_out
-from laminar.study.page import COSTS, REPORT, TABLES
+from laminar.study.page import FILES, REPORT, SUMMARY, TABLES
 
 pytest.importorskip("lightning.fabric")
 pytest.importorskip("matplotlib")
@@ -107,6 +108,7 @@ def reproducible(out: Path) -> dict[str, Any]:
 PROGRAM = """
 import sys
 from pathlib import Path
+from statistics import fmean
 from laminar.study.compute import compute
 from laminar.study.folder import StudyFolder
 for keys in StudyFolder(Path(sys.argv[1])).plan().groups.values():
@@ -138,7 +140,7 @@ def test_kills_at_random_moments_change_nothing(whole: Path, tmp_path: Path, lam
         (cut / "cells" / f"{key}.json").write_text(json.dumps(cell, indent=2) + "\n")
     for out in (whole, cut):
         assert laminar("study", "report", out)[0] == 0
-    for name in (REPORT, TABLES, COSTS):
+    for name in FILES:
         assert (cut / name).read_bytes() == (whole / name).read_bytes()
 
 
@@ -190,6 +192,12 @@ def test_shards_merge_by_key_and_say_the_same(whole: Path, tmp_path: Path, lamin
     assert not (tmp_path / "report.html").exists()
     assert laminar("study", "report", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "merged")[0] == 0
     assert (tmp_path / "merged" / TABLES).read_bytes() == (whole / TABLES).read_bytes()
+    found = json.loads((whole / SUMMARY).read_text())
+    assert (tmp_path / "merged" / SUMMARY).read_bytes() == (whole / SUMMARY).read_bytes()
+    values = [cell["tests"]["R 2"]["slices"] for cell in cells(whole).values() if cell["tests"]["R 2"].get("slices")]
+    means = sorted(round(fmean(one["psnr"] for one in slices), 6) for slices in values)
+    arms = [arm["tests"]["R 2"].get("psnr", {"by seed": {}}) for arm in found["arms"]]
+    assert sorted(value for arm in arms for value in arm["by seed"].values()) == pytest.approx(means)
     text = (tmp_path / "merged" / REPORT).read_text()
     assert text.count("data:image/png") == 2 * (1 + 2 * 3)  # target, and image and error of three arms, on two sets
     assert "http" not in text

@@ -16,35 +16,38 @@ from laminar.audit_page.pictures import ERROR_FACTOR, picture
 from laminar.audit_page.style import CSS
 from laminar.figures import check_drawable
 from laminar.figures.pixels import gray, heat, white_level
-from laminar.files import replacing
+from laminar.files import replacing, write_json
 from laminar.study.folder import Plan, StudyFolder
 from laminar.study.grid import Study
+from laminar.study.record import summary
 from laminar.study.summary import Arm, Result, arms_of, slice_seconds
 from laminar.study.tables import INTERVALS, Section, answers, costs, markdown, quality, state
 
-FILES = REPORT, TABLES, COSTS = "report.html", "tables.md", "costs.md"
+FILES = REPORT, TABLES, COSTS, SUMMARY = "report.html", "tables.md", "costs.md", "summary.json"
 
 
 def write_report(folder: StudyFolder, out: Path) -> list[Path]:
-    """Write the page, the tables of quality and those of time; their paths. Equal results give equal files.
+    """Write the page, the tables of quality and those of time, and the numbers for programs; their paths.
 
-    Raises ConfigError if the folder holds no study, MissingExtraError without matplotlib.
+    Equal results give equal files. Raises ConfigError if the folder holds no study, MissingExtraError without
+    matplotlib.
     """
     check_drawable()
     plan = folder.plan()
     study, arms = plan.study, arms_of(folder, plan)
     asked = answers(arms, study)
-    timed = [section for name, section in asked.items() if study.questions[name].measure == "cost"]
-    told = [section for name, section in asked.items() if study.questions[name].measure != "cost"]
+    timed = {name: section for name, section in asked.items() if study.questions[name].measure == "cost"}
+    told = {name: section for name, section in asked.items() if name not in timed}
     texts = {
         REPORT: _page(folder, plan, study, arms, list(asked.values())),
-        TABLES: markdown(study.name, [*told, *quality(arms, study), state(folder, plan, arms)]),
-        COSTS: markdown(f"{study.name}: time and memory", [*timed, costs(arms)]),
+        TABLES: markdown(study.name, [*told.values(), *quality(arms, study), state(folder, plan, arms)]),
+        COSTS: markdown(f"{study.name}: time and memory", [*timed.values(), costs(arms)]),
     }
     for name, text in texts.items():
         with replacing(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    return [out / name for name in texts]
+    write_json(out / SUMMARY, summary(plan, study, arms, told))
+    return [out / name for name in FILES]
 
 
 def _page(folder: StudyFolder, plan: Plan, study: Study, arms: Sequence[Arm], asked: Sequence[Section]) -> str:
