@@ -26,9 +26,9 @@ check: .venv/.installed-dev ## formatting, lint, types and the layers of the hou
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# One thread: the tensors of the tests are small, and the tests that start processes want theirs.
+# Two processes of one thread each: the tensors of the tests are small, and the tests that start processes want theirs.
 test: check ## all static checks and all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 docs: .venv/.installed-docs ## build the documentation site in build/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

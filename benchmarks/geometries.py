@@ -63,8 +63,6 @@ GRIDS: dict[str, tuple[str, tuple[float, ...]]] = {
 }
 KNOBS = {"expectation-maximization": "iterations"}
 COILS, NOISE_STD, SEED = 4, 0.01, 10**6
-DISTINCT_BATCHES = 250
-"""That a training sees again and again: to simulate takes as long as a step."""
 FIELD, INTERLEAVES = (300, 360), 60
 """Of the measured spiral: the matrix that holds what it saw."""
 IMAGES = RESULTS.parent / "docs" / "images"
@@ -123,7 +121,6 @@ def network(kind: str, settings: dict[str, float], flat: bool, args: argparse.Na
         geometry=kind,
         geometry_settings=settings,
         batch_size=2,
-        distinct_batches=DISTINCT_BATCHES,
         validation_batches=1,
         workers=0,
     )
@@ -222,13 +219,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     keep_freed_memory()
-    budget = {
-        "steps": args.steps,
-        "batch": 2,
-        "distinct_batches": DISTINCT_BATCHES,
-        "matrix": args.matrix,
-        "test_images": args.images,
-    }
+    budget = {"steps": args.steps, "batch": 2, "matrix": args.matrix, "test_images": args.images}
     rows = kept(args.out, budget)
     pictures: dict[str, tuple[list[str], list[Tensor]]] = {}
     for name in args.only:
