@@ -145,8 +145,20 @@ def test_frames_with_spokes_of_their_own_are_reconstructed_together() -> None:
     assert (geometry.kind, geometry.shape, scan.n_coils) == ("noncartesian-cine", (4, 48, 44), 4)
     problem, x = prepare(scan), draw(1, 4, 48, 44, dtype=torch.complex64)
     for index, frame in enumerate(geometry.frames):
-        alone = frame.operator(1, sensitivities_of(problem))(x[:, index]) / geometry.norm
-        torch.testing.assert_close(problem.operator(x)[:, index], alone)
+        apart = frame.operator(1, sensitivities_of(problem))(x[:, index]) / geometry.norm
+        torch.testing.assert_close(problem.operator(x)[:, index], apart)
+    alone, both = problem.operator, problem.operator.stack([problem.operator] * 2)
+    y = alone(x)
+    assert torch.equal(both(torch.cat([x, 2j * x])), torch.cat([y, 2j * y]))
+    assert torch.equal(both.to("cpu").adjoint(torch.cat([y, y]))[1:], alone.adjoint(y))
+    torch.testing.assert_close(alone.gram(x), alone.adjoint(y), rtol=0, atol=1e-4)
+    other = prepare(
+        measure_phantom(
+            acquisition_of("radial-cine", {"frames": 4, "spokes": 11}), "cardiac", (48, 44), 4, 0.005, 1
+        ).scan
+    )
+    with pytest.raises(ConfigError, match=r"scale|same trajectories"):
+        alone.stack([alone, other.operator])
     still = Scan(scan.data.movedim(1, 2).flatten(2), geometry.gathered, noise_std=0.005)
     assert torch.equal(sensitivities_of(problem), sensitivities_of(prepare(still)))
     quiet = replace(scan, noise_std=None)

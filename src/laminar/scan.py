@@ -17,17 +17,26 @@ FRAME_AXES = ("phase", "frame", "time", "time2", "repetition")
 """The names, in the series of a scan, of axes along which one slice moves."""
 
 
+_ORTHONORMAL = 1e-2
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where an image lies in the patient, in mm along the axes L, P, S of DICOM.
 
     `center` is the point of pixel (y, x) = (n // 2, n // 2); `x_axis` and `y_axis` are the unit vectors along which the
-    indices x and y grow.
+    indices x and y grow. Raises DataFormatError if they are not.
     """
 
     center: tuple[float, float, float]
     x_axis: tuple[float, float, float]
     y_axis: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        x, y = self.x_axis, self.y_axis
+        products = [sum(p * q for p, q in zip(a, b, strict=True)) for a, b in ((x, x), (y, y), (x, y))]
+        if not all(map(math.isfinite, self.center)) or not math.dist(products, (1, 1, 0)) < _ORTHONORMAL:
+            raise DataFormatError(f"an image lies at a point, along two orthogonal axes of length one; got {self}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -91,6 +91,24 @@ def test_a_cine_end_to_end(tmp_path: Path, laminar: Run) -> None:
     assert "takes planar images: it has no neighbors; got images (4, 32, 32)" in error
 
 
+def test_a_radial_cine_end_to_end(tmp_path: Path, laminar: Run) -> None:
+    pytest.importorskip("finufft")
+    scan = simulated(laminar, tmp_path / "scans", "radial-cine", "frames=3", "spokes=12")
+    told = ("--data.geometry_settings", '{"frames": 3, "spokes": 12}')
+    run = tmp_path / "run"
+    code, said, error = laminar("train", "--out", run, "--geometry", "radial-cine", *told, *TINY, "--data.workers", 0)
+    assert code == 0, error
+    config = json.loads((run / "best" / "model.json").read_text())["config"]
+    assert (config["geometry"], config["source_motion_std"] > 0) == ("noncartesian-cine", True)
+    code, _, error = laminar("reconstruct", scan, "--model", run / "best", "--no-figures", "--out", tmp_path / "images")
+    assert code == 0, error
+    image = tmp_path / "images" / scan.name
+    assert load(image).names == [f"frame {n}" for n in range(3)]
+    code, said, error = laminar("evaluate", image, scan)
+    assert code == 0, error
+    assert "0.0000" not in said
+
+
 def test_slices_are_solved_together(tmp_path: Path, laminar: Run) -> None:
     sizes = ("--volumes", 1, "--slices", 3, "--matrix", "32,32", "--coils", 3)
     laminar("simulate", *sizes, "--anatomy", "brain", "--out", tmp_path / "scans")

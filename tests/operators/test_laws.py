@@ -13,7 +13,6 @@ from laminar.operators import (
     Convolution,
     Counting,
     Encoding,
-    Framewise,
     Inpainting,
     LinearOperator,
     Projector,
@@ -73,10 +72,9 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "inpainting": lambda real: Inpainting(pixels()),
     "series": series,
     "volume": volume,
-    "frames": lambda real: Framewise([Convolution(KERNEL, SIZE), 2 * Convolution(box(2), SIZE, 1)]),
     "counts": lambda real: Counting(0.1 * Projector(Beam(ANGLES, 20), SIZE), torch.ones(1, 9, 20)),
 }
-SHAPES = {"soft": (2, *SIZE), "frames": (2, *SIZE), "series": (3, *SIZE), "volume": (3, *SIZE)}
+SHAPES = {"soft": (2, *SIZE), "series": (3, *SIZE), "volume": (3, *SIZE)}
 OF_THEIR_IMAGES = ("cartesian", "soft", "series", "volume")  # whose maps are those of one image
 COMPLEX_ONLY = (*OF_THEIR_IMAGES, "complex blur")
 KINDS = [

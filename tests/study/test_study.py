@@ -108,7 +108,6 @@ def reproducible(out: Path) -> dict[str, Any]:
 PROGRAM = """
 import sys
 from pathlib import Path
-from statistics import fmean
 from laminar.study.compute import compute
 from laminar.study.folder import StudyFolder
 for keys in StudyFolder(Path(sys.argv[1])).plan().groups.values():

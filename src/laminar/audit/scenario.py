@@ -18,6 +18,7 @@ from laminar.data.formats import UNSAID, Request, find_scans, scan_name, scan_sh
 from laminar.data.masks import MASK_KINDS, make_mask
 from laminar.data.simulation import simulate_slice
 from laminar.errors import ConfigError
+from laminar.geometry import MOVING_KINDS
 from laminar.operators import Encoding, SoftSense
 from laminar.runtime import seed_of
 from laminar.scan import Scan
@@ -97,7 +98,7 @@ def make_cases(
 
 def _acquired(config: ScenarioConfig, acquisition: Acquisition) -> tuple[list[Case], dict[str, Any]]:
     """Simulated images of another geometry."""
-    anatomies = ("cardiac",) if acquisition.kind == "cine" else ANATOMIES
+    anatomies = ("cardiac",) if acquisition.kind in MOVING_KINDS else ANATOMIES
     cases, rates = [], []
     for index in range(config.slices):
         anatomy = anatomies[index % len(anatomies)]

@@ -17,7 +17,7 @@ from laminar.errors import ConfigError, DataFormatError
 MARKS = (
     *(b'"laminar": "', b'"format": "laminar-', b'content="Laminar"', b"Software\0Laminar", b"# laminar train"),
     *(b"# laminar openrecon-package", b'"name": {\n      "en": "Laminar"', b"# Creator\nlaminar", b"\x12\x07laminar"),
-    b"<!-- laminar study",
+    *(b"<!-- laminar study", b"Intervals hold 95 %: of means and differences by a bootstrap"),
 )
 NEAR = 1024
 """Bytes: the comment of a GIF stands behind its 256 colors, that of a ZIP at the end."""

@@ -172,7 +172,8 @@ def _counted(scan: Scan, geometry: Emission) -> Problem:
 
 
 def _off_grid_maps(scan: Scan) -> Tensor | None:
-    scan = gathered(scan) if isinstance(scan.geometry, NonCartesianSeries) else scan
+    if isinstance(scan.geometry, NonCartesianSeries):
+        return _off_grid_maps(gathered(scan)) if scan.sensitivities is None else _unit_power(scan.sensitivities, -3)
     if not isinstance(scan.geometry, NonCartesian):
         return scan.sensitivities
     if scan.sensitivities is not None:

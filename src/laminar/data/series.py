@@ -23,6 +23,8 @@ def together(scan: Scan, axis: str | None = None) -> Scan:
     `axis` is a name of `scan.series`, such as phase; None takes the one along which a slice moves, or for a scan
     without a series the slices themselves, which are then a volume. Raises DataFormatError if there is no such axis.
     """
+    if isinstance(scan.geometry, Series | Volume | NonCartesianSeries):
+        raise DataFormatError(f"{scan.name}: its {scan.geometry.image_axes[0]}s are solved together as they are")
     sizes = dict(scan.series) or {"slice": scan.n_slices}
     if axis is None:
         axis = next((name for name in FRAME_AXES if name in sizes), "slice")

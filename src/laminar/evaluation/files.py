@@ -120,11 +120,15 @@ def read_volume(path: Path, *names: str, series: bool = False) -> Volume:
             scan = ": a scan, of which laminar reconstruct makes images" if "kspace" in file.datasets else ""
             raise DataFormatError(f"no dataset {' or '.join(names)}; the file has: {there}{scan}")
         array = file.datasets[name].load()
-        if name == REFERENCE:  # of images with any axes, one behind the other as their reconstructions
-            array = array.reshape(-1, *array.shape[-2:])
         if series and array.ndim == 3 and (frames := series_of(file, len(array))):
             array = array.reshape(-1, frames.get("slice", 1), *array.shape[1:])
     return _checked(array, f"{path}, dataset {name}", series)
+
+
+def read_images(path: Path, *names: str) -> Volume:
+    """As `read_volume`, (image, y, x): those of a series (slice, frame, y, x) one behind the other."""
+    volume = read_volume(path, *names, series=True)
+    return volume.reshape(-1, *volume.shape[-2:])
 
 
 def _checked(array: NDArray[Any], name: str, series: bool) -> Volume:
@@ -163,8 +167,8 @@ def _some(names: set[str]) -> str:
 
 
 def _score(prediction: Path, target: Path, reference: str | None, center_crop: bool) -> VolumeScore:
-    image = read_volume(prediction, PREDICTION)
-    truth = read_volume(target, *([reference] if reference else REFERENCES))
+    image = read_images(prediction, PREDICTION)
+    truth = read_images(target, *([reference] if reference else REFERENCES))
     if center_crop:
         width = truth.shape[-1]
         image, truth = central_square(image, width), central_square(truth, width)

@@ -12,8 +12,11 @@ from laminar.geometry.volume import Volume
 
 SERIES_KINDS = ("cine", "volume", "noncartesian-cine", "noncartesian-volume")
 """The kinds whose images have a third axis."""
+MOVING_KINDS = ("cine", "noncartesian-cine")
+"""Those whose third axis is time."""
 
 __all__ = [
+    "MOVING_KINDS",
     "SERIES_KINDS",
     "Cartesian",
     "Emission",

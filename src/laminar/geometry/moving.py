@@ -13,7 +13,9 @@ from torch import Tensor
 from laminar.errors import DataFormatError
 from laminar.geometry.base import Geometry, said
 from laminar.geometry.noncartesian import MOST_PIXELS, NonCartesian
-from laminar.operators import Framewise, LinearOperator
+from laminar.operators import LinearOperator, NonUniformFrames
+
+_SMALL = 64**2  # pixels that even a tiny frame counts as
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +42,10 @@ class NonCartesianSeries(Geometry):
     @staticmethod
     def of(trajectories: Sequence[Tensor] | Tensor, size: tuple[int, ...]) -> NonCartesianSeries:
         """That of trajectories (frame, sample, 2), as those of `NonCartesian`, each of which keeps its own spectrum."""
-        if len(trajectories) * math.prod(size) > MOST_PIXELS:
+        if len(trajectories) * max(math.prod(size), _SMALL) > MOST_PIXELS:
             raise DataFormatError(
-                f"a series off the grid has at most {MOST_PIXELS} pixels; got {len(trajectories)} frames of {size}"
+                f"a series off the grid has at most {MOST_PIXELS} pixels, and {MOST_PIXELS // _SMALL} frames; got "
+                f"{len(trajectories)} frames of {size}"
             )
         return NonCartesianSeries(tuple(NonCartesian(each, size) for each in trajectories))
 
@@ -69,7 +72,10 @@ class NonCartesianSeries(Geometry):
         return self.frames[0].measured_acceleration
 
     def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
-        return Framewise([frame.operator(n_images, sensitivities) for frame in self.frames])
+        if sensitivities is None:
+            raise DataFormatError("a non-Cartesian scan is solved with sensitivities; got none")
+        points, spectra = ([getattr(frame, name) for frame in self.frames] for name in ("trajectory", "spectrum"))
+        return NonUniformFrames(points, sensitivities, spectra)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ class NonCartesian(Geometry):
 
     trajectory: Tensor
     size: tuple[int, ...]
+    spectrum: Tensor = field(init=False, repr=False)
+    """The `toeplitz_spectrum` of the trajectory."""
     axes = ("coil", "sample")
 
     def __post_init__(self) -> None:
@@ -49,7 +51,7 @@ class NonCartesian(Geometry):
                 "are these rad, 1/m or parts of one, or other axes?"
             )
         spectrum = toeplitz_spectrum(points, size)
-        object.__setattr__(self, "_spectrum", spectrum)
+        object.__setattr__(self, "spectrum", spectrum)
         one = NonUniform(points, torch.ones(1, 1, *size, dtype=torch.complex64), spectrum)
         norm = spectral_norm(one, torch.ones(1, *size, dtype=torch.complex64), 15)
         object.__setattr__(self, "norm", float(norm))
@@ -80,7 +82,7 @@ class NonCartesian(Geometry):
     def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
         if sensitivities is None:
             raise DataFormatError("a non-Cartesian scan is solved with sensitivities; got none")
-        return NonUniform(self.trajectory, sensitivities, self._spectrum)  # type: ignore[attr-defined]
+        return NonUniform(self.trajectory, sensitivities, self.spectrum)
 
     def check(self, data: Tensor) -> None:
         super().check(data)

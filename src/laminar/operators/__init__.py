@@ -13,22 +13,23 @@ from laminar.operators.linear import (
     spectral_norm,
     squared_norm,
 )
+from laminar.operators.moving import NonUniformFrames
 from laminar.operators.nonuniform import NonUniform, toeplitz_spectrum
 from laminar.operators.projector import Beam, Projector, Weighted
 from laminar.operators.restoration import Convolution, Inpainting, box, gaussian
 from laminar.operators.soft import SoftSense, combined, pixel_magnitude
-from laminar.operators.stacked import Framewise, Stacked
+from laminar.operators.stacked import Stacked
 
 __all__ = [
     "Beam",
     "Convolution",
     "Counting",
     "Encoding",
-    "Framewise",
     "Identity",
     "Inpainting",
     "LinearOperator",
     "NonUniform",
+    "NonUniformFrames",
     "Projector",
     "SoftSense",
     "Stacked",

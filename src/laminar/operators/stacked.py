@@ -1,4 +1,4 @@
-"""Operators of the elements of a series, as one operator of the series."""
+"""An operator of every element of a series, as one operator of the series."""
 
 from __future__ import annotations
 
@@ -55,35 +55,3 @@ class Stacked(LinearOperator):
             raise ConfigError(f"only series of one length can be put into one batch; got {sorted(counts)}")
         inner = [part.operator for part in parts]
         return Stacked(inner[0].stack(inner), parts[0].count)
-
-
-class Framewise(LinearOperator):
-    """`y_f = A_f x_f`, with an operator of its own for every frame f of a batch: image and data (batch, frame, ...).
-
-    Where all are alike, `Stacked` does the same in one go.
-    """
-
-    def __init__(self, operators: Sequence[LinearOperator]) -> None:
-        self.operators = tuple(operators)
-        norms = [operator.norm for operator in operators]
-        self.norm = None if None in norms else max(norm for norm in norms if norm is not None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([operator.forward(x[:, f]) for f, operator in enumerate(self.operators)], 1)
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        return torch.stack([operator.adjoint(y[:, f]) for f, operator in enumerate(self.operators)], 1)
-
-    def gram(self, x: Tensor) -> Tensor:
-        return torch.stack([operator.gram(x[:, f]) for f, operator in enumerate(self.operators)], 1)
-
-    def to(self, device: torch.device | str) -> Framewise:
-        return Framewise([operator.to(device) for operator in self.operators])
-
-    @staticmethod
-    def stack(operators: Sequence[LinearOperator]) -> Framewise:
-        parts = [operator.operators for operator in operators if isinstance(operator, Framewise)]
-        counts = {len(part) for part in parts}
-        if len(parts) != len(operators) or len(counts) != 1:
-            raise ConfigError(f"only series of one length can be put into one batch; got {sorted(counts)}")
-        return Framewise([of_frame[0].stack(of_frame) for of_frame in zip(*parts, strict=True)])

@@ -50,4 +50,4 @@ def _estimate(found: Estimate) -> dict[str, float | None]:
 
 
 def _finite(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
+    return float(f"{value:.6g}") if math.isfinite(value) else None

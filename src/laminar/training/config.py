@@ -10,7 +10,7 @@ from laminar.data.acquisition import Acquisition, acquisition_of
 from laminar.data.config import MaskKind, SamplingConfig, SimulationConfig
 from laminar.data.formats import Request
 from laminar.errors import ConfigError
-from laminar.geometry import SERIES_KINDS
+from laminar.geometry import MOVING_KINDS, SERIES_KINDS
 from laminar.models import ModelConfig, PriorConfig, UnrolledConfig, VarNetConfig
 from laminar.models.effects import without_effect
 from laminar.registry import CARTESIAN
@@ -41,9 +41,9 @@ class DataConfig:
             are for an unrolled network; packed problems have as many as they were packed with, or 1.
         simulation: settings of the simulation.
         sampling: how scans are undersampled.
-        geometry: cartesian | cine | volume | radial | spiral | stack-of-stars | kooshball | ct | pet | deblurring |
-            super-resolution | inpainting, what measures the simulated objects; `sampling` is for cartesian alone. The
-            model is told its kind.
+        geometry: cartesian | cine | volume | radial | radial-cine | spiral | stack-of-stars | kooshball | ct | pet |
+            deblurring | super-resolution | inpainting, what measures the simulated objects; `sampling` is for
+            cartesian alone. The model is told its kind.
         geometry_settings: numbers of the geometry, such as views; see docs/geometries.md.
         batch_size: problems a batch and process.
         distinct_batches: train on this many batches again and again, kept in memory; 0 never repeats one.
@@ -225,7 +225,7 @@ class TrainConfig:
         is_series = acquisition.kind in SERIES_KINDS
         if is_series and regularizer.neighbors is None and regularizer.kind in ("unet", "cnn", "normunet", "ista"):
             regularizer = replace(regularizer, neighbors=1 if regularizer.kind == "unet" else 0)
-        moves = acquisition.kind in ("cine", "noncartesian-cine") and model.source == "cg-sense"
+        moves = acquisition.kind in MOVING_KINDS and model.source == "cg-sense"
         motion = model.source_motion_std or (MOTION_STD if moves else 0.0)
         model = replace(model, geometry=acquisition.kind, regularizer=regularizer, source_motion_std=motion)
         object.__setattr__(self, "model", model)

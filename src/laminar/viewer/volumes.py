@@ -17,7 +17,8 @@ from laminar.data.formats.fastmri import series_of
 from laminar.data.formats.guard import reading
 from laminar.data.formats.hdf5 import Hdf5, survey
 from laminar.errors import DataFormatError
-from laminar.evaluation.files import PREDICTION, REFERENCES, read_volume
+from laminar.evaluation.files import PREDICTION, REFERENCES, read_images, read_volume
+from laminar.geometry import MOVING_KINDS
 from laminar.scan import image_name
 
 COMPLEX, STATES, TIMES, LEVEL = "reconstruction_complex", "trajectory", "times", "interval_level"
@@ -103,7 +104,7 @@ def load(path: Path, name: str | None = None) -> Shown:
 def _names(file: Hdf5) -> list[str]:
     """The images of a series, or the frames of several slices, by their places, as `--select` counts them."""
     count, *frames = file.datasets[PREDICTION].shape[:-2] or (1,)
-    inner = "frame" if file.attributes.get("geometry") == "cine" else "slice"
+    inner = "frame" if file.attributes.get("geometry") in MOVING_KINDS else "slice"
     series = series_of(file, count) or {"image" if frames and inner == "slice" else "slice": count}
     if frames:
         series[inner] = frames[0]
@@ -115,7 +116,7 @@ def load_reference(path: Path) -> Shown:
 
     Raises DataFormatError.
     """
-    return Shown("reference", read_volume(path, *REFERENCES))
+    return Shown("reference", read_images(path, *REFERENCES))
 
 
 def alike(files: Sequence[Shown], reference: Shown | None) -> tuple[list[Shown], Shown | None]:

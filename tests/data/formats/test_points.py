@@ -160,11 +160,19 @@ def test_a_stack_of_stars_of_ismrmrd_counts_its_partitions(tmp_path: Path) -> No
     assert scan.header["notes"][0].endswith("kz is the partition")
 
 
-def write_frames(path: Path, trajectories: np.ndarray, data: np.ndarray, counter: str = "phase") -> None:
+def write_frames(
+    path: Path,
+    trajectories: np.ndarray,
+    data: np.ndarray,
+    counter: str = "phase",
+    missing: tuple[int, int] | None = None,
+) -> None:
     """Readouts (frame, slice, spoke, coil, sample) along trajectories (frame, spoke, sample, 2) as (y, x)."""
     with ismrmrd.Dataset(str(path), "dataset", create_if_needed=True) as file:
         file.write_xml_header(mrd_header(64, 64, trajectory="radial", recon_x=64, fov_x=200).encode())
         for frame, place, spoke in np.ndindex(*data.shape[:3]):
+            if (frame, place) == missing:
+                continue
             points = trajectories[frame, spoke, :, ::-1] / 64
             parts = data[frame, place, spoke], points.astype(np.float32)
             readout = ismrmrd.Acquisition.from_array(*(np.ascontiguousarray(part) for part in parts))
@@ -202,7 +210,16 @@ def test_frames_with_spokes_of_their_own_are_a_series(tmp_path: Path) -> None:
     with pytest.raises(DataFormatError, match=r"\(3, 3, 8, 128\) has as many coils as frames"):
         stream_off_grid(tmp_path / "k.npy", str(tmp_path / "p.npy"), SIZE, None)
     np.save(tmp_path / "k.npy", one[:, :2])
-    for kspace, trajectory, coils in (("k.npy", "p.npy", 2), ("ksp.cfl", "traj.cfl", 3)):
+    np.save(tmp_path / "k8.npy", one[:, [0, 1, 2, 0, 1, 2, 0, 1]])
+    with pytest.raises(DataFormatError, match=r"\(3, 8, 8, 128\) has as many coils as frames, spokes or samples"):
+        stream_off_grid(tmp_path / "k8.npy", str(tmp_path / "p.npy"), SIZE, None)
+    np.save(tmp_path / "k1.npy", one[:, :1])
+    # MATLAB, of two frames: both ends of the points look like kx and ky.
+    matlab = {"data": one[:2].transpose(3, 2, 1, 0), "k": points[:2, ..., ::-1].transpose(3, 2, 1, 0)}
+    scipy.io.savemat(tmp_path / "m.mat", matlab)
+    two = stream_off_grid(tmp_path / "m.mat", f"{tmp_path / 'm.mat'}:k", SIZE, "data").whole()
+    assert two.geometry.shape == (2, *SIZE)
+    for kspace, trajectory, coils in (("k.npy", "p.npy", 2), ("k1.npy", "p.npy", 1), ("ksp.cfl", "traj.cfl", 3)):
         found = stream_off_grid(tmp_path / kspace, str(tmp_path / trajectory), SIZE, None).whole()
         assert isinstance(found.geometry, NonCartesianSeries)
         ones = torch.ones(1, coils, *SIZE)
@@ -212,6 +229,8 @@ def test_frames_with_spokes_of_their_own_are_a_series(tmp_path: Path) -> None:
     write_frames(tmp_path / "same.mrd.h5", points[:1].repeat(3, 0), data)
     same = read(tmp_path / "same.mrd.h5")
     assert isinstance(same.geometry, NonCartesian)
+    with pytest.raises(DataFormatError, match="its frames are solved together as they are"):
+        together(scan, "phase")
     moving = together(same, "phase")
     assert isinstance(moving.geometry, NonCartesianSeries)
     assert torch.equal(moving.data, expected)
@@ -219,6 +238,9 @@ def test_frames_with_spokes_of_their_own_are_a_series(tmp_path: Path) -> None:
     write_frames(tmp_path / "b.mrd.h5", points, data[:, :1], "contrast")
     with pytest.raises(DataFormatError, match="trajectories of their own: only frames of a slice may"):
         read(tmp_path / "b.mrd.h5")
+    write_frames(tmp_path / "c.mrd.h5", points, data, missing=(2, 1))
+    with pytest.raises(DataFormatError, match="no readout of phase 2, slice 1: off the grid"):
+        read(tmp_path / "c.mrd.h5")
 
 
 @pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")

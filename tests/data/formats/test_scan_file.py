@@ -71,6 +71,11 @@ def test_maps_covariance_and_three_axes_are_kept(tmp_path: Path) -> None:
     again = read(tmp_path / "flat.h5")
     assert (again.series, again.placements, again.thickness_mm) == ({"phase": 1}, placements, 4.0)
 
+    with h5py.File(tmp_path / "flat.h5", "r+") as file:
+        file.attrs["told"] = file.attrs["told"].replace("[1.0, 0.0, 0.0]", "[0.0, 0.0, NaN]")
+    with pytest.raises(DataFormatError, match="along two orthogonal axes of length one"):
+        read(tmp_path / "flat.h5")
+
 
 @pytest.mark.parametrize(
     ("change", "said"),

@@ -14,7 +14,7 @@ from torch import Tensor
 from laminar.data.cases import Case
 from laminar.data.preparation import Problem, prepare
 from laminar.errors import ConfigError
-from laminar.operators import Encoding, Framewise, LinearOperator, NonUniform, Stacked, fft2c, ifft2c
+from laminar.operators import Encoding, LinearOperator, NonUniform, NonUniformFrames, Stacked, fft2c, ifft2c
 from laminar.operators.linear import Scaled
 from laminar.registry import ACQUISITIONS, nearest, resolve
 from laminar.scan import Scan
@@ -46,11 +46,11 @@ class Measured:
 def sensitivities_of(problem: Problem) -> Tensor:
     """The maps of the operator of a problem, (image, ..., coil, y, x). Raises ConfigError if it has none."""
     operator: LinearOperator = problem.operator
-    while isinstance(operator, Scaled | Stacked | Framewise):
-        operator = operator.operators[0] if isinstance(operator, Framewise) else operator.operator
-    if not isinstance(operator, Encoding | NonUniform):
+    while isinstance(operator, Scaled | Stacked):
+        operator = operator.operator
+    if not isinstance(operator, Encoding | NonUniform | NonUniformFrames):
         raise ConfigError(f"an operator with coils is needed; got a {type(operator).__name__}")
-    maps = operator.sensitivities
+    maps: Tensor = operator.sensitivities
     return maps.movedim(1, -3) if maps.ndim == 5 else maps
 
 

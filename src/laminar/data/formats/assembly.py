@@ -95,6 +95,8 @@ def _off_grid(found: Sorted, records: Records, header: MrdHeader, name: str) -> 
             "lie on a grid, as of EPI without ramp samples, write 'cartesian' as trajectory; else grid them first "
             "(Siemens raw data hold no points)"
         )
+    if missing := found.report.get("without_readouts"):
+        raise DataFormatError(f"no readout of {missing[0]}: off the grid an image without readouts cannot be told")
     images = [found.imaging[found.image == image] for image in range(int(np.prod(found.shape)))]
     counts = {axis: len(values) for axis, values in found.counters.items()}
     data, geometry, note = on_trajectory(images, header, counts)

@@ -40,10 +40,10 @@ def on_trajectory(
     data, points, partition = parts[0]
     if any(each.shape != data.shape for each, _, _ in parts):
         raise DataFormatError("the images of this scan have different numbers of samples off the grid")
-    samples = np.stack([each for each, _, _ in parts])
+    measured = np.stack([each for each, _, _ in parts])
     if all(_same(part, parts[0]) for part in parts[1:]):
         size, trajectory, note = _trajectory(points, partition, header)
-        return samples, NonCartesian(trajectory, size), note
+        return measured, NonCartesian(trajectory, size), note
     frames = next((count for axis, count in counts.items() if axis in FRAME_AXES and count > 1), 1)
     slices = len(parts) // frames
     if frames * counts.get("slice", 1) != len(parts) or not all(
@@ -55,7 +55,7 @@ def on_trajectory(
     if len(size) == 3:
         raise DataFormatError("the frames of a moving volume have trajectories of their own: only those of a slice may")
     moving = NonCartesianSeries.of(trajectory.reshape(frames, -1, 2), size)
-    series = samples.reshape(frames, slices, *samples.shape[1:]).swapaxes(0, 1)
+    series = measured.reshape(frames, slices, *measured.shape[1:]).swapaxes(0, 1)
     return series, moving, f"{note}; its {frames} frames have points of their own and are solved together"
 
 
@@ -101,4 +101,8 @@ def _measured(records: Records) -> Part:
         data.append(each)
         points.append(places)
         partition.append(np.full(stop - first, int(head["idx"]["kspace_encode_step_2"])))
+    if len({len(each) for each in data}) > 1:
+        raise DataFormatError(
+            f"readouts of {' and '.join(sorted({str(len(each)) for each in data}))} coils in one image"
+        )
     return np.concatenate(data, 1), np.concatenate(points, 1), np.concatenate(partition)

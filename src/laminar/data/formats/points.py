@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from laminar.scan import Scan
 
 Array = npt.NDArray[Any]
 _SLACK = 1.001
+_TIME = 10  # the axis of frames in BART
 SMALLEST = 64
 """From this size on the units of a trajectory cannot be mistaken for each other."""
 
@@ -69,27 +71,28 @@ def stream_off_grid(path: Path, places: str, matrix: tuple[int, ...], variable: 
 
     `places` is FILE or FILE:VARIABLE. A trajectory is complex (...), kx + i ky, or real with an axis of 2 or 3 for kx,
     ky, kz at either end (BART's `traj`); k-space has the axes of its points in the same order, with coils and slices
-    behind them (MATLAB, BART) or slices and coils before (NumPy). Where the coils stand between one axis of the points
-    and the others, that one counts frames of a moving slice, which are a `NonCartesianSeries`. Raises DataFormatError
-    if the two do not fit.
+    behind them (MATLAB, BART) or slices and coils before (NumPy). Frames of a moving slice, each along points of its
+    own, are a `NonCartesianSeries`: BART's axis of time, or else an axis of the points that the coils part from two
+    others, as spokes and samples. Raises DataFormatError if the two do not fit.
     """
     file, _, name = places.partition(":") if not Path(places).exists() else (places, "", "")
-    points = _components(Path(file), name or None)
     _, chosen = choose(_variables(path), variable, None)
-    data = _squeezed(chosen.load()) if variable is not None or chosen.is_complex else chosen.load()
-    frames = _frame_axis(data.shape, points.shape[1:]) if len(matrix) == 2 else None
-    if frames is not None and bart.pair(path) is None and points.shape[1:] in (data.shape[1:], data.shape[:-1]):
-        raise DataFormatError(f"k-space {data.shape} has as many coils as frames: which axis is which?")
-    if frames is not None:
-        points, data = np.moveaxis(points, 1 if frames == 0 else -1, 1), np.moveaxis(data, frames, 0)
-    trajectory, note = in_cycles(ordered(points.reshape(len(points), -1), len(matrix)), matrix)
-    geometry: Geometry
-    if frames is None:
-        images, geometry = _images(data, points.shape[1:]), NonCartesian(trajectory, matrix)
-    else:
-        images = np.stack([_images(each, points.shape[2:]) for each in data], 1)
-        geometry = NonCartesianSeries.of(trajectory.reshape(len(data), -1, len(matrix)), matrix)
-    return LazyScan.of(Scan(to_complex64(images), geometry, name=scan_name(path), header={"notes": (note,)}))
+    points, data = _points_in(Path(file), name or None), chosen.load()
+    plain = variable is not None or chosen.is_complex
+    is_bart = bart.pair(path) is not None and bart.pair(Path(file)) is not None
+    components, kspace = _matched(points, data, plain, is_bart, len(matrix), Path(file))
+    frames = components.shape[1]
+    trajectory, note = in_cycles(ordered(components.reshape(len(components), -1), len(matrix)), matrix)
+    geometry: Geometry = NonCartesian(trajectory, matrix) if frames == 1 else _series(trajectory, frames, matrix)
+    if frames == 1:
+        kspace = kspace[:, 0]
+        axes = _squeezed(points).ndim - (not np.iscomplexobj(points))
+        note += "; points of three axes were taken as one image" if axes == 3 and len(matrix) == 2 else ""
+    return LazyScan.of(Scan(to_complex64(kspace), geometry, name=scan_name(path), header={"notes": (note,)}))
+
+
+def _series(trajectory: Tensor, frames: int, matrix: tuple[int, ...]) -> NonCartesianSeries:
+    return NonCartesianSeries.of(trajectory.reshape(frames, -1, len(matrix)), matrix)
 
 
 def _variables(path: Path) -> Variables:
@@ -103,50 +106,92 @@ def _variables(path: Path) -> Variables:
     raise DataFormatError(f"{path}: of no known format")
 
 
-def _components(path: Path, name: str | None) -> Array:
-    """The points of a file as rows kx, ky and perhaps kz: (2 or 3, ...)."""
+def _points_in(path: Path, name: str | None) -> Array:
+    """The array of the points in a file, as it stands there."""
     variables = _variables(path)
     named = name or next((key for key in variables if key.lower() in TRAJECTORY_NAMES), None)
     if named is None and len(variables) == 1:
         named = next(iter(variables))
     if named is None or named not in variables:
         raise DataFormatError(f"{path}: which array is the trajectory? FILE:VARIABLE; it holds {listing(variables)}")
-    array = _squeezed(variables[named].load())
-    if bart.pair(path) is not None:
-        array = array.real
-    if np.iscomplexobj(array):
-        return np.stack([array.real, array.imag])
-    for axis in (0, -1) if bart.pair(path) is not None else (-1, 0):  # two or three frames may stand at the other end
-        if array.shape[axis] in (2, 3):
-            return np.moveaxis(array, axis, 0)
+    array = variables[named].load()
+    return array.real if bart.pair(path) is not None else array
+
+
+def _matched(
+    points: Array, data: Array, plain: bool, is_bart: bool, dimensions: int, path: Path
+) -> tuple[Array, Array]:
+    """Points (kx ky kz, frame, sample) and k-space (image, frame, coil, sample), of one frame where nothing moves."""
+    if is_bart and points.ndim > _TIME and points.shape[_TIME] > 1:
+        return _of_bart(points, data)
+    flat = _squeezed(data) if plain else data
+    for array, measured in ((points, data), (_squeezed(points), flat)) if dimensions == 2 else ():
+        for components in _components(array):
+            if (moving := _moving(components, measured)) is not None:
+                return moving
+    every = list(_components(_squeezed(points)))
+    for components in every:
+        if (images := _images(flat, components.shape[1:])) is not None:
+            return components.reshape(len(components), 1, -1), images[:, None]
+    if not every:
+        raise DataFormatError(
+            f"{path}: a trajectory is complex, or real with 2 or 3 components as its first or last axis; got "
+            f"{points.dtype} {points.shape}"
+        )
+    axes = every[0].shape[1:]
     raise DataFormatError(
-        f"{path}: a trajectory is complex, or real with 2 or 3 components as its first or last axis; got "
-        f"{array.dtype} {array.shape}"
+        f"k-space {flat.shape} has not the axes {axes} of its trajectory, with coils and slices behind or before them"
     )
 
 
-def _frame_axis(data: tuple[int, ...], points: tuple[int, ...]) -> int | None:
-    """Which axis of k-space, the first or the last, counts frames as that of the points does; None if none does.
+def _components(array: Array) -> Iterator[Array]:
+    """The rows kx, ky and perhaps kz that an array may be, (2 or 3, ...): both ends may look like them."""
+    if np.iscomplexobj(array):
+        yield np.stack([array.real, array.imag])
+        return
+    yield from (np.moveaxis(array, axis, 0) for axis in (0, -1) if array.ndim > 1 and array.shape[axis] in (2, 3))
 
-    An image has two axes of points, as spokes and their samples, and the coils are beside them.
-    """
-    if len(points) < 3 or len(data) != len(points) + 1:
+
+def _of_bart(points: Array, data: Array) -> tuple[Array, Array]:
+    """As `_matched`, of a trajectory with frames."""
+    if data.ndim <= _TIME or data.shape[_TIME] != points.shape[_TIME]:
+        raise DataFormatError(f"a trajectory of {points.shape[_TIME]} frames, and k-space {_squeezed(data).shape}")
+    parts = [
+        (_squeezed(p), _squeezed(d)) for p, d in zip(*(np.moveaxis(a, _TIME, 0) for a in (points, data)), strict=True)
+    ]
+    images = [_images(d, p.shape[1:]) for p, d in parts]
+    if any(each is None for each in images):
+        raise DataFormatError(f"k-space {_squeezed(data).shape} has not the axes {parts[0][0].shape[1:]} of its frames")
+    rows = np.stack([p.reshape(len(p), -1) for p, _ in parts], 1)
+    return rows, np.stack([each for each in images if each is not None], 1)
+
+
+def _moving(components: Array, data: Array) -> tuple[Array, Array] | None:
+    """As `_matched`, where the coils stand between the frames and two axes of points; None if they do not."""
+    points = components.shape[1:]
+    if len(points) != 3 or data.ndim != 4:
         return None
-    if (*data[:-2], data[-1]) == points:
-        return -1
-    return 0 if (data[0], *data[2:]) == points else None
+    first, last = (data.shape[0], *data.shape[2:]) == points, (*data.shape[:2], data.shape[3]) == points
+    if not first and not last:
+        return None
+    if (first and last) or points in (data.shape[1:], data.shape[:3]):
+        raise DataFormatError(
+            f"k-space {data.shape} has as many coils as frames, spokes or samples: which axis is which?"
+        )
+    if last:  # (sample, spoke, coil, frame)
+        components, data = np.moveaxis(components, -1, 1), data.transpose(3, 2, 0, 1)
+    rows = components.reshape(len(components), len(data), -1)
+    return rows, data.reshape(1, *data.shape[:2], -1)
 
 
-def _images(data: Array, points: tuple[int, ...]) -> Array:
-    """K-space (image, coil, sample) of an array whose axes of samples are those of the points."""
+def _images(data: Array, points: tuple[int, ...]) -> Array | None:
+    """K-space (image, coil, sample) of an array whose axes of samples are those of the points; None if they are not."""
     count = len(points)
     if data.shape[:count] == points and data.ndim <= count + 2:
         return data.reshape(math.prod(points), *data.shape[count:], *[1] * (count + 2 - data.ndim)).transpose(2, 1, 0)
     if data.shape[data.ndim - count :] == points and data.ndim <= count + 2:
         return data.reshape(*[1] * (count + 2 - data.ndim), *data.shape[: data.ndim - count], math.prod(points))
-    raise DataFormatError(
-        f"k-space {data.shape} has not the axes {points} of its trajectory, with coils and slices behind or before them"
-    )
+    return None
 
 
 def _squeezed(array: Array) -> Array:
