@@ -46,7 +46,7 @@ def test_json_says_all_that_was_done(scans: Path, tmp_path: Path, laminar: Run) 
     out = tmp_path / "out"
     code, text, error = laminar("reconstruct", scans / "a.npy", scans / "c.npy", *SHORT, "--out", out, "--json")
     told = json.loads(text)
-    assert (code, list(told["failed"]), told["skipped"]) == (1, ["c"], [])
+    assert (code, list(told["failed"]), told["skipped"]) == (1, ["c"], {})
     (scan,) = told["scans"]
     assert scan["shape"] == {"slice": 1, "coil": 2, "y": 40, "x": 32}
     assert scan["mask"] == "equispaced-fraction R=2 n=8 seed=0 axis=y"
@@ -55,7 +55,7 @@ def test_json_says_all_that_was_done(scans: Path, tmp_path: Path, laminar: Run) 
     assert told["failed"]["c"] in error
     code, text, _ = laminar("reconstruct", scans, *SHORT, "--out", out, "--json", "--skip-existing")
     told = json.loads(text)
-    assert (code, told["skipped"], [scan["name"] for scan in told["scans"]]) == (1, ["a"], ["b"])
+    assert (code, told["skipped"], [one["name"] for one in told["scans"]]) == (1, {"a": scan["outputs"]}, ["b"])
     code, text, _ = laminar("reconstruct", scans / "b.npy", *SHORT, "--seed", 3, "--out", out, "--skip-existing")
     assert (code, "finished" in text) == (0, False)  # another mask is another image
     assert "b: replaces a reconstruction by zero-filled with other settings" in text

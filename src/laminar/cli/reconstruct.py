@@ -104,7 +104,7 @@ def run(options: Options) -> int:
     scans = list(zip(options.inputs, names, strict=True))
     batch = _one_by_one(scans, work) if options.where.executor is None else _many(scans, work)
     if options.json:
-        print(batch.text(work.method))
+        print(batch.text(work.method, options.outputs))
     elif batch.done:
         Console().print(batch.table(f"Reconstructions by {work.method.name}"))
         _explain(work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -61,11 +61,12 @@ class Batch:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def text(self, method: Method) -> str:
-        """Everything as JSON."""
+    def text(self, method: Method, outputs: Callable[[str], Sequence[Path]]) -> str:
+        """Everything as JSON, of skipped scans the `outputs` that a name has."""
         said = {"name": method.name, "fingerprint": method.fingerprint, "settings": dict(method.settings)}
         found = {"laminar": __version__, "method": said, "scans": [done.as_dict() for done in self.done]}
-        return json.dumps(found | {"skipped": self.skipped, "failed": self.failed}, indent=1)
+        skipped = {name: [str(path) for path in outputs(name)] for name in self.skipped}
+        return json.dumps(found | {"skipped": skipped, "failed": self.failed}, indent=1)
 
     def table(self, title: str) -> Table:
         """A row a scan, and of several that have metrics their mean."""
