@@ -29,11 +29,13 @@ _ALIASING = 0.005  # in units of the image: what a penalty has to suppress is no
 
 def zero_filled_method(problem: Problem) -> Trajectory:
     """`zero_filled` as a method of `laminar.reconstruct`: its result is its source."""
+    check_norm(problem.operator)
     return _trajectory(problem, [zero_filled(problem.y, problem.operator)])
 
 
 def cg_sense_method(problem: Problem, weight: float = 0.01) -> Trajectory:
     """`cg_sense` as a method of `laminar.reconstruct`."""
+    check_norm(problem.operator)
     return _trajectory(problem, [cg_sense(problem.y, problem.operator, weight)])
 
 

@@ -19,7 +19,7 @@ from laminar.errors import ConfigError
 from laminar.flow.gaussian_paths import Denoiser
 from laminar.flow.solvers import check_times
 from laminar.flow.trajectory import Trajectory
-from laminar.operators import LinearOperator
+from laminar.operators import LinearOperator, check_norm
 from laminar.samplers.context import Context, Counted, Randomness
 from laminar.samplers.schedules import VP, Schedule
 from laminar.samplers.settings import Setting, within
@@ -107,6 +107,7 @@ def sample(
     is sigma_y per complex sample, a number or (batch,), zero allowed, and `prior_std` s, the root mean square of an
     image. `denoise(z, sigma) = E[x0 | x0 + sigma eps = z]`. Raises ConfigError for what does not fit together.
     """
+    check_norm(operator)
     times = _times(sampler, nfe, schedule or sampler.schedule)
     context = Context(Counted(denoise), operator, y, noise_level, prior_std, generator)
     source = sampler.source(context, times[0]) if start is None else _checked(start, operator.adjoint(y))
