@@ -87,12 +87,18 @@ def _mrd2_readout(readout: Any) -> Readout:
     head["center_sample"] = n // 2 if said.center_sample is None else said.center_sample
     for name in ("discard_pre", "discard_post", "encoding_space_ref"):
         head[name] = getattr(said, name) or 0
-    head["sample_time_us"] = said.sample_time_us or 0
+    head["sample_time_us"] = _dwell_us(said)
     for name in VECTORS:
         head[name] = getattr(said, name)
     for name in COUNTERS:
         head["idx"][name] = getattr(said.idx, name) or 0
     return head[()], readout.data, points
+
+
+def _dwell_us(said: Any) -> float:
+    """The time of a sample, which mrd-python gives in nanoseconds from version 2.2 on; 0 if it is not told."""
+    nanoseconds = getattr(said, "sample_time_ns", None)
+    return nanoseconds / 1000 if nanoseconds else getattr(said, "sample_time_us", None) or 0.0
 
 
 def _mrd2_header(header: Any) -> dict[str, Any]:
