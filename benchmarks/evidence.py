@@ -82,7 +82,7 @@ def _rows() -> Iterator[list[str]]:
     ]
     yield [
         "ablation of every part; cascades, solvers, learned steps; robustness; measured scans of ten seeds",
-        "robustness of the shipped model alone (docs/model-card.md)",
+        "noise, coils and contrast of the shipped model alone (docs/model-card.md)",
         "open",
         "`core.yaml` asks a part of it; `ablation.yaml`, `depth.yaml`, `small.yaml`",
     ]
@@ -109,7 +109,8 @@ def _deviations(core: dict[str, Any]) -> Iterator[str]:
     arms = _arms(core)
     for name in ("E2E-VarNet", "MoDL", "FLAT"):
         values = [test["deviation of psnr over seeds"]["value"] for test in arms[name]["tests"].values()]
-        yield f"{name} {min(values):.2f} to {max(values):.2f} dB, {100 * arms[name]['diverged']['value']:.0f} % diverged"
+        diverged = 100 * arms[name]["diverged"]["value"]
+        yield f"{name} {min(values):.2f} to {max(values):.2f} dB, {diverged:.0f} % diverged"
 
 
 def _of(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
