@@ -92,7 +92,7 @@ class Scan:
         if self.sensitivities is not None:
             self._check_maps(self.sensitivities)
         if self.noise_std is not None and not is_level(self.noise_std):
-            raise DataFormatError(f"the noise level must be a finite number, not negative; got {self.noise_std!r}")
+            raise DataFormatError(f"the noise level must be finite and not negative; got {self.noise_std!r}")
         if self.placements is not None and len(self.placements) != self.n_slices:
             raise DataFormatError(
                 f"expected a placement for each of {self.n_slices} images; got {len(self.placements)}"

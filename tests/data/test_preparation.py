@@ -85,10 +85,10 @@ def test_what_is_no_tensor_and_what_does_not_fit_is_named() -> None:
     refused: dict[str, Callable[[], Any]] = {
         "scan: data must be a torch.Tensor; got ndarray .torch.as_tensor": lambda: cartesian(array, mask),  # type: ignore[arg-type]
         "scan: mask must be a torch.Tensor; got ndarray": lambda: cartesian(scan.kspace, mask.numpy()),  # type: ignore[arg-type]
-        "must be a finite number, not negative; got 'loud'": lambda: replace(scan, noise_std="loud"),
+        "must be finite and not negative; got 'loud'": lambda: replace(scan, noise_std="loud"),
         "y of a Problem must be a torch.Tensor": lambda: replace(problem, y=array),
         "noise_level of a Problem must be a torch.Tensor; got float$": lambda: replace(problem, noise_level=0.1),
-        r"scale must be \(batch,\) = \(1,\); got \(3,\)": lambda: replace(problem, scale=torch.ones(3)),
+        r"scale must be \(batch,\) = \(1,\), or \(1,\); got \(3,\)": lambda: replace(problem, scale=torch.ones(3)),
     }
     for said, make in refused.items():
         with pytest.raises(DataFormatError, match=said):

@@ -41,8 +41,8 @@ class Problem:
     def __post_init__(self) -> None:
         for name in ("y", "noise_level", "scale"):
             check_tensor(f"{name} of a Problem", values := getattr(self, name))
-            if name != "y" and values.shape != self.y.shape[:1]:
-                raise DataFormatError(f"{name} must be (batch,) = ({len(self.y)},); got {tuple(values.shape)}")
+            if name != "y" and values.shape not in (self.y.shape[:1], (1,)):
+                raise DataFormatError(f"{name} must be (batch,) = ({len(self.y)},), or (1,); got {tuple(values.shape)}")
 
     def to(self, device: torch.device | str) -> Problem:
         return Problem(self.y.to(device), self.operator.to(device), self.noise_level.to(device), self.scale.to(device))

@@ -41,9 +41,9 @@ UNREADABLE = (
 )
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException, longest: int = 300) -> str:
     """The text of an error without line breaks; the name of its type if it has none."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return " ".join(str(error).split())[:longest] or type(error).__name__
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def reading(path: Path) -> Iterator[None]:
         with np.errstate(all="ignore"):  # what is not finite is refused
             yield
     except DataFormatError as error:
-        text = one_line(error)
+        text = one_line(error, 1000)  # our own words, and a path before them
         text = text.removeprefix(f"{scan_name(path)}: ")
         raise DataFormatError(text if text.startswith(str(path)) else f"{path}: {text}") from error
     except UNREADABLE as error:
