@@ -8,6 +8,9 @@ from typing import Any
 
 from benchmarks.record import markdown, result
 
+COMPARED = ("E2E-VarNet", "MoDL", "FLAT")
+"""The networks of core.yaml that are to have ten seeds."""
+
 
 def evidence() -> str:
     header = ["claim for FLAT", "measured so far", "verdict", "made again by"]
@@ -99,7 +102,7 @@ def _arms(core: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _seeds(core: dict[str, Any]) -> str:
     """How many each of the networks has that are compared over all: `10` or `8 to 10`."""
-    tests = [_arms(core)[name]["tests"] for name in ("E2E-VarNet", "MoDL", "FLAT")]
+    tests = [_arms(core)[name]["tests"] for name in COMPARED]
     counts = sorted(len(next(iter(found.values()))["psnr"]["by seed"]) for found in tests)
     return str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
 
@@ -107,7 +110,7 @@ def _seeds(core: dict[str, Any]) -> str:
 def _deviations(core: dict[str, Any]) -> Iterator[str]:
     """From the least to the most of all test sets, and how many runs diverged."""
     arms = _arms(core)
-    for name in ("E2E-VarNet", "MoDL", "FLAT"):
+    for name in COMPARED:
         values = [test["deviation of psnr over seeds"]["value"] for test in arms[name]["tests"].values()]
         diverged = 100 * arms[name]["diverged"]["value"]
         yield f"{name} {min(values):.2f} to {max(values):.2f} dB, {diverged:.0f} % diverged"

@@ -91,7 +91,7 @@ class Scan:
             raise DataFormatError(f"a series {dict(self.series)} has as many images; got {self.n_slices}")
         if self.sensitivities is not None:
             self._check_maps(self.sensitivities)
-        if self.noise_std is not None and not is_level(self.noise_std):
+        if self.noise_std is not None and not _is_level(self.noise_std):
             raise DataFormatError(f"the noise level must be finite and not negative; got {self.noise_std!r}")
         if self.placements is not None and len(self.placements) != self.n_slices:
             raise DataFormatError(
@@ -190,7 +190,7 @@ def image_name(series: Mapping[str, int], index: int) -> str:
     return ", ".join(reversed(at)) or f"{[*series][-1]} 0"
 
 
-def is_level(value: object) -> bool:
+def _is_level(value: object) -> bool:
     """Whether a value is a standard deviation: a number, finite and not negative."""
     return isinstance(value, Real) and 0 <= float(value) < math.inf
 

@@ -65,7 +65,7 @@ class Volume(Acquisition):
 
 
 def _on_the_grid(things: Tensor, masks: Tensor, axis: str, matrix: tuple[int, int], conditions: Conditions) -> Measured:
-    maps = sensitivities(conditions.coils, tuple(things.shape[-2:]), conditions.generator)  # type: ignore[arg-type]
+    maps = _maps(things, conditions)
     coils = torch.stack([resampled(maps * each, matrix) for each in things])
     kspace = fft2c(coils)
     kspace = (kspace + noise(kspace.shape, conditions.noise_std, conditions.generator, kspace.dtype)) * masks[:, None]
@@ -120,7 +120,7 @@ class RadialCine(Acquisition):
     def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
         geometry = _golden_frames(self.frames, self.spokes, matrix)
         moving = beating(thing, self.frames, self.contraction, self.breathing, conditions.generator)
-        maps = sensitivities(conditions.coils, tuple(thing.shape[-2:]), conditions.generator)  # type: ignore[arg-type]
+        maps = _maps(thing, conditions)
         parts = [_along(maps * each, frame, conditions) for each, frame in zip(moving, geometry.frames, strict=True)]
         coils = torch.stack([resampled(maps * each, matrix) for each in moving])
         return _measured(torch.stack(parts), geometry, coils, conditions)
@@ -174,7 +174,7 @@ class Kooshball(OffGrid):
 
 def _off_the_grid(thing: Tensor, geometry: NonCartesian, conditions: Conditions) -> Measured:
     """The scan of an object on a finer grid (y, x), of a volume (z, y, x)."""
-    maps = sensitivities(conditions.coils, tuple(thing.shape[-2:]), conditions.generator)  # type: ignore[arg-type]
+    maps = _maps(thing, conditions)
     fine = maps.unsqueeze(1) * thing if geometry.is_volume else maps * thing
     y, coils = _along(fine, geometry, conditions), resampled(fine, geometry.matrix)
     return _measured(y, geometry, coils.movedim(0, 1) if geometry.is_volume else coils, conditions)
@@ -185,6 +185,12 @@ def _along(fine: Tensor, geometry: NonCartesian, conditions: Conditions) -> Tens
     scale = math.sqrt(math.prod(geometry.size) / math.prod(fine.shape[1:]))
     y = nonuniform(fine, geometry.trajectory) * scale
     return y + noise(tuple(y.shape), conditions.noise_std, conditions.generator, y.dtype)
+
+
+def _maps(thing: Tensor, conditions: Conditions) -> Tensor:
+    """Sensitivities on the grid of an object (..., y, x)."""
+    height, width = thing.shape[-2:]
+    return sensitivities(conditions.coils, (height, width), conditions.generator)
 
 
 def _measured(y: Tensor, geometry: Geometry, coils: Tensor, conditions: Conditions) -> Measured:

@@ -83,16 +83,14 @@ def stream_off_grid(path: Path, places: str, matrix: tuple[int, ...], variable: 
     components, kspace = _matched(points, data, plain, is_bart, len(matrix), Path(file))
     frames = components.shape[1]
     trajectory, note = in_cycles(ordered(components.reshape(len(components), -1), len(matrix)), matrix)
-    geometry: Geometry = NonCartesian(trajectory, matrix) if frames == 1 else _series(trajectory, frames, matrix)
-    if frames == 1:
-        kspace = kspace[:, 0]
+    geometry: Geometry
+    if frames > 1:
+        geometry = NonCartesianSeries.of(trajectory.reshape(frames, -1, len(matrix)), matrix)
+    else:
+        kspace, geometry = kspace[:, 0], NonCartesian(trajectory, matrix)
         axes = _squeezed(points).ndim - (not np.iscomplexobj(points))
         note += "; points of three axes were taken as one image" if axes == 3 and len(matrix) == 2 else ""
     return LazyScan.of(Scan(to_complex64(kspace), geometry, name=scan_name(path), header={"notes": (note,)}))
-
-
-def _series(trajectory: Tensor, frames: int, matrix: tuple[int, ...]) -> NonCartesianSeries:
-    return NonCartesianSeries.of(trajectory.reshape(frames, -1, len(matrix)), matrix)
 
 
 def _variables(path: Path) -> Variables:
