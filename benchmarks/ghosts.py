@@ -28,9 +28,9 @@ from torch import Tensor
 
 from benchmarks.persons import Condition, Subject, persons, phantoms, scan_of, seed_of_text, undersampled
 from benchmarks.record import write_record
-from benchmarks.rivals import OURS, Scores, Solve, best_names, family, options, over_grids, scored, solved
+from benchmarks.rivals import OURS, ScoreBook, Scores, Solve, options, over_grids, scored, solved
 from laminar.data.cases import image_of
-from laminar.data.preparation import prepare
+from laminar.data.preparation import Problem, prepare
 from laminar.figures import comparison_figure
 from laminar.methods import open_method
 from laminar.runtime import keep_freed_memory
@@ -42,14 +42,46 @@ METHODS = (*RIVALS, OURS)
 MARGIN = 1.5  # of a disc that is looked at over the one that was put there
 
 
+Family = Mapping[str, Solve]
+"""A method at every weight of its grid."""
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What one structure did: `measures` of each method, and for a picture its images and the true one (1, y, x)."""
+    """An object (y, x) that gets a disc at a `place` of its grid, and is scanned at every R-th line."""
 
-    where: dict[str, Any]
-    measures: dict[str, dict[str, float]]
-    images: dict[str, Tensor]
+    subject: str
+    index: int
+    thing: Tensor
+    place: tuple[int, int]
+    acceleration: int
+
+    @property
+    def seed(self) -> int:
+        return seed_of_text(f"{self.subject} {self.index} {self.acceleration}")
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """The place in pixels of the scan."""
+        matrix = scan_of(self.thing, Condition(float(self.acceleration)), self.seed).matrix
+        y, x = (n // 2 + (p - m // 2) * n / m for p, n, m in zip(self.place, matrix, self.thing.shape, strict=True))
+        return y, x
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What a table says of it."""
+        place = [round(c, 1) for c in self.center]
+        return {"subject": self.subject, "slice": self.index, "R": self.acceleration, "place": place}
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """The problems with and without the disc, both with the maps of the first, and their true images (1, y, x)."""
+
+    problem: Problem
+    bare: Problem
     truth: Tensor
+    bare_truth: Tensor
 
 
 def disc(shape: tuple[int, ...], center: tuple[float, float], radius: float, acceleration: int = 0) -> Tensor:
@@ -72,31 +104,35 @@ def places(thing: Tensor, count: int, seed: int) -> list[tuple[int, int]]:
     return [(int(y), int(x)) for y, x in inside[chosen].tolist()]
 
 
-def one_case(thing: Tensor, place: tuple[int, int], acceleration: int, seed: int, methods: Mapping[str, Solve]) -> Case:
-    """Scan an object with and without a disc at a `place` of its grid, and measure what each method makes of it."""
-    condition = Condition(float(acceleration))
-    bright = BRIGHTNESS * thing.abs().max() * torch.exp(1j * thing[place].angle())
-    fine = RADIUS * thing.shape[-1] / scan_of(thing, condition, seed).matrix[1]
-    shape = (thing.shape[0], thing.shape[1])
-    with_it, without_it = (
-        scan_of(thing + amount * bright * disc(shape, place, fine), condition, seed) for amount in (1, 0)
-    )
-    scan = undersampled(with_it, condition, seed, "equispaced")
+def experiment(case: Case) -> Experiment:
+    thing, condition = case.thing, Condition(float(case.acceleration))
+    bright = BRIGHTNESS * thing.abs().max() * torch.exp(1j * thing[case.place].angle())
+    fine = RADIUS * thing.shape[-1] / scan_of(thing, condition, case.seed).matrix[1]
+    spot = bright * disc(thing.shape, case.place, fine)
+    with_it, without_it = (scan_of(thing + amount * spot, condition, case.seed) for amount in (1, 0))
+    scan = undersampled(with_it, condition, case.seed, "equispaced")
     problem = prepare(replace(scan, noise_std=condition.noise_std))
     bare = replace(problem, y=without_it.kspace * problem.encoding.mask[:, None] / problem.scale)
-    truths = [image_of(one.clean[None], problem) for one in (with_it, without_it)]
-    found = solved(problem, methods)
-    named = _best(scored({name: image.abs() for name, image in found.items()}, truths[0].abs()))
-    differences = {name: found[one] - solved(bare, {one: methods[one]})[one] for name, one in named.items()}
-    s = truths[0] - truths[1]
-    center = tuple((n // 2 + (p - m // 2) * n / m) for p, n, m in zip(place, with_it.matrix, thing.shape, strict=True))
-    measures = {name: measured(d[0], s[0], (center[0], center[1]), acceleration) for name, d in differences.items()}
-    images = {name: found[one].abs() for name, one in named.items()}
-    return Case({"R": acceleration, "place": [round(c, 1) for c in center]}, measures, images, truths[0].abs())
+    return Experiment(problem, bare, *(image_of(one.clean[None], problem) for one in (with_it, without_it)))
 
 
-def _best(scores: Scores) -> dict[str, str]:
-    return {family(one): one for one in best_names(scores, "object_psnr").values()}
+def best_image(family: Family, made: Experiment) -> tuple[str, Tensor]:
+    """The member of a family that is best inside the object with the disc, and its complex image (1, y, x)."""
+    found = solved(made.problem, family)
+    scores = scored({name: image.abs() for name, image in found.items()}, made.truth.abs())
+    best = max(scores, key=lambda name: scores[name]["object_psnr"])
+    return best, found[best]
+
+
+def measures(case: Case, families: Mapping[str, Family]) -> dict[str, dict[str, float]]:
+    """What each family makes of the disc."""
+    made, found = experiment(case), {}
+    for name, family in families.items():
+        best, image = best_image(family, made)
+        d = image - solved(made.bare, {best: family[best]})[best]
+        s = made.truth - made.bare_truth
+        found[name] = measured(d[0], s[0], case.center, case.acceleration)
+    return found
 
 
 def measured(d: Tensor, s: Tensor, center: tuple[float, float], acceleration: int) -> dict[str, float]:
@@ -111,23 +147,39 @@ def measured(d: Tensor, s: Tensor, center: tuple[float, float], acceleration: in
     }
 
 
-def cases(
-    subjects: list[Subject], accelerations: tuple[int, ...], count: int, methods: Mapping[str, Solve]
-) -> Iterator[Case]:
+def cases(subjects: list[Subject], accelerations: tuple[int, ...], count: int) -> Iterator[Case]:
     for subject in subjects:
         for index, thing in enumerate(subject.objects):
             for acceleration in accelerations:
                 seed = seed_of_text(f"{subject.name} {index} {acceleration}")
                 for place in places(thing, count, seed):
-                    case = one_case(thing, place, acceleration, seed, methods)
-                    yield replace(case, where={"subject": subject.name, "slice": index, **case.where})
+                    yield Case(subject.name, index, thing, place, acceleration)
 
 
-def summary(found: list[Case]) -> dict[str, dict[str, float]]:
+def measured_once(case: Case, families: Mapping[str, Family], book: ScoreBook) -> dict[str, dict[str, float]]:
+    """As `measures`, of what does not stand in the book."""
+    sizes = ", ".join(str(len(family)) for family in families.values())
+    place = f"{case.subject} {case.index} R {case.acceleration} at {case.place} best of {sizes}"
+    known = {name: next(iter(family.values())) for name, family in families.items()}
+
+    def compute(missing: Mapping[str, Solve]) -> dict[str, Scores]:
+        return {"disc": measures(case, {name: families[name] for name in missing})}
+
+    return book.scores(place, known, compute)["disc"]
+
+
+def picture(case: Case, families: Mapping[str, Family], path: Path) -> None:
+    made = experiment(case)
+    images = {name: best_image(family, made)[1].abs() for name, family in families.items()}
+    title = ", ".join(f"{key} {value}" for key, value in case.where.items())
+    comparison_figure(images, made.truth.abs(), {}, path, title)
+
+
+def summary(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
     """Of each method the worst and the mean ghost and energy, the least and the mean brightness that is kept."""
     entry: dict[str, dict[str, float]] = {}
     for name in METHODS:
-        values = {key: [case.measures[name][key] for case in found] for key in ("ghost", "energy", "kept")}
+        values = {key: [one[name][key] for one in found] for key in ("ghost", "energy", "kept")}
         worst = {f"worst {key}": (min if key == "kept" else max)(v) for key, v in values.items()}
         entry[name] = worst | {f"mean {key}": sum(v) / len(v) for key, v in values.items()}
     return entry
@@ -139,21 +191,23 @@ def main() -> None:
     args = parser.parse_args()
     keep_freed_memory()
     subjects = [*persons(args.corpus, 1, 1 if args.quick else None), *phantoms(1 if args.quick else 3)]
-    methods: dict[str, Solve] = {**over_grids(*RIVALS, quick=args.quick), OURS: open_method(model=args.model)}
+    families: dict[str, Family] = {name: over_grids(name, quick=args.quick) for name in RIVALS}
+    families[OURS] = {OURS: open_method(model=args.model)}
     accelerations = ACCELERATIONS[2:3] if args.quick else ACCELERATIONS
-    found = list(cases(subjects, accelerations, 1 if args.quick else 3, methods))
-    found.sort(key=lambda case: -case.measures[OURS]["ghost"])
-    by_acceleration = {str(r): summary([c for c in found if c.where["R"] == r]) for r in accelerations}
+    book = ScoreBook(args.scores)
+    tried = cases(subjects, accelerations, 1 if args.quick else 3)
+    found = [(case, measured_once(case, families, book)) for case in tried]
+    found.sort(key=lambda one: -one[1][OURS]["ghost"])
+    by_acceleration = {str(r): summary([m for case, m in found if case.acceleration == r]) for r in accelerations}
     table = Table("R", *(f"{name}: ghost, kept" for name in METHODS), title="Worst ghost and least brightness")
     for acceleration, row in by_acceleration.items():
         table.add_row(acceleration, *(f"{row[n]['worst ghost']:.3f}, {row[n]['worst kept']:.3f}" for n in METHODS))
     Console(width=120).print(table)
-    darkest = min(found, key=lambda case: case.measures[OURS]["kept"])
-    for name, case in [(f"ghost-{i}", case) for i, case in enumerate(found[:3])] + [("darkest", darkest)]:
-        if args.figures:
-            title = ", ".join(f"{key} {value}" for key, value in case.where.items())
-            comparison_figure(case.images, case.truth, {}, args.figures / f"{name}.png", title)
-    rows = [case.where | case.measures for case in found]
+    if args.figures:
+        darkest = min(found, key=lambda one: one[1][OURS]["kept"])
+        for name, (case, _) in [(f"ghost-{i}", one) for i, one in enumerate(found[:3])] + [("darkest", darkest)]:
+            picture(case, families, args.figures / f"{name}.png")
+    rows = [case.where | of_methods for case, of_methods in found]
     print(write_record("ghosts", {"by acceleration": by_acceleration, "worst first": rows}, args.out))
 
 
