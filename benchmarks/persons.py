@@ -65,7 +65,7 @@ def persons(corpus: Path, slices: int, most: int | None = None) -> list[Subject]
     for person, groups in list(volumes.items())[:most]:
         places = [(group, index) for group in groups for index in range(stacks[group].count)]
         chosen = places[len(places) // (2 * slices) :: max(1, len(places) // slices)][:slices]
-        found.append(Subject(person, [_with_phase(stacks[group].image(i), f"{group} {i}") for group, i in chosen]))
+        found.append(Subject(person, [with_phase(stacks[group].image(i), f"{group} {i}") for group, i in chosen]))
     return found
 
 
@@ -84,7 +84,8 @@ def seed_of_text(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def _with_phase(image: Tensor, name: str) -> Tensor:
+def with_phase(image: Tensor, name: str) -> Tensor:
+    """A magnitude (y, x) with a random structured phase, which the name seeds."""
     canvas = Canvas((image.shape[0], image.shape[1]), torch.Generator().manual_seed(seed_of_text(name)))
     return torch.polar(image, random_phase(canvas, image))
 
