@@ -17,7 +17,7 @@ from laminar.data.masks import make_mask
 from laminar.data.noncartesian import kooshball, radial, spiral, stack_of_stars
 from laminar.data.simulation.receive import sensitivities
 from laminar.geometry import Geometry, NonCartesian, NonCartesianSeries, Series
-from laminar.operators import fft2c
+from laminar.operators import fft2c, ifft2c
 from laminar.operators.nonuniform import nonuniform
 from laminar.runtime import seed_of
 from laminar.scan import Scan
@@ -75,10 +75,16 @@ def _on_the_grid(things: Tensor, masks: Tensor, axis: str, matrix: tuple[int, in
 
 @dataclass(frozen=True)
 class OffGrid(Acquisition):
-    """Coils along a trajectory, the same for every scan; of a volume all slices together."""
+    """Coils along a trajectory, the same for every scan; of a volume all slices together.
+
+    It never reaches the corners of k-space, and nobody sees them in an image of all its spokes or arms: the image to
+    be found has none.
+    """
 
     kind = "noncartesian"
     has_coils = True
+    round_axes: ClassVar[int] = 2
+    """The last axes across which the measured k-space is a disc or a ball."""
 
     @abstractmethod
     def geometry(self, matrix: tuple[int, int]) -> NonCartesian:
@@ -87,7 +93,7 @@ class OffGrid(Acquisition):
     def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
         geometry = _geometry(self, matrix)
         thing = through(thing, geometry.size[0], conditions.generator) if geometry.is_volume else thing
-        return _off_the_grid(thing, geometry, conditions)
+        return _off_the_grid(thing, geometry, self.round_axes, conditions)
 
 
 @lru_cache(16)
@@ -122,7 +128,7 @@ class RadialCine(Acquisition):
         moving = beating(thing, self.frames, self.contraction, self.breathing, conditions.generator)
         maps = _maps(thing, conditions)
         parts = [_along(maps * each, frame, conditions) for each, frame in zip(moving, geometry.frames, strict=True)]
-        coils = torch.stack([resampled(maps * each, matrix) for each in moving])
+        coils = torch.stack([without_corners(resampled(maps * each, matrix), 2) for each in moving])
         return _measured(torch.stack(parts), geometry, coils, conditions)
 
 
@@ -166,17 +172,26 @@ class Kooshball(OffGrid):
     spokes: int = 1500
     kind = "noncartesian-volume"
     least: ClassVar = {"slices": 8}
+    round_axes: ClassVar[int] = 3
 
     def geometry(self, matrix: tuple[int, int]) -> NonCartesian:
         size = (self.slices, *matrix)
         return NonCartesian(kooshball(self.spokes, 2 * max(size), size), size)
 
 
-def _off_the_grid(thing: Tensor, geometry: NonCartesian, conditions: Conditions) -> Measured:
+def without_corners(images: Tensor, round_axes: int) -> Tensor:
+    """Images (..., y, x) of nothing but the k-space with `sum (k_i / N_i)^2 <= 1 / 4` over so many of the last axes."""
+    axes = tuple(range(-round_axes, 0))
+    sides = [torch.arange(n) / n - (n // 2) / n for n in images.shape[-round_axes:]]
+    square = torch.stack(torch.meshgrid(*sides, indexing="ij")).square().sum(0)
+    return ifft2c(fft2c(images, axes) * (square <= 0.25), axes)
+
+
+def _off_the_grid(thing: Tensor, geometry: NonCartesian, round_axes: int, conditions: Conditions) -> Measured:
     """The scan of an object on a finer grid (y, x), of a volume (z, y, x)."""
     maps = _maps(thing, conditions)
     fine = maps.unsqueeze(1) * thing if geometry.is_volume else maps * thing
-    y, coils = _along(fine, geometry, conditions), resampled(fine, geometry.matrix)
+    y, coils = _along(fine, geometry, conditions), without_corners(resampled(fine, geometry.matrix), round_axes)
     return _measured(y, geometry, coils.movedim(0, 1) if geometry.is_volume else coils, conditions)
 
 
