@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.record import write_record
+from benchmarks.record import gain, write_record
 from benchmarks.rivals import (
     BART,
     GRIDS,
@@ -137,7 +137,7 @@ def table(results: dict[str, Any], reference: str, seeds: int) -> Table:
             continue
         entry = row[reference]
         cells = [f"{entry[m]['psnr']:.2f} / {entry[m]['object_psnr']:.2f} / {entry[m]['ssim']:.3f}" for m in names]
-        gains = [f"{entry[g]['mean']:+.2f} [{entry[g]['low']:+.2f}, {entry[g]['high']:+.2f}]" for g in GAINS]
+        gains = [gain(entry[g]) for g in GAINS]
         view.add_row(scan, acceleration, *cells, *gains)
     return view
 

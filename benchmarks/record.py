@@ -50,3 +50,8 @@ def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     header = list(header)
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def gain(value: dict[str, float]) -> str:
+    """A difference with its interval, as in all tables."""
+    return f"{value['mean']:+.2f} [{value['low']:+.2f}, {value['high']:+.2f}]"

@@ -24,7 +24,7 @@ from scipy.io import loadmat
 from torch import Tensor
 
 from benchmarks.persons import MASK, Condition, Subject, persons, score, with_phase
-from benchmarks.record import write_record
+from benchmarks.record import gain, write_record
 from benchmarks.rivals import GRIDS, OURS, ScoreBook, Scores, Solve, images, options, over_grids, scored, settled
 from laminar.data.masks import make_mask
 from laminar.methods import open_method
@@ -99,9 +99,8 @@ def main() -> None:
         rows.append({"condition": "0.055 T, measured, R 2, one channel", **vars(LOW_FIELD), **found})
     table = Table("condition", *GRIDS, OURS, f"{OURS} - best [95 %]", title="PSNR in the object (dB)")
     for row in rows:
-        gain = row[f"{OURS} - best, object (dB)"]
         cells = [f"{row[name]['object_psnr']:.2f}" for name in (*GRIDS, OURS)]
-        table.add_row(row["condition"], *cells, f"{gain['mean']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]")
+        table.add_row(row["condition"], *cells, gain(row[f"{OURS} - best, object (dB)"]))
     Console(width=140).print(table)
     print(write_record("robustness", {"persons": [s.name for s in subjects], "rows": rows}, args.out))
 

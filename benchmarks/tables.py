@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.evidence import evidence
 from benchmarks.method_tables import METHOD_TABLES
-from benchmarks.record import RESULTS, markdown, result
+from benchmarks.record import RESULTS, gain, markdown, result
 from benchmarks.trust_tables import TRUST_TABLES
 from laminar.flow import DATA_STEPS
 
@@ -33,10 +33,6 @@ AUDITED = {
     "default": "FLAT, shipped",
 }
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def gain(value: dict[str, float]) -> str:
-    return f"{value['mean']:+.2f} [{value['low']:+.2f}, {value['high']:+.2f}]"
 
 
 def measured(reference: str) -> str:
