@@ -56,7 +56,7 @@ TASKS: dict[str, tuple[str, dict[str, float]]] = {
     "PET counts": ("pet", {}),
     "deblurring": ("deblurring", {}),
 }
-WEIGHTS = (0.0005, 0.002, 0.01, 0.05, 0.2, 0.8)
+WEIGHTS = (0.0005, 0.002, 0.01, 0.05, 0.2, 0.8, 3.2)
 GRIDS: dict[str, tuple[str, tuple[float, ...]]] = {
     "cine": ("low-rank", WEIGHTS),
     "ct": ("filtered-back-projection", ()),
