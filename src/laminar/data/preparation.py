@@ -111,9 +111,9 @@ def prepare(scan: Scan, n_maps: int | None = 1) -> Problem:
     where two maps are asked of a scan that brings one.
 
     A series or a volume has one scale. A scan off the grid is calibrated by what lies near its center, and shows its
-    noise far from it; counts have the noise of counts. Any other geometry brings its noise level. Off the grid the
-    scale is the quantile of a least-squares image, and operator and data are divided by the norm of the operator. Real
-    data stay real, and so does their image.
+    noise far from it; its samples weigh as the k-space that they stand for (`NonCartesian`). Counts have the noise of
+    counts. Any other geometry brings its noise level. Off the grid the scale is the quantile of a least-squares image,
+    and operator and data are divided by the norm of the operator. Real data stay real, and so does their image.
 
     All is computed after a division by a power of two that brings the data to about one, so that a factor of the data
     is a factor of the image, from 1e-37 to 1e37.
@@ -131,9 +131,10 @@ def prepare(scan: Scan, n_maps: int | None = 1) -> Problem:
     operator, norm = scan.geometry.operator(scan.n_slices, _off_grid_maps(scan)), scan.geometry.norm
     if norm != 1:
         operator = (1 / norm) * operator
-    y = scan.geometry.whitened(scan.data) / norm
+    y = scan.geometry.weighted(scan.data) / norm
     y = y.to(torch.complex64 if y.is_complex() else torch.float32)
-    return _normalized(y, operator, noise / norm, unit, _least_squares_scale(y, operator))
+    noise = noise * scan.geometry.noise_gain / norm
+    return _normalized(y, operator, noise, unit, _least_squares_scale(y, operator))
 
 
 def _maps(scan: Scan, n_maps: int | None) -> Tensor:

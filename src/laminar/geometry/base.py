@@ -52,9 +52,14 @@ class Geometry(ABC):
         if data.ndim != 1 + len(self.axes):
             raise DataFormatError(f"the data must have the axes (image, {', '.join(self.axes)}); got {said(data)}")
 
-    def whitened(self, data: Tensor) -> Tensor:
-        """The data with noise of one level in all measurements, as `operator` gives them."""
+    def weighted(self, data: Tensor) -> Tensor:
+        """The data with the weights of the measurements, as `operator` gives them."""
         return data
+
+    @property
+    def noise_gain(self) -> float:
+        """The noise level of weighted data, as an image sees it, over that of the data."""
+        return 1.0
 
     def of_image(self, index: int) -> Geometry:
         """That of one image, where the images of a scan differ."""

@@ -40,14 +40,18 @@ class NonCartesianSeries(Geometry):
         object.__setattr__(self, "norm", max(frame.norm for frame in self.frames))
 
     @staticmethod
-    def of(trajectories: Sequence[Tensor] | Tensor, size: tuple[int, ...]) -> NonCartesianSeries:
-        """That of trajectories (frame, sample, 2), as those of `NonCartesian`, each of which keeps its own spectrum."""
+    def of(
+        trajectories: Sequence[Tensor] | Tensor, size: tuple[int, ...], weights: Sequence[Tensor] | Tensor | None = None
+    ) -> NonCartesianSeries:
+        """That of trajectories (frame, sample, 2) and weights (frame, sample), as those of `NonCartesian`."""
         if len(trajectories) * max(math.prod(size), _SMALL) > MOST_PIXELS:
             raise DataFormatError(
                 f"a series off the grid has at most {MOST_PIXELS} pixels, and {MOST_PIXELS // _SMALL} frames; got "
                 f"{len(trajectories)} frames of {size}"
             )
-        return NonCartesianSeries(tuple(NonCartesian(each, size) for each in trajectories))
+        known: Sequence[Tensor | None] = [None] * len(trajectories) if weights is None else list(weights)
+        frames = zip(trajectories, known, strict=True)
+        return NonCartesianSeries(tuple(NonCartesian(points, size, each) for points, each in frames))
 
     @property
     def matrix(self) -> tuple[int, int]:  # type: ignore[override]
@@ -62,6 +66,11 @@ class NonCartesianSeries(Geometry):
         """Those of the frames (frame, sample, 2)."""
         return torch.stack([frame.trajectory for frame in self.frames])
 
+    @property
+    def weights(self) -> Tensor:
+        """Those of the frames (frame, sample)."""
+        return torch.stack([frame.weights for frame in self.frames if frame.weights is not None])
+
     @cached_property
     def gathered(self) -> NonCartesian:
         """The points of all frames, of an image that stands still."""
@@ -74,8 +83,14 @@ class NonCartesianSeries(Geometry):
     def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
         if sensitivities is None:
             raise DataFormatError("a non-Cartesian scan is solved with sensitivities; got none")
-        points, spectra = ([getattr(frame, name) for frame in self.frames] for name in ("trajectory", "spectrum"))
-        return NonUniformFrames(points, sensitivities, spectra)
+        return NonUniformFrames([frame.operator(n_images, sensitivities) for frame in self.frames])
+
+    def weighted(self, data: Tensor) -> Tensor:
+        return data * self.weights.sqrt().unsqueeze(1)
+
+    @property
+    def noise_gain(self) -> float:
+        return math.sqrt(sum(frame.noise_gain**2 for frame in self.frames) / len(self.frames))
 
     def check(self, data: Tensor) -> None:
         super().check(data)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from laminar.errors import DataFormatError
 from laminar.geometry.base import Geometry, check_tensor, said
-from laminar.operators import LinearOperator, NonUniform, spectral_norm, toeplitz_spectrum
+from laminar.operators import NonUniform, density_weights, spectral_norm, toeplitz_spectrum
 
 MOST_PIXELS, _THIN = 2**24, 16
 """Of an image. The Toeplitz spectrum takes some 200 bytes for each, and an axis no less than one of 16."""
@@ -22,12 +22,23 @@ class NonCartesian(Geometry):
 
     `trajectory` (sample, 2) as (y, x) of an image of `size` (y, x), or (sample, 3) as (z, y, x) of a volume of size
     (z, y, x), in cycles per field of view, so that `|k| <= N / 2`. Raises DataFormatError for one that is not.
+
+    Samples lie dense in the center. By their noise alone it would weigh hundreds of times what fine details weigh,
+    which no method solves in a few iterations and no network knows from a grid. So each sample weighs as the part of
+    k-space that it stands for: `weights` w (sample,), by default the `density_weights` of the trajectory. Solved is
+    `W^(1/2) y = W^(1/2) F S x`, the likelihood of noise of the variance sigma^2 / w, at the price that this is not the
+    one that was measured, which weights of one give. As an image sees it, the noise level is
+
+        sigma_w^2 = sigma^2 sum_j w_j^2 / sum_j w_j
+
+    Pruessmann et al. 2001, doi:10.1002/mrm.1241; Ramzi et al. 2022, doi:10.1109/TMI.2022.3144619.
     """
 
     trajectory: Tensor
     size: tuple[int, ...]
+    weights: Tensor | None = None
     spectrum: Tensor = field(init=False, repr=False)
-    """The `toeplitz_spectrum` of the trajectory."""
+    """The `toeplitz_spectrum` of the trajectory and its weights."""
     axes = ("coil", "sample")
 
     def __post_init__(self) -> None:
@@ -50,9 +61,16 @@ class NonCartesian(Geometry):
                 f"matrix; got {float(reach[axis]):.4g} along {self.image_axes[axis].replace('slice', 'z')}: "
                 "are these rad, 1/m or parts of one, or other axes?"
             )
-        spectrum = toeplitz_spectrum(points, size)
+        weights = density_weights(points, size) if self.weights is None else self.weights
+        if weights.shape != points.shape[:1] or not bool((weights > 0).all() & torch.isfinite(weights).all()):
+            raise DataFormatError(
+                f"weights must be positive and finite, (sample,) = ({len(points)},); got {said(weights)}"
+                f"{f' from {float(weights.min()):.3g}' if weights.numel() else ''}"
+            )
+        spectrum = toeplitz_spectrum(points, size, weights)
+        object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "spectrum", spectrum)
-        one = NonUniform(points, torch.ones(1, 1, *size, dtype=torch.complex64), spectrum)
+        one = NonUniform(points, torch.ones(1, 1, *size, dtype=torch.complex64), spectrum, weights)
         norm = spectral_norm(one, torch.ones(1, *size, dtype=torch.complex64), 15)
         object.__setattr__(self, "norm", float(norm))
 
@@ -79,10 +97,19 @@ class NonCartesian(Geometry):
     def measured_acceleration(self) -> float:
         return math.prod(self.size) / len(self.trajectory)
 
-    def operator(self, n_images: int, sensitivities: Tensor | None) -> LinearOperator:
+    def operator(self, n_images: int, sensitivities: Tensor | None) -> NonUniform:
         if sensitivities is None:
             raise DataFormatError("a non-Cartesian scan is solved with sensitivities; got none")
-        return NonUniform(self.trajectory, sensitivities, self.spectrum)
+        return NonUniform(self.trajectory, sensitivities, self.spectrum, self.weights)
+
+    def weighted(self, data: Tensor) -> Tensor:
+        assert self.weights is not None
+        return data * self.weights.sqrt()
+
+    @property
+    def noise_gain(self) -> float:
+        assert self.weights is not None
+        return float((self.weights.square().sum() / self.weights.sum()).sqrt())
 
     def check(self, data: Tensor) -> None:
         super().check(data)

@@ -26,7 +26,7 @@ class Tomography(Beam):
     def factor(self) -> Tensor | None:
         return self.weights
 
-    def whitened(self, data: Tensor) -> Tensor:
+    def weighted(self, data: Tensor) -> Tensor:
         return data if self.weights is None else data * self.weights
 
     def check(self, data: Tensor) -> None:

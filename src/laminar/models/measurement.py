@@ -41,9 +41,7 @@ class Measurement:
 
             1 / R = ||A p||^2 / ||p||^2,   p = |source| with random signs, the same for every scan
 
-        The energy of p is spread evenly over frequencies and lies where the object is. Off the grid, where the operator
-        is divided by a norm that the dense center of k-space makes large, it is no acceleration but a number of the
-        trajectory: a network knows it from its training.
+        The energy of p is spread evenly over frequencies and lies where the object is.
         """
         generator = torch.Generator().manual_seed(0)
         signs = torch.randint(0, 2, source.shape[1:], generator=generator).to(source.device)

@@ -14,7 +14,7 @@ from laminar.operators.linear import (
     squared_norm,
 )
 from laminar.operators.moving import NonUniformFrames
-from laminar.operators.nonuniform import NonUniform, toeplitz_spectrum
+from laminar.operators.nonuniform import NonUniform, density_weights, toeplitz_spectrum
 from laminar.operators.projector import Beam, Projector, Weighted
 from laminar.operators.restoration import Convolution, Inpainting, box, gaussian
 from laminar.operators.soft import SoftSense, combined, pixel_magnitude
@@ -39,6 +39,7 @@ __all__ = [
     "check_operator",
     "combined",
     "conjugate_gradient",
+    "density_weights",
     "fft2c",
     "gaussian",
     "ifft2c",
