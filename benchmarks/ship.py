@@ -25,7 +25,7 @@ IMAGES = (
     "ten photographs; sources, licences and citations in docs/model-card.md), a quarter of procedural phantoms; "
     "simulated coils, phase, noise and masks; no measured k-space"
 )
-SCANS = "2-D Cartesian multi-coil scans of any size, R = 2 to 10, with at least 8 calibration lines"
+SCANS = "2-D Cartesian multi-coil scans of any size, R = 1.5 to 12, with at least 8 calibration lines"
 DESCRIPTIONS = {
     "default": (
         "FLAT without alignment: flow coefficients, proximal data step (arXiv 2512.03020), phase frame, decibel loss",
