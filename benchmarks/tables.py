@@ -316,6 +316,16 @@ def geometries() -> str:
     return markdown([*header, f"`{SHIPPED[:7]}`{SHIPPED[7:]}"], rows)
 
 
+def density() -> str:
+    """A row a number of spokes, each method with samples that weigh as their density asks, and alike."""
+    rows = []
+    for spokes, by_weight in result("density")["rows"].items():
+        for name, row in by_weight.items():
+            cells = (f"{values['psnr']:.2f} / {values['ssim']:.3f}" for values in row.values())
+            rows.append([spokes, "one" if name == "one" else "as the k-space that it stands for", *cells])
+    return markdown(["spokes", "a sample weighs", "CG-SENSE", "total variation", "`default`"], rows)
+
+
 def whole_scans() -> str:
     """A row a scan with a third axis: seconds of each step, and the peak memory of the process."""
     rows = []
@@ -348,6 +358,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "readers": readers,
     "loading": loading,
     "ceilings": ceilings,
+    "density": density,
     "geometries": geometries,
     "whole_scans": whole_scans,
     **METHOD_TABLES,
