@@ -2,6 +2,7 @@
 
     python -m benchmarks.audits --train          600 steps each, seed 0, the setting of benchmarks/studies/presets.yaml
     python -m benchmarks.audits                  audit what was trained, and the model that ships
+    python -m benchmarks.audits --only default   the model that ships, alone
 
 The record of each audit goes to results/audits/, its page stays under runs/audits/pages/. The VarNet of the `fastmri`
 package has 5 cascades, 9 channels and 3 pools, so that it is of the size of the others; it learns its own sensitivities
@@ -38,6 +39,10 @@ from laminar.training.state import RunFolder
 
 RUNS = Path("runs/audits")
 NAMES = {"e2e-varnet": "E2E-VarNet", "modl": "MoDL, unshared", "flat": "FLAT"}
+SUBJECTS = {
+    "fastmri-varnet": (str(RUNS / "fastmri-varnet.safetensors"), "--fastmri"),
+    "default": ("default",),
+}
 VARNET: dict[str, int] = {"num_cascades": 5, "chans": 9, "pools": 3, "sens_chans": 4, "sens_pools": 3}
 CALIBRATION_LINES = 14
 
@@ -109,16 +114,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--only", choices=(*NAMES, *SUBJECTS), help="audit this one alone")
     args = parser.parse_args()
     keep_freed_memory()
     if args.train:
         train_varnet(args.steps)
         train_presets(args.steps)
         return
-    for name in NAMES:
-        audit(name, str(RUNS / name / name))
-    audit("fastmri-varnet", str(RUNS / "fastmri-varnet.safetensors"), "--fastmri")
-    audit("default", "default")
+    subjects = {name: (str(RUNS / name / name),) for name in NAMES} | SUBJECTS
+    for name in [args.only] if args.only else subjects:
+        audit(name, *subjects[name])
 
 
 if __name__ == "__main__":
