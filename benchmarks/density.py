@@ -32,7 +32,7 @@ def weighing(measured: Measured, kind: str) -> Case:
     geometry = measured.scan.geometry
     assert isinstance(geometry, NonCartesian)
     if kind == "one":
-        geometry = replace(geometry, weights=torch.ones(len(geometry.trajectory)))
+        geometry = replace(geometry, compensation=torch.ones(len(geometry.trajectory)))
     return replace(measured, scan=replace(measured.scan, geometry=geometry)).case()
 
 

@@ -62,14 +62,14 @@ GRIDS: dict[str, tuple[str, tuple[float, ...]]] = {
     "cine": ("low-rank", WEIGHTS),
     "ct": ("filtered-back-projection", ()),
     "pet": ("expectation-maximization", (4, 8, 16, 32)),
-    "radial": ("cg-sense", (0.0003, 0.003, 0.03, 0.1)),
+    "radial": ("cg-sense", (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)),
     "deblurring": ("cg-sense", (0.0003, 0.003, 0.03)),
 }
 KNOBS = {"expectation-maximization": "iterations"}
 COILS, NOISE_STD, SEED = 4, 0.01, 10**6
 SHIPPED = "default, as it ships"
-FIELD, INTERLEAVES = (300, 360), 60
-"""Of the measured spiral: the matrix that holds what it saw."""
+FIELD, INTERLEAVES = (420, 420), 60
+"""Of the measured spiral: the matrix that holds all of the object."""
 IMAGES = RESULTS.parent / "docs" / "images"
 PICTURES = Path("build") / "geometries"
 SCHEDULE = [1.0, 0.35, 0.12, 0.04, 0.0]

@@ -7,22 +7,24 @@ import re
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from laminar.classical import cg_sense_method, total_variation_method, zero_filled_method
+from laminar.classical import cg_sense_method, l1_wavelet_method, total_variation_method, zero_filled_method
 from laminar.data.acquisition import acquisition_of
 from laminar.data.acquisition.acquisition import sensitivities_of
 from laminar.data.acquisition.file import measure_phantom
+from laminar.data.formats import read, write_scan
 from laminar.data.noncartesian import radial, spiral
 from laminar.data.preparation import noise_std_of, prepare
 from laminar.data.simulation import simulate_slice
 from laminar.errors import ConfigError, DataFormatError, MissingExtraError
 from laminar.geometry import NonCartesian, NonCartesianSeries
 from laminar.models import RegularizerConfig, UnrolledConfig, UnrolledNetwork
-from laminar.operators import NonUniform, fft2c
+from laminar.operators import NonUniform, fft2c, spectral_norm
 from laminar.operators.nonuniform import density_weights
 from laminar.reconstruction import reconstruct
 from laminar.scan import Scan
@@ -40,6 +42,10 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         NonCartesian(radial(8, 24, SIZE), SIZE)
 
 
+def compensated(weights: object) -> NonCartesian:
+    return NonCartesian(radial(8, 24, SIZE), SIZE, weights)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -53,6 +59,21 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: NonCartesian(torch.zeros(5, 2), (8,)), r"the size \(y, x\), a volume \(z, y, x\), of .*; got \(8,\)"),
         (lambda: NonCartesian(torch.zeros(5, 3), (2**21, 1, 1)), r"of at most 16777216 pixels; got \(2097152, 1, 1\)"),
         (lambda: NonCartesian(torch.full((5, 2), torch.nan), SIZE), "holds NaN"),
+        (
+            lambda: compensated(torch.ones(3)),
+            r"floating-point \(sample,\) = \(192,\), as the trajectory; got torch.float32 \(3,",
+        ),
+        (lambda: compensated(torch.ones(192, dtype=torch.uint8)), "floating-point"),
+        (lambda: compensated([1.0] * 192), "compensation must be a torch.Tensor; got list"),
+        (
+            lambda: compensated(torch.full((192,), 0.0)),
+            "about one on a grid, and from 1e-09 to 1e.09 anywhere; got 0 to 0",
+        ),
+        (lambda: compensated(torch.full((192,), torch.nan)), "got nan to nan"),
+        (
+            lambda: NonCartesianSeries.of([radial(8, 24, SIZE)] * 2, SIZE, torch.ones(3, 192)),
+            r"\(frame, sample\), of 2 frames; got torch.float32 \(3, 192\)",
+        ),
         (lambda: radial(-3, 24, SIZE), "needs spokes > 0; got -3"),
         (lambda: spiral(4, 100, 0.0, SIZE), "needs turns > 0; got 0"),
     ],
@@ -120,6 +141,27 @@ def test_the_image_to_be_found_is_what_a_complete_scan_shows() -> None:
     assert float((image - measured.reference).norm() / measured.reference.norm()) < 0.065
     corner = fft2c(measured.images)[..., :12, :12]
     assert float(corner.abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("coils", [1, 4])
+def test_weighted_operators_have_a_norm_of_at_most_one_and_sparse_methods_converge(coils: int) -> None:
+    pytest.importorskip("finufft")
+    scan = measure_phantom(acquisition_of("radial", {"spokes": 64}), "brain", (64, 64), coils, 0.001, 1).scan
+    problem = prepare(scan)
+    assert 0.85 < float(spectral_norm(problem.operator, draw(1, 64, 64, dtype=torch.complex64), 100)) <= 1
+    states = l1_wavelet_method(problem, weight=0.01).states
+    assert float((states[-1] - states[-2]).norm()) < 0.05 * float(states[-1].norm())
+
+
+def test_a_compensation_that_was_given_is_kept_in_a_file(tmp_path: Path) -> None:
+    pytest.importorskip("finufft")
+    scan = measure_phantom(acquisition_of("radial", {"spokes": 32}), "brain", (32, 32), 4, 0.01, 1).scan
+    assert isinstance(scan.geometry, NonCartesian)
+    ones = replace(scan, geometry=replace(scan.geometry, compensation=torch.ones(len(scan.geometry.trajectory))))
+    for name, one in {"density": scan, "ones": ones}.items():
+        write_scan(tmp_path / f"{name}.h5", one)
+        assert torch.equal(read(tmp_path / f"{name}.h5").geometry.weights, one.geometry.weights)
+    assert (ones.geometry.noise_gain, scan.geometry.noise_gain < 1) == (1, True)
 
 
 def test_too_few_spokes_leave_no_center() -> None:

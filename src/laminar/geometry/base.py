@@ -53,7 +53,7 @@ class Geometry(ABC):
             raise DataFormatError(f"the data must have the axes (image, {', '.join(self.axes)}); got {said(data)}")
 
     def weighted(self, data: Tensor) -> Tensor:
-        """The data with the weights of the measurements, as `operator` gives them."""
+        """The data as `operator` gives them: where there are weights, each measurement times its own."""
         return data
 
     @property

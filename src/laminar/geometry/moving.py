@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from laminar.errors import DataFormatError
-from laminar.geometry.base import Geometry, said
+from laminar.geometry.base import Geometry, check_tensor, said
 from laminar.geometry.noncartesian import MOST_PIXELS, NonCartesian
 from laminar.operators import LinearOperator, NonUniformFrames
 
@@ -41,15 +41,23 @@ class NonCartesianSeries(Geometry):
 
     @staticmethod
     def of(
-        trajectories: Sequence[Tensor] | Tensor, size: tuple[int, ...], weights: Sequence[Tensor] | Tensor | None = None
+        trajectories: Sequence[Tensor] | Tensor, size: tuple[int, ...], compensation: Tensor | None = None
     ) -> NonCartesianSeries:
-        """That of trajectories (frame, sample, 2) and weights (frame, sample), as those of `NonCartesian`."""
+        """That of trajectories (frame, sample, 2) and a compensation (frame, sample), as those of `NonCartesian`."""
         if len(trajectories) * max(math.prod(size), _SMALL) > MOST_PIXELS:
             raise DataFormatError(
                 f"a series off the grid has at most {MOST_PIXELS} pixels, and {MOST_PIXELS // _SMALL} frames; got "
                 f"{len(trajectories)} frames of {size}"
             )
-        known: Sequence[Tensor | None] = [None] * len(trajectories) if weights is None else list(weights)
+        known: Sequence[Tensor | None] = [None] * len(trajectories)
+        if compensation is not None:
+            check_tensor("compensation", compensation)
+            if compensation.ndim != 2 or len(compensation) != len(trajectories):
+                raise DataFormatError(
+                    f"the density compensation must be (frame, sample), of {len(trajectories)} frames; got "
+                    f"{said(compensation)}"
+                )
+            known = compensation.unbind()
         frames = zip(trajectories, known, strict=True)
         return NonCartesianSeries(tuple(NonCartesian(points, size, each) for points, each in frames))
 
@@ -69,12 +77,18 @@ class NonCartesianSeries(Geometry):
     @property
     def weights(self) -> Tensor:
         """Those of the frames (frame, sample)."""
-        return torch.stack([frame.weights for frame in self.frames if frame.weights is not None])
+        return torch.stack([frame.weights for frame in self.frames])
+
+    @property
+    def given(self) -> Tensor | None:
+        """The compensation (frame, sample), if every frame was given one."""
+        given = [frame.compensation for frame in self.frames if frame.compensation is not None]
+        return torch.stack(given) if len(given) == len(self.frames) else None
 
     @cached_property
     def gathered(self) -> NonCartesian:
         """The points of all frames, of an image that stands still."""
-        return NonCartesian(self.trajectories.flatten(0, 1), self.matrix)
+        return NonCartesian(self.trajectories.flatten(0, 1), self.matrix, self.weights.flatten())
 
     @property
     def measured_acceleration(self) -> float:

@@ -15,8 +15,9 @@ from laminar.geometry.beam import Beam
 class Tomography(Beam):
     """Line integrals, `y = A x` with A a `projector` (`laminar.operators.Projector`); data (image, view, bin).
 
-    `weights` (image or 1, view, bin) are the noise level of the scan over that of each measurement, for noise that is
-    Gaussian but not white, as of few photons (`laminar.data.simulation.transmission`): without, it is white.
+    `weights` (image or 1, view, bin), by which amplitudes are multiplied, are the noise level of the scan over that of
+    each measurement, for noise that is Gaussian but not white, as of few photons
+    (`laminar.data.simulation.transmission`): without, it is white.
     """
 
     weights: Tensor | None = None

@@ -69,7 +69,8 @@ class NonUniform(LinearOperator):
     @staticmethod
     def stack(operators: Sequence[LinearOperator]) -> NonUniform:
         parts = [operator for operator in operators if isinstance(operator, NonUniform)]
-        if len(parts) != len(operators) or any(part.trajectory is not parts[0].trajectory for part in parts):
+        points = {(id(part.trajectory), id(part.weights)) for part in parts}
+        if len(parts) != len(operators) or len(points) != 1:
             raise ConfigError("only non-uniform transforms of one trajectory can be put into one batch")
         return parts[0].with_sensitivities(torch.cat([part.sensitivities for part in parts]))
 

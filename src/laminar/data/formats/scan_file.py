@@ -93,13 +93,13 @@ LAYOUTS = {
     "volume": Layout(lambda g: isinstance(g, Volume), lambda g: {"mask": g.mask}, lambda p: Volume(p["mask"].bool())),
     "noncartesian": Layout(
         lambda g: isinstance(g, NonCartesian),
-        lambda g: {"trajectory": g.trajectory, "weights": g.weights, "matrix": list(g.size)},
-        lambda p: NonCartesian(p["trajectory"], _size(p, MOST_OFF_GRID), p.get("weights")),
+        lambda g: {"trajectory": g.trajectory, "compensation": g.compensation, "matrix": list(g.size)},
+        lambda p: NonCartesian(p["trajectory"], _size(p, MOST_OFF_GRID), p.get("compensation")),
     ),
     "noncartesian-cine": Layout(
         lambda g: isinstance(g, NonCartesianSeries),
-        lambda g: {"trajectories": g.trajectories, "weights": g.weights, "matrix": list(g.matrix)},
-        lambda p: NonCartesianSeries.of(p["trajectories"], _size(p, MOST_OFF_GRID), p.get("weights")),
+        lambda g: {"trajectories": g.trajectories, "compensation": g.given, "matrix": list(g.matrix)},
+        lambda p: NonCartesianSeries.of(p["trajectories"], _size(p, MOST_OFF_GRID), p.get("compensation")),
     ),
     "tomography": Layout(
         lambda g: isinstance(g, Tomography),
