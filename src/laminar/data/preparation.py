@@ -29,8 +29,8 @@ class Problem:
     """`y = A x + n` in units in which the image is about one.
 
     `y` complex64, or float32 of a real image, (batch, ...); `operator` is A; `noise_level` (batch,), sigma per sample
-    in these units; `scale` (batch,): image in the units of the file = scale * image in these units. Raises
-    DataFormatError if they do not fit each other.
+    in these units, off the grid that of equal samples which would bring as much noise into an image; `scale` (batch,):
+    image in the units of the file = scale * image in these units. Raises DataFormatError if they do not fit each other.
     """
 
     y: Tensor
