@@ -151,9 +151,9 @@ def cases(subjects: list[Subject], accelerations: tuple[int, ...], count: int) -
     for subject in subjects:
         for index, thing in enumerate(subject.objects):
             for acceleration in accelerations:
-                seed = seed_of_text(f"{subject.name} {index} {acceleration}")
-                for place in places(thing, count, seed):
-                    yield Case(subject.name, index, thing, place, acceleration)
+                somewhere = Case(subject.name, index, thing, (0, 0), acceleration)
+                for place in places(thing, count, somewhere.seed):
+                    yield replace(somewhere, place=place)
 
 
 def measured_once(case: Case, families: Mapping[str, Family], book: ScoreBook) -> dict[str, dict[str, float]]:

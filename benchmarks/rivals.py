@@ -125,7 +125,8 @@ class ScoreBook:
     """Scores of one scan after the other in a file of JSON lines, for benchmarks that take an hour.
 
     What stands there is not computed again: an interrupted benchmark goes on, and another model costs its own images
-    alone. A network is known by its fingerprint, a classical method by its name, weight and the version of laminar.
+    alone. A network is known by its fingerprint, a classical method by its name, weight and the version of laminar:
+    where the code of one has changed, or of what comes before it, delete the file.
     """
 
     def __init__(self, path: Path | None) -> None:
