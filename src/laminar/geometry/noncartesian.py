@@ -116,7 +116,8 @@ class NonCartesian(Geometry):
 
     @property
     def measured_acceleration(self) -> float:
-        return math.prod(self.size) / len(self.trajectory)
+        """Pixels over the cells of k-space that the samples stand for: 1.3 of a complete disc in the square."""
+        return math.prod(self.size) / float(self.weights.sum())
 
     def operator(self, n_images: int, sensitivities: Tensor | None) -> NonUniform:
         if sensitivities is None:
