@@ -122,13 +122,13 @@ def network(kind: str, settings: dict[str, float], flat: bool, args: argparse.Na
     torch.manual_seed(0)
     model = UnrolledConfig(
         n_cascades=len(SCHEDULE) - 1,
-        coefficients="learned" if flat else "free",
-        schedule="list",
-        schedule_times=SCHEDULE,
+        coefficients="free",
         source_iterations=30,
         cg_iterations=12,
         regularizer=RegularizerConfig(channels=[32, 48, 64], fold=2),
     )
+    if flat:
+        model = model.changed(coefficients="learned", schedule="list", schedule_times=SCHEDULE)
     anatomy = "cardiac" if kind == "cine" else "brain"
     simulation = SimulationConfig(
         anatomy, [(args.matrix, args.matrix)], coils=(COILS, COILS), noise_std=(NOISE_STD / 2, 2 * NOISE_STD)
