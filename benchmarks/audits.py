@@ -39,7 +39,7 @@ from laminar.training.state import RunFolder
 
 RUNS = Path("runs/audits")
 NAMES = {"e2e-varnet": "E2E-VarNet", "modl": "MoDL, unshared", "flat": "FLAT"}
-SUBJECTS = {
+SUBJECTS = {name: (str(RUNS / name / name),) for name in NAMES} | {
     "fastmri-varnet": (str(RUNS / "fastmri-varnet.safetensors"), "--fastmri"),
     "default": ("default",),
 }
@@ -114,16 +114,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--only", choices=(*NAMES, *SUBJECTS), help="audit this one alone")
+    parser.add_argument("--only", choices=SUBJECTS, help="audit this one alone")
     args = parser.parse_args()
     keep_freed_memory()
     if args.train:
         train_varnet(args.steps)
         train_presets(args.steps)
         return
-    subjects = {name: (str(RUNS / name / name),) for name in NAMES} | SUBJECTS
-    for name in [args.only] if args.only else subjects:
-        audit(name, *subjects[name])
+    for name in [args.only] if args.only else SUBJECTS:
+        audit(name, *SUBJECTS[name])
 
 
 if __name__ == "__main__":

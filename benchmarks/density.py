@@ -25,24 +25,19 @@ from laminar.geometry import NonCartesian
 from laminar.runtime import keep_freed_memory
 
 SPOKES = (24, 32, 64)
-WEIGHING = "density", "one"
+METHODS = {"cg-sense": GRIDS["radial"][1], "total-variation": WEIGHTS}
 
 
-def weighing(measured: Measured, kind: str) -> Case:
+def unweighted(measured: Measured) -> Case:
     geometry = measured.scan.geometry
     assert isinstance(geometry, NonCartesian)
-    if kind == "one":
-        geometry = replace(geometry, compensation=torch.ones(len(geometry.trajectory)))
-    return replace(measured, scan=replace(measured.scan, geometry=geometry)).case()
+    alike = replace(geometry, compensation=torch.ones(len(geometry.trajectory)))
+    return replace(measured, scan=replace(measured.scan, geometry=alike)).case()
 
 
-def row(measured: list[Measured], kind: str) -> dict[str, Any]:
-    tuning, *cases = (weighing(one, kind) for one in measured)
-    found = {name: best(name, grid, [tuning], cases)[1] for name, grid in METHODS.items()}
-    return found | {SHIPPED: measure(shipped(), cases)}
-
-
-METHODS = {"cg-sense": GRIDS["radial"][1], "total-variation": WEIGHTS}
+def row(tuning: Case, *cases: Case) -> dict[str, Any]:
+    found = {name: best(name, grid, [tuning], list(cases))[1] for name, grid in METHODS.items()}
+    return found | {SHIPPED: measure(shipped(), list(cases))}
 
 
 def main() -> None:
@@ -55,9 +50,10 @@ def main() -> None:
     rows: dict[str, Any] = {}
     table = Table("spokes", "a sample weighs", *METHODS, SHIPPED, title="PSNR (dB) / SSIM")
     for spokes in SPOKES:
-        measured = [one for one, _ in phantoms("radial", {"spokes": spokes}, args.matrix, args.images + 1)]
-        for kind in WEIGHING:
-            found = rows.setdefault(str(spokes), {})[kind] = row(measured, kind)
+        made = list(phantoms("radial", {"spokes": spokes}, args.matrix, args.images + 1))
+        weighted, alike = [case for _, case in made], [unweighted(measured) for measured, _ in made]
+        for kind, cases in {"density": weighted, "one": alike}.items():
+            found = rows.setdefault(str(spokes), {})[kind] = row(*cases)
             table.add_row(str(spokes), kind, *(f"{v['psnr']:.2f} / {v['ssim']:.3f}" for v in found.values()))
     Console(width=120).print(table)
     print(write_record("density", {"matrix": args.matrix, "images": args.images, "rows": rows}, args.out))

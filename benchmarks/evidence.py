@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.record import markdown, result
+from benchmarks.record import gain, markdown, result
 
 COMPARED = ("E2E-VarNet", "MoDL", "FLAT")
 """The networks of core.yaml that are to have ten seeds."""
@@ -121,7 +121,7 @@ def _of(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _dB(value: dict[str, float]) -> str:
-    return f"{value['mean']:+.2f} [{value['low']:+.2f}, {value['high']:+.2f}] dB"
+    return f"{gain(value)} dB"
 
 
 def _triple(value: list[float]) -> str:

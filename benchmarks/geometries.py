@@ -37,7 +37,7 @@ from laminar.figures import movie
 from laminar.figures.pixels import gray, white_level
 from laminar.figures.sheet import Sheet
 from laminar.geometry import NonCartesian
-from laminar.methods import open_method
+from laminar.methods import Method, open_method
 from laminar.metrics import psnr, ssim
 from laminar.models import RegularizerConfig, UnrolledConfig, build
 from laminar.runtime import keep_freed_memory
@@ -87,12 +87,14 @@ def phantoms(kind: str, settings: dict[str, float], side: int, count: int) -> It
 
 def classical(name: str, weight: float | None) -> Solve:
     settings = {} if weight is None else {KNOBS.get(name, "weight"): weight}
-    method = open_method(name, settings=settings)
-    return lambda problem: method(problem).image
+    return by(open_method(name, settings=settings))
 
 
 def shipped() -> Solve:
-    method = open_method(model="default")
+    return by(open_method(model="default"))
+
+
+def by(method: Method) -> Solve:
     return lambda problem: method(problem).image
 
 

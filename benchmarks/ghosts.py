@@ -26,9 +26,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.persons import Condition, Subject, persons, phantoms, scan_of, seed_of_text, undersampled
+from benchmarks.persons import Condition, Subject, matrix_of, persons, phantoms, scan_of, seed_of_text, undersampled
 from benchmarks.record import write_record
-from benchmarks.rivals import OURS, ScoreBook, Scores, Solve, options, over_grids, scored, solved
+from benchmarks.rivals import OURS, ScoreBook, Scores, Solve, best_names, options, over_grids, scored, solved
 from laminar.data.cases import image_of
 from laminar.data.preparation import Problem, prepare
 from laminar.figures import comparison_figure
@@ -63,8 +63,8 @@ class Case:
     @property
     def center(self) -> tuple[float, float]:
         """The place in pixels of the scan."""
-        matrix = scan_of(self.thing, Condition(float(self.acceleration)), self.seed).matrix
-        y, x = (n // 2 + (p - m // 2) * n / m for p, n, m in zip(self.place, matrix, self.thing.shape, strict=True))
+        sizes = zip(self.place, matrix_of(self.thing), self.thing.shape, strict=True)
+        y, x = (n // 2 + (p - m // 2) * n / m for p, n, m in sizes)
         return y, x
 
     @property
@@ -107,7 +107,7 @@ def places(thing: Tensor, count: int, seed: int) -> list[tuple[int, int]]:
 def experiment(case: Case) -> Experiment:
     thing, condition = case.thing, Condition(float(case.acceleration))
     bright = BRIGHTNESS * thing.abs().max() * torch.exp(1j * thing[case.place].angle())
-    fine = RADIUS * thing.shape[-1] / scan_of(thing, condition, case.seed).matrix[1]
+    fine = RADIUS * thing.shape[-1] / matrix_of(thing)[1]
     spot = bright * disc(thing.shape, case.place, fine)
     with_it, without_it = (scan_of(thing + amount * spot, condition, case.seed) for amount in (1, 0))
     scan = undersampled(with_it, condition, case.seed, "equispaced")
@@ -120,17 +120,17 @@ def best_image(family: Family, made: Experiment) -> tuple[str, Tensor]:
     """The member of a family that is best inside the object with the disc, and its complex image (1, y, x)."""
     found = solved(made.problem, family)
     scores = scored({name: image.abs() for name, image in found.items()}, made.truth.abs())
-    best = max(scores, key=lambda name: scores[name]["object_psnr"])
+    [best] = best_names(scores, "object_psnr").values()
     return best, found[best]
 
 
 def measures(case: Case, families: Mapping[str, Family]) -> dict[str, dict[str, float]]:
     """What each family makes of the disc."""
     made, found = experiment(case), {}
+    s = made.truth - made.bare_truth
     for name, family in families.items():
         best, image = best_image(family, made)
         d = image - solved(made.bare, {best: family[best]})[best]
-        s = made.truth - made.bare_truth
         found[name] = measured(d[0], s[0], case.center, case.acceleration)
     return found
 

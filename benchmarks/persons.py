@@ -90,13 +90,17 @@ def with_phase(image: Tensor, name: str) -> Tensor:
     return torch.polar(image, random_phase(canvas, image))
 
 
+def matrix_of(thing: Tensor) -> tuple[int, int]:
+    """The matrix of the scan of an object (y, x)."""
+    return 2 * round(KEPT * thing.shape[0] / 2), 2 * round(KEPT * thing.shape[1] / 2)
+
+
 def scan_of(thing: Tensor, condition: Condition, seed: int) -> SimulatedSlice:
     """The fully sampled scan of an object; coils and noise are those of the seed."""
     generator = torch.Generator().manual_seed(seed)
-    matrix = (2 * round(KEPT * thing.shape[0] / 2), 2 * round(KEPT * thing.shape[1] / 2))
     magnitude = thing.abs()
     changed = thing if condition.contrast == 1 else torch.polar(magnitude**condition.contrast, thing.angle())
-    return scan_object(changed, matrix, condition.coils, condition.noise_std, generator)
+    return scan_object(changed, matrix_of(thing), condition.coils, condition.noise_std, generator)
 
 
 def undersampled(scan: SimulatedSlice, condition: Condition, seed: int, kind: str = MASK) -> Scan:

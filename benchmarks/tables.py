@@ -308,10 +308,10 @@ def geometries() -> str:
     rows = []
     for task, row in result("geometries")["rows"].items():
         special = next(name for name in row if name in GEOMETRY_METHODS)
-        gain = row["FLAT"]["psnr"] - max(row[name]["psnr"] for name in (special, "total-variation"))
+        ahead = row["FLAT"]["psnr"] - max(row[name]["psnr"] for name in (special, "total-variation"))
         methods = (special, "total-variation", "unrolled, free", "FLAT")
         ships = cell(row, SHIPPED) if SHIPPED in row else ""
-        rows.append([task, special, *(cell(row, name) for name in methods), f"{gain:+.2f}", ships])
+        rows.append([task, special, *(cell(row, name) for name in methods), f"{ahead:+.2f}", ships])
     header = ["task", "classical", "that", "total variation", "unrolled, free", "FLAT", "FLAT − best classical, dB"]
     return markdown([*header, SHIPPED], rows)
 

@@ -37,7 +37,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.record import RESULTS, header, mean_interval
+from benchmarks.record import RESULTS, gain, header, mean_interval
 from laminar.data.cases import Case
 from laminar.errors import ConfigError
 from laminar.files import write_json
@@ -159,8 +159,8 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     first, done = rows[0]["psnr_of_each"], []
     for row in rows:
         gains = [a - b for a, b in zip(row["psnr_of_each"], first, strict=True)]
-        gain = dict(zip(("mean", "low", "high"), mean_interval(gains), strict=True))
-        done.append(row | {"psnr": sum(row["psnr_of_each"]) / len(first), "gain (dB)": gain})
+        interval = dict(zip(("mean", "low", "high"), mean_interval(gains), strict=True))
+        done.append(row | {"psnr": sum(row["psnr_of_each"]) / len(first), "gain (dB)": interval})
     return done
 
 
@@ -202,9 +202,8 @@ def main() -> None:
     rows = run_all(args.trials, args.minutes, args.seed, args.out)
     table = Table("setting", "slices", "seconds", "PSNR in the object (dB)", "gain [95 %]")
     for row in rows:
-        gain = row["gain (dB)"]
-        said = f"{gain['mean']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]"
-        table.add_row(row["setting"], str(row["slices"]), f"{row['seconds']:.0f}", f"{row['psnr']:.2f}", said)
+        cells = [str(row["slices"]), f"{row['seconds']:.0f}", f"{row['psnr']:.2f}", gain(row["gain (dB)"])]
+        table.add_row(row["setting"], *cells)
     Console(width=120).print(table)
     print(args.out)
 
