@@ -80,8 +80,8 @@ class NonCartesianSeries(Geometry):
         return torch.stack([frame.weights for frame in self.frames])
 
     @property
-    def given(self) -> Tensor | None:
-        """The compensation (frame, sample), if every frame was given one."""
+    def compensation(self) -> Tensor | None:
+        """That of the frames (frame, sample), if every one was given its own."""
         given = [frame.compensation for frame in self.frames if frame.compensation is not None]
         return torch.stack(given) if len(given) == len(self.frames) else None
 

@@ -22,6 +22,11 @@ class NonUniformFrames(LinearOperator):
         self.sensitivities = frames[0].sensitivities
         self.frames = tuple(frame.with_sensitivities(self.sensitivities) for frame in frames)
 
+    def along(self, other: NonUniformFrames) -> bool:
+        """Whether the frames of both have the same points, weighted alike."""
+        pairs = zip(self.frames, other.frames, strict=False)
+        return len(self.frames) == len(other.frames) and all(frame.along(another) for frame, another in pairs)
+
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([frame.forward(x[:, f]) for f, frame in enumerate(self.frames)], 1)
 
@@ -32,11 +37,13 @@ class NonUniformFrames(LinearOperator):
         return torch.stack([frame.gram(x[:, f]) for f, frame in enumerate(self.frames)], 1)
 
     def to(self, device: torch.device | str) -> NonUniformFrames:
-        return NonUniformFrames([frame.to(device) for frame in self.frames])
+        maps = self.sensitivities.to(device)
+        return NonUniformFrames([frame.with_sensitivities(maps).to(device) for frame in self.frames])
 
     @staticmethod
     def stack(operators: Sequence[LinearOperator]) -> NonUniformFrames:
         parts = [operator for operator in operators if isinstance(operator, NonUniformFrames)]
-        if len(parts) != len(operators) or any(len(part.frames) != len(parts[0].frames) for part in parts):
+        if len(parts) != len(operators) or not all(part.along(parts[0]) for part in parts):
             raise ConfigError("only series along the same trajectories can be put into one batch")
-        return NonUniformFrames([NonUniform.stack(frames) for frames in zip(*(p.frames for p in parts), strict=True)])
+        maps = torch.cat([part.sensitivities for part in parts])
+        return NonUniformFrames([frame.with_sensitivities(maps) for frame in parts[0].frames])

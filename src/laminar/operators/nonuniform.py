@@ -18,7 +18,7 @@ DENSITY_ITERATIONS = 3
 _EXACT: dict[str, float] = {}
 _SPARING = {"eps": 1e-9, "upsampfac": 1.25}
 """A grid of a quarter of the memory, for volumes of twice the size along each axis."""
-_ROUGH = {"eps": 1e-3, "upsampfac": 1.25}
+_ROUGH = {"eps": 1e-4, "upsampfac": 1.25}
 """As exact as weights need to be."""
 
 
@@ -59,6 +59,10 @@ class NonUniform(LinearOperator):
             image = image + _combined(maps, _toeplitz(maps * x.unsqueeze(1), spectrum))
         return image
 
+    def along(self, other: NonUniform) -> bool:
+        """Whether both have the same points, weighted alike."""
+        return self.trajectory is other.trajectory and self.weights is other.weights
+
     def with_sensitivities(self, sensitivities: Tensor) -> NonUniform:
         """The same points and weights, with other coils."""
         return NonUniform(self.trajectory, sensitivities, self.spectrum, self.weights)
@@ -67,10 +71,9 @@ class NonUniform(LinearOperator):
         return NonUniform(self.trajectory, self.sensitivities.to(device), self.spectrum.to(device), self.weights)
 
     @staticmethod
-    def stack(operators: Sequence[LinearOperator]) -> NonUniform:
+    def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
         parts = [operator for operator in operators if isinstance(operator, NonUniform)]
-        points = {(id(part.trajectory), id(part.weights)) for part in parts}
-        if len(parts) != len(operators) or len(points) != 1:
+        if len(parts) != len(operators) or not all(part.along(parts[0]) for part in parts):
             raise ConfigError("only non-uniform transforms of one trajectory can be put into one batch")
         return parts[0].with_sensitivities(torch.cat([part.sensitivities for part in parts]))
 

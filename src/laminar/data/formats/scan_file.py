@@ -98,7 +98,7 @@ LAYOUTS = {
     ),
     "noncartesian-cine": Layout(
         lambda g: isinstance(g, NonCartesianSeries),
-        lambda g: {"trajectories": g.trajectories, "compensation": g.given, "matrix": list(g.matrix)},
+        lambda g: {"trajectories": g.trajectories, "compensation": g.compensation, "matrix": list(g.matrix)},
         lambda p: NonCartesianSeries.of(p["trajectories"], _size(p, MOST_OFF_GRID), p.get("compensation")),
     ),
     "tomography": Layout(
