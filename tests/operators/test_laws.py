@@ -40,9 +40,9 @@ def encoding(real: torch.dtype) -> LinearOperator:
     return Encoding(pixels()[None], maps)
 
 
-def soft_sense(real: torch.dtype) -> LinearOperator:
+def soft_sense(real: torch.dtype, mask: Tensor | None = None) -> LinearOperator:
     maps = draw(1, 2, 3, *SIZE, dtype=real.to_complex(), seed=2) / 4
-    return SoftSense(pixels()[None], maps)
+    return SoftSense((pixels() if mask is None else mask)[None], maps)
 
 
 def series(real: torch.dtype) -> LinearOperator:
@@ -62,6 +62,8 @@ ANGLES = torch.arange(9) * torch.pi / 9
 OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "cartesian": encoding,
     "soft": soft_sense,
+    "soft, columns": lambda real: soft_sense(real, pixels()[:1].expand(SIZE)),
+    "soft, rows": lambda real: soft_sense(real, pixels()[:, :1].expand(SIZE)),
     "blur": lambda real: Convolution(KERNEL, SIZE),
     "complex blur": lambda real: Convolution(KERNEL * (1 + 2j), SIZE),
     "super-resolution": lambda real: Convolution(box(2), SIZE, 2),
@@ -74,8 +76,9 @@ OPERATORS: dict[str, Callable[[torch.dtype], LinearOperator]] = {
     "volume": volume,
     "counts": lambda real: Counting(0.1 * Projector(Beam(ANGLES, 20), SIZE), torch.ones(1, 9, 20)),
 }
-SHAPES = {"soft": (2, *SIZE), "series": (3, *SIZE), "volume": (3, *SIZE)}
-OF_THEIR_IMAGES = ("cartesian", "soft", "series", "volume")  # whose maps are those of one image
+SOFT = ("soft", "soft, columns", "soft, rows")
+SHAPES = dict.fromkeys(SOFT, (2, *SIZE)) | {"series": (3, *SIZE), "volume": (3, *SIZE)}
+OF_THEIR_IMAGES = ("cartesian", *SOFT, "series", "volume")  # whose maps are those of one image
 COMPLEX_ONLY = (*OF_THEIR_IMAGES, "complex blur")
 KINDS = [
     (name, dtype)

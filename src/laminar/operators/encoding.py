@@ -10,15 +10,15 @@ from torch import Tensor
 
 from laminar.errors import ConfigError
 from laminar.operators.fourier import circulant, fft2c, ifft2c, real_spectrum
-from laminar.operators.linear import LinearOperator, squared_goal, squared_norm
-from laminar.operators.lines import LineSystems
+from laminar.operators.linear import LinearOperator
+from laminar.operators.lines import LineSystems, LineWise
 
 # Bytes of coil images in work at a time: what stays in a core's cache, or fills a GPU.
 _WORKSPACE = {"cpu": 2**20}
 _WORKSPACE_ELSEWHERE = 2**28
 
 
-class Encoding(LinearOperator):
+class Encoding(LineWise):
     """`y = M F S x`: sensitivities, centered unitary Fourier transform, sampling.
 
     Shapes: image (batch, y, x), or (batch, z, y, x) with a transform of all three axes, and z in all that follows;
@@ -116,28 +116,23 @@ class Encoding(LinearOperator):
         blocks: tuple[Tensor, ...] = torch.split(tensor, max(1, self.workspace // each), axis)
         return blocks
 
-    def invert_regularized(
-        self, rhs: Tensor, weight: Tensor, start: Tensor | None, iterations: int, tolerance: float
-    ) -> Tensor:
-        """Line by line where the mask allows it; then `A^H A` is kept up to `tolerance / 4` in norm."""
-        if len(self._axes) != 1 or len(self._all_axes) != 2:
-            return super().invert_regularized(rhs, weight, start, iterations, tolerance)
-        residual = rhs if start is None else rhs - self.gram(start) - weight * start
-        systems = self._lines(max(tolerance / 4, 8 * torch.finfo(rhs.dtype).eps))
-        goal = squared_goal(squared_norm(rhs), tolerance)
-        correction = self._turned(systems.solve(self._turned(residual), weight, goal, iterations))
-        return correction if start is None else start + correction
+    @property
+    def has_lines(self) -> bool:
+        return len(self._axes) == 1 and len(self._all_axes) == 2
 
-    def _lines(self, dropped: float) -> LineSystems:
-        """The systems of the lines, made once for a tolerance and kept: a solution depends on no other solve."""
-        if dropped not in self._systems:
-            maps, sampled = self._turned(self.sensitivities.detach()), self._turned(self._sampled())
-            self._systems[dropped] = LineSystems(maps, sampled[:, 0], dropped, self.workspace)
-        return self._systems[dropped]
+    def _line_systems(self, dropped: float) -> LineSystems:
+        return self.line_systems(self._turned(self.sensitivities.detach()), dropped)
+
+    def line_systems(self, maps: Tensor, dropped: float) -> LineSystems:
+        """Those of the coils `maps` (batch, coil, line, n) and this mask."""
+        return LineSystems(maps, self._turned(self._sampled())[:, 0], dropped, self.workspace)
 
     def _turned(self, images: Tensor) -> Tensor:
-        """The lines along the last axis, or back."""
+        """The lines along the last axis."""
         return images if self._line_axis == -2 else images.mT.contiguous()
+
+    def _images(self, lines: Tensor) -> Tensor:
+        return self._turned(lines)
 
 
 def _total(parts: list[Tensor]) -> Tensor:

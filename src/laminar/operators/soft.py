@@ -11,9 +11,10 @@ from laminar.errors import ConfigError
 from laminar.operators.encoding import Encoding
 from laminar.operators.fourier import fft2c, ifft2c
 from laminar.operators.linear import LinearOperator
+from laminar.operators.lines import LineSystems, LineWise
 
 
-class SoftSense(LinearOperator):
+class SoftSense(LineWise):
     """`y = M F sum_m S_m x_m`: where the object reaches over the edge of its field of view, a pixel holds two images.
 
     Shapes: images (batch, set, y, x); k-space (batch, coil, y, x); `sensitivities` (batch, set, coil, y, x), those of
@@ -30,6 +31,7 @@ class SoftSense(LinearOperator):
         self.mask, self.sensitivities, self.n_maps = mask, sensitivities, sensitivities.shape[1]
         # F^H M F of coil images is that of images of a single coil of sensitivity one.
         self._coil = Encoding(mask, torch.ones_like(sensitivities[:, 0, :1]))
+        self._systems = {}
 
     def __reduce__(self) -> tuple[type, tuple[Tensor, Tensor]]:
         return SoftSense, (self.mask, self.sensitivities)
@@ -77,6 +79,24 @@ class SoftSense(LinearOperator):
     def joined(self, coils: Tensor) -> Tensor:
         """`S_m^H c` (batch, set, y, x) of coil images c (batch, coil, y, x)."""
         return (self.sensitivities.conj() * coils.unsqueeze(1)).sum(2)
+
+    @property
+    def has_lines(self) -> bool:
+        return self._coil.has_lines
+
+    def _line_systems(self, dropped: float) -> LineSystems:
+        by_coil = self.sensitivities.detach().transpose(1, 2).flatten(0, 1)
+        lines = self._turned(by_coil)
+        maps = lines.reshape(len(self.sensitivities), -1, *lines.shape[1:])
+        return self._coil.line_systems(maps, dropped)
+
+    def _turned(self, images: Tensor) -> Tensor:
+        """Lines (batch, line, set * n) of images (batch, set, y, x)."""
+        return self._coil._turned(images).transpose(1, 2).flatten(2)
+
+    def _images(self, lines: Tensor) -> Tensor:
+        by_set = lines.reshape(*lines.shape[:2], self.n_maps, -1).transpose(1, 2)
+        return self._coil._images(by_set)
 
 
 def pixel_magnitude(images: Tensor, n_maps: int) -> Tensor:
