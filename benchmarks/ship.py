@@ -19,10 +19,9 @@ from laminar.models import UnrolledNetwork, load_any, save
 from laminar.models.checkpoint import read_settings
 
 SHIPPED = Path(__file__).resolve().parent.parent / "src" / "laminar" / "weights"
-SIMULATED = "simulated scans only (laminar simulate: brain, knee, cardiac and abstract phantoms); no measured data"
-IMAGES = (
-    "simulated scans only, of two kinds: three quarters of openly licensed magnitude images (40 persons and "
-    "ten photographs; sources, licences and citations in docs/model-card.md), a quarter of procedural phantoms; "
+DATA = (
+    "simulated scans only, of two kinds: two thirds to three quarters of openly licensed magnitude images (40 persons "
+    "and ten photographs; sources, licences and citations in docs/model-card.md), the rest procedural phantoms; "
     "simulated coils, phase, noise and masks; no measured k-space"
 )
 SCANS = "2-D Cartesian multi-coil scans of any size, R = 1.5 to 12, with at least 8 calibration lines"
@@ -31,7 +30,10 @@ DESCRIPTIONS = {
         "FLAT without alignment: flow coefficients, proximal data step (arXiv 2512.03020), phase frame, decibel loss",
         SCANS,
     ),
-    "sampler": ("FLAT from a noisy source, by flow matching: draws posterior samples, --samples", SCANS),
+    "sampler": (
+        "FLAT from a noisy source, by flow matching: draws posterior samples, --samples",
+        SCANS.replace("R = 1.5 to 12", "R = 2 to 10"),
+    ),
     "prior": ("denoiser of complex images in the form of EDM (arXiv 2206.00364)", "the prior of posterior samplers"),
 }
 
@@ -70,7 +72,7 @@ def main() -> None:
     described = {
         "name": args.name,
         "method": method,
-        "data": IMAGES if args.name == "default" else SIMULATED,
+        "data": DATA,
         "use": use,
         "not for": "diagnostic use",
         "licence": "Apache-2.0",

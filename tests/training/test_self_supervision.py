@@ -94,10 +94,19 @@ def test_the_gaussian_law_prefers_the_center() -> None:
     assert means["gaussian"] < 13
 
 
-def test_nothing_to_split_is_an_error() -> None:
+def test_a_scan_of_calibration_lines_alone_is_split_outside_its_center() -> None:
     mask = torch.zeros(32, 32, dtype=torch.bool)
     mask[:, 10:22] = True
-    with pytest.raises(ConfigError, match="outside its calibration region is needed to hold some of them out; got 0"):
+    held = held_out(mask, SplittingConfig(), torch.Generator().manual_seed(0))
+    assert not bool((held & ~mask).any())
+    assert not bool(held[14:18, 14:18].any())
+    assert int(held.sum()) == round(0.4 * (32 * 12 - 16))
+
+
+def test_nothing_to_split_is_an_error() -> None:
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[14:18, 14:18] = True
+    with pytest.raises(ConfigError, match="outside its center is needed to hold some of them out; got 0"):
         held_out(mask, SplittingConfig(), torch.Generator())
 
 

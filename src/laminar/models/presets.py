@@ -34,8 +34,10 @@ SAMPLER = UnrolledConfig(
     n_cascades=10,
     shared=True,
     see_source=True,
+    phase_frame=True,
+    scan_embedding=True,
     source_noise=0.2,
-    regularizer=RegularizerConfig(channels=[48, 96, 96]),
+    regularizer=RegularizerConfig(channels=[48, 96, 96, 128]),
 )
 VARNET = UnrolledConfig(data_step="gradient", coefficients="free", source="zero-filled", data_weight=1.0)
 E2E_VARNET = VarNetConfig()
@@ -74,7 +76,8 @@ def preset(name: str, **changes: Any) -> ModelConfig:
     * `default`: the form of the model that ships: FLAT that trusts itself less, in the smooth phase of the scan, told
       its noise level and acceleration, which its widths follow, its schedule learned from one that is dense at the
       image; trained for decibels, without alignment.
-    * `sampler`: FLAT from a noisy source, one regularizer that sees the source: draws samples of the posterior.
+    * `sampler`: FLAT from a noisy source, one regularizer that sees the source, in the smooth phase of the scan, told
+      its noise level and acceleration: draws samples of the posterior.
     * `varnet`: the form of E2E-VarNet in the image domain (arXiv 2004.06688, no learned sensitivities).
     * `e2e-varnet`: E2E-VarNet in k-space with its sensitivity network (arXiv 2004.06688), for masks of lines.
     * `modl`: the form of MoDL (arXiv 1712.02862), one regularizer and one data weight for all cascades.

@@ -16,11 +16,14 @@ from laminar.errors import ConfigError, DataFormatError
 Law = Literal["uniform", "gaussian"]
 Unit = Literal["line", "sample"]
 _WIDTH = 0.25  # standard deviation of the Gaussian law over the size of k-space, as in Yaman et al.
+_CENTER = 4  # side of the block around the zero frequency that is kept in any case, as there
 
 
 @dataclass(frozen=True)
 class SplittingConfig:
     """How the acquired samples outside the calibration region are split.
+
+    A scan that has none there, its acceleration being used up by calibration lines, is split outside the 4 x 4 center.
 
     Args:
         law: uniform | gaussian, the density that the samples held out are drawn from, without replacement: alike
@@ -49,8 +52,8 @@ class SplittingConfig:
 def split(problem: Problem, config: SplittingConfig, generator: torch.Generator) -> tuple[Problem, Tensor]:
     """The problem of the samples that are left, and those held out, bool (batch, y, x).
 
-    Maps, noise level and scale stay: they come from the calibration region, which is never held out. Raises
-    ConfigError where there is nothing to split.
+    Maps, noise level and scale stay: they come from the calibration region, which is split only where nothing else
+    is sampled. Raises ConfigError where there is nothing to split.
     """
     masks = problem.sensed.mask.expand(len(problem.y), -1, -1)
     held = torch.stack([held_out(mask, config, generator) for mask in masks.cpu()]).to(masks.device)
@@ -64,24 +67,33 @@ def without(problem: Problem, held: Tensor) -> Problem:
 
 
 def held_out(mask: Tensor, config: SplittingConfig, generator: torch.Generator) -> Tensor:
-    """A random part, bool (y, x), of the samples of a `mask` (y, x) outside its calibration region.
+    """A random part, bool (y, x), of the samples of a `mask` (y, x) outside its calibration region, or its center.
 
     It has `share` of them, rounded, but at least one and not all: the largest of `log p + g`, with the density p of the
     law and Gumbel noise g, which draws without replacement. Raises ConfigError if there are fewer than two.
     """
-    outside = mask & ~_calibration(mask)
+    outside = _outside(mask)
     choice = _lines(outside, mask) if config.unit == "line" else outside
     count = int(choice.sum())
     if count < 2:
-        raise ConfigError(
-            f"a scan with samples outside its calibration region is needed to hold some of them out; got {count}"
-        )
+        raise ConfigError(f"a scan with samples outside its center is needed to hold some of them out; got {count}")
     uniform = torch.rand(choice.shape, generator=generator, dtype=torch.float64)
     keys = _log_density(choice.shape, config.law) - (-uniform.log()).log()
     keys[~choice] = -torch.inf
     drawn = torch.zeros(choice.numel(), dtype=torch.bool)
     drawn[keys.flatten().topk(min(max(1, round(config.share * count)), count - 1)).indices] = True
     return outside & drawn.view(choice.shape)
+
+
+def _outside(mask: Tensor) -> Tensor:
+    """The samples that may be held out, bool (y, x)."""
+    outside = mask & ~_calibration(mask)
+    if int(outside.sum()) > 1:
+        return outside
+    rows, columns = (slice(max(0, (n - _CENTER) // 2), (n + _CENTER) // 2) for n in mask.shape)
+    outside = mask.clone()
+    outside[rows, columns] = False
+    return outside
 
 
 def _calibration(mask: Tensor) -> Tensor:
