@@ -49,9 +49,10 @@ from laminar.training.objectives import ObjectiveConfig
 from laminar.training.state import RunFolder
 
 Solve = Callable[[Problem], Tensor]
+RADIAL = "radial, 32 spokes"
 TASKS: dict[str, tuple[str, dict[str, float]]] = {
     "cine, R = 8": ("cine", {"frames": 6, "acceleration": 8, "calibration_lines": 4}),
-    "radial, 32 spokes": ("radial", {"spokes": 32}),
+    RADIAL: ("radial", {"spokes": 32}),
     "CT, 60 views": ("ct", {"views": 60}),
     "CT, low dose": ("ct", {"views": 90, "photons": 2e3}),
     "PET counts": ("pet", {}),
@@ -161,8 +162,10 @@ def network(kind: str, settings: dict[str, float], flat: bool, args: argparse.Na
     return lambda p: learned.trajectory(p.y, p.operator, p.noise_level).image, time.perf_counter() - started
 
 
-def solve_all(kind: str, settings: dict[str, float], args: argparse.Namespace) -> tuple[dict[str, Any], list[Tensor]]:
-    """One row of the table, and the images of the last phantom, the reference first."""
+def solve_all(
+    kind: str, settings: dict[str, float], args: argparse.Namespace
+) -> tuple[dict[str, Any], list[Tensor], dict[str, Solve]]:
+    """One row of the table, the images of the last phantom, the reference first, and the methods."""
     tuning, *cases = (case for _, case in phantoms(kind, settings, args.matrix, args.images + 1))
     row: dict[str, Any] = {}
     solves: dict[str, Solve] = {"back-projection": lambda p: p.operator.adjoint(p.y)}
@@ -179,11 +182,10 @@ def solve_all(kind: str, settings: dict[str, float], args: argparse.Namespace) -
     row["FLAT - best classical (dB)"] = row["FLAT"]["psnr"] - max(rivals)
     with torch.no_grad():
         pictures = [cases[-1].image, *(solve(cases[-1].problem) for solve in solves.values())]
-    row["methods"] = list(solves)
-    return row, [picture[0].abs() for picture in pictures]
+    return row, [picture[0].abs() for picture in pictures], solves
 
 
-def spiral(path: Path, solves: dict[str, Solve], args: argparse.Namespace) -> dict[str, Any]:
+def spiral(path: Path, solves: dict[str, Solve]) -> dict[str, Any]:
     """The measured spiral: 15 of 60 interleaves against CG-SENSE of all, both calibrated from all.
 
     At a third of its resolution, which is what a processor does in a minute.
@@ -255,19 +257,18 @@ def main() -> None:
     keep_freed_memory()
     budget = {"steps": args.steps, "batch": 2, "matrix": args.matrix, "test_images": args.images}
     rows = kept(args.out, budget)
+    learned: dict[str, dict[str, Solve]] = {}
     for name in args.only:
-        rows[name], images = solve_all(*TASKS[name], args)
-        keep_pictures(name, ["reference", *rows[name].pop("methods")], images)
+        rows[name], images, learned[name] = solve_all(*TASKS[name], args)
+        keep_pictures(name, ["reference", *learned[name]], images)
         print(name, {k: v if isinstance(v, float) else round(v["psnr"], 2) for k, v in rows[name].items()}, flush=True)
         write_record("geometries", {"budget": budget, "rows": rows}, args.out)
         if images[0].ndim == 3:
             movie(torch.cat([images[0], images[1], images[3], images[5]], -1), IMAGES / "cine.gif")
     if args.spiral is not None:
-        settings = TASKS["radial, 32 spokes"][1]
-        nets = {key: network("radial", settings, key == "FLAT", args) for key in ("unrolled, free", "FLAT")}
-        rows["spiral, 15 of 60 arms, measured"] = spiral(
-            args.spiral, {k: solve for k, (solve, _) in nets.items()} | {SHIPPED: shipped()}, args
-        )
+        solves = learned.get(RADIAL) or solve_all(*TASKS[RADIAL], args)[-1]
+        nets = {name: solves[name] for name in ("unrolled, free", "FLAT", SHIPPED)}
+        rows["spiral, 15 of 60 arms, measured"] = spiral(args.spiral, nets)
         write_record("geometries", {"budget": budget, "rows": rows}, args.out)
     draw()
 
