@@ -164,8 +164,9 @@ def test_a_compensation_that_was_given_is_kept_in_a_file(tmp_path: Path) -> None
     assert (ones.geometry.noise_gain, scan.geometry.noise_gain < 1) == (1, True)
 
 
-def test_the_faint_middle_of_an_object_is_not_cut_out() -> None:
-    measured = measure_phantom(acquisition_of("radial", {"spokes": 32}), "brain", (96, 96), 8, 0.01, 0, 0)
+@pytest.mark.parametrize(("kind", "side"), [("radial", 96), ("spiral", 128)])
+def test_the_faint_middle_of_an_object_is_not_cut_out(kind: str, side: int) -> None:
+    measured = measure_phantom(acquisition_of(kind, {}), "brain", (side, side), 8, 0.01, 0, 0)
     missing = measured.case().image == 0
     inside = measured.reference > 0.02 * measured.reference.max()
     assert int((missing & inside).sum()) < 0.01 * int(inside.sum())

@@ -33,12 +33,16 @@ def radial(spokes: int, samples: int, matrix: tuple[int, int]) -> Tensor:
     return _within(torch.stack([angle.sin()[:, None] * along, angle.cos()[:, None] * along], -1), matrix)
 
 
-def spiral(interleaves: int, samples: int, turns: float, matrix: tuple[int, int]) -> Tensor:
-    """Archimedean spirals from the center to N / 2, (interleaves * samples, 2) as `radial`."""
-    _counted(interleaves=interleaves, samples=samples, turns=turns)
-    part = torch.arange(samples, dtype=torch.float64).div(samples).sqrt()  # about even along the arm
+def spiral(interleaves: int, samples: int, turns: float, matrix: tuple[int, int], density: float = 1.0) -> Tensor:
+    """Spirals `r = N / 2 (angle / 2 pi turns)^density` from the center out, (interleaves * samples, 2) as `radial`.
+
+    A `density` of 1 is that of Archimedes, alike everywhere; with more the turns are narrower at the center: too few
+    as a whole, and yet complete where the coils are calibrated. Kim et al. 2003, doi:10.1002/mrm.10544.
+    """
+    _counted(interleaves=interleaves, samples=samples, turns=turns, density=density)
+    part = torch.arange(samples, dtype=torch.float64).div(samples) ** (1 / (1 + density))  # about even along the arm
     angle = 2 * math.pi * (turns * part + torch.arange(interleaves, dtype=torch.float64)[:, None] / interleaves)
-    radius = part * max(matrix) / 2
+    radius = part**density * max(matrix) / 2
     return _within(torch.stack([angle.sin() * radius, angle.cos() * radius], -1), matrix)
 
 

@@ -140,14 +140,15 @@ def _golden_frames(frames: int, spokes: int, matrix: tuple[int, int]) -> NonCart
 
 @dataclass(frozen=True)
 class Spiral(OffGrid):
-    """Archimedean interleaves from the center outwards, all turns of which together would fill k-space."""
+    """Interleaves from the center outwards, whose turns are narrow there: `laminar.data.noncartesian.spiral`."""
 
     interleaves: int = 8
-    turns: float = 4.0
+    turns: float = 6.0
+    density: float = 2.0
     samples: int = 1024
 
     def geometry(self, matrix: tuple[int, int]) -> NonCartesian:
-        return NonCartesian(spiral(self.interleaves, self.samples, self.turns, matrix), matrix)
+        return NonCartesian(spiral(self.interleaves, self.samples, self.turns, matrix, self.density), matrix)
 
 
 @dataclass(frozen=True)
