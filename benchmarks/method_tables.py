@@ -1,4 +1,4 @@
-"""The tables of docs/methods.md and docs/uncertainty.md, for `benchmarks.tables`."""
+"""The tables of docs/methods.md, for `benchmarks.tables`."""
 
 from __future__ import annotations
 
@@ -64,20 +64,6 @@ def tuning() -> str:
     return markdown(["world", "method", "R = 4", "R = 8"], rows)
 
 
-def coverage() -> str:
-    """Coverage before and after calibration, a row a world, sampler and R."""
-    covered = ("before", "conformal", "scale")
-    rows = []
-    for world, found in result("coverage")["worlds"].items():
-        for row in found:
-            cells = [world, row["sampler"], str(row["samples"]), str(row["R"])]
-            cells += [f"{row[key][0]:.3f} [{row[key][1]:.3f}, {row[key][2]:.3f}]" for key in covered]
-            cells.append(f"{row['factor']['conformal']:.2f} / {row['factor']['scale']:.2f}")
-            rows.append([*cells, *(f"{row[key][0]:.2f}" for key in ("rank correlation", "std / error"))])
-    header = ["world", "sampler", "samples", "R", *covered, "factors", "rank correlation", "std / error"]
-    return markdown(header, rows)
-
-
 def samplers() -> str:
     found = result("samplers")
     nfes = sorted({row["nfe"] for row in found["results"]})
@@ -110,7 +96,6 @@ METHOD_TABLES: dict[str, Callable[[], str]] = {
     "comparison_brain_t2": lambda: comparison("brain_t2"),
     "comparison_training": training,
     "comparison_tuning": tuning,
-    "coverage": coverage,
     "samplers": samplers,
     "prior": prior,
 }

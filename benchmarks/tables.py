@@ -15,6 +15,7 @@ from benchmarks.evidence import evidence
 from benchmarks.geometries import SHIPPED
 from benchmarks.method_tables import METHOD_TABLES
 from benchmarks.record import RESULTS, gain, markdown, result
+from benchmarks.study_tables import STUDY_TABLES
 from benchmarks.trust_tables import TRUST_TABLES
 from laminar.flow import DATA_STEPS
 
@@ -23,7 +24,17 @@ DOCUMENTS = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("model-card", "theory", "audit", "performance", "methods", "uncertainty", "evidence", "geometries")
+        for name in (
+            "model-card",
+            "theory",
+            "audit",
+            "performance",
+            "methods",
+            "uncertainty",
+            "evidence",
+            "geometries",
+            "self-supervised",
+        )
     ),
 ]
 AUDITED = {
@@ -362,6 +373,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "geometries": geometries,
     "whole_scans": whole_scans,
     **METHOD_TABLES,
+    **STUDY_TABLES,
     **TRUST_TABLES,
 }
 

@@ -1,0 +1,48 @@
+"""Tables of `results/STUDY/summary.json`, which `laminar study report` writes, for `benchmarks.tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.record import markdown, result
+
+
+def qualities(study: str) -> str:
+    """PSNR (dB) and SSIM of every arm on every test set; the best PSNR of a set in bold."""
+    arms = result(f"{study}/summary")["arms"]
+    tests = list(arms[0]["tests"])
+    best = {test: max(arm["tests"][test]["psnr"]["value"] for arm in arms) for test in tests}
+
+    def cell(arm: dict[str, Any], test: str) -> str:
+        psnr, ssim = (arm["tests"][test][metric]["value"] for metric in ("psnr", "ssim"))
+        shown = f"**{psnr:.2f}**" if psnr == best[test] else f"{psnr:.2f}"
+        return f"{shown} / {ssim:.3f}"
+
+    return markdown(["", *tests], ([arm["labels"]["method"], *(cell(arm, test) for test in tests)] for arm in arms))
+
+
+def coverage() -> str:
+    """A row a sampler and test set, a column a question of the study."""
+    questions = result("coverage/summary")["questions"]
+    cells: dict[tuple[str, str], list[str]] = {}
+    for question in questions.values():
+        for arm, test, value in question["rows"]:
+            cells.setdefault((arm, test), []).append(value)
+    return markdown(["sampler", "test set", *questions], ([*place, *values] for place, values in cells.items()))
+
+
+def differences(study: str) -> str:
+    """The answers of a study, in dB, a row a question and arm."""
+    questions = result(f"{study}/summary")["questions"].values()
+    answered = [question for question in questions if question["head"][-1].startswith("difference")]
+    return markdown(answered[0]["head"], (row for question in answered for row in question["rows"]))
+
+
+STUDY_TABLES: dict[str, Callable[[], str]] = {
+    "coverage": coverage,
+    "diffusion": lambda: qualities("diffusion"),
+    "diffusion_differences": lambda: differences("diffusion"),
+    "self_supervised": lambda: qualities("self_supervised"),
+    "self_supervised_differences": lambda: differences("self_supervised"),
+}
