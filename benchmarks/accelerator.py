@@ -65,19 +65,16 @@ def main() -> None:
     one, network = scan(), load()
     name = torch.cuda.get_device_name() if args.device == "cuda" else args.device
     rows, images = {}, {}
-    for device, slices in ((platform.machine(), 1), (name, args.slices)):
-        place = "cpu" if device == platform.machine() else args.device
-        whole, images[device] = volume(network, one, slices, place, args.rounds)
-        rows[device] = {
-            "volume": whole,
-            "one": alone(network, one, 1, place, args.rounds),
-            "batch": alone(network, one, slices, place, args.rounds),
-        }
+    for label, device, slices in ((platform.machine(), "cpu", 1), (name, args.device, args.slices)):
+        whole, images[label] = volume(network, one, slices, device, args.rounds)
+        counts = dict.fromkeys((1, slices))
+        alones = {f"network, {count} at once": alone(network, one, count, device, args.rounds) for count in counts}
+        rows[label] = {"volume": whole, **alones}
     reference, other = images.values()
     distance = float((reference - other).norm() / reference.norm())
-    for path in [write_record("accelerator", {"slices": args.slices, "rows": rows, "distance": distance}, args.out)]:
-        print(markdown(("", *rows[name]), ([k, *(f"{v:.3f}" for v in row.values())] for k, row in rows.items())), path)
-    print(f"images apart by {distance:.1e}")
+    path = write_record("accelerator", {"slices": args.slices, "rows": rows, "distance": distance}, args.out)
+    lines = ([k, *(f"{row[c]:.3f}" if c in row else "" for c in rows[name])] for k, row in rows.items())
+    print(markdown(("seconds a slice", *rows[name]), lines), f"images apart by {distance:.1e}: {path}")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ from laminar.models.checkpoint import read_settings
 
 SHIPPED = Path(__file__).resolve().parent.parent / "src" / "laminar" / "weights"
 DATA = (
-    "simulated scans only, of two kinds: two thirds to three quarters of openly licensed magnitude images (40 persons "
-    "and ten photographs; sources, licences and citations in docs/model-card.md), the rest procedural phantoms; "
-    "simulated coils, phase, noise and masks; no measured k-space"
+    "simulated scans only, of two kinds: {} of openly licensed magnitude images (40 persons and ten photographs; "
+    "sources, licences and citations in docs/model-card.md), the rest procedural phantoms; simulated coils, phase, "
+    "noise and masks; no measured k-space"
 )
+IMAGES = {"default": "three quarters", "sampler": "two thirds", "prior": "two thirds"}
 SCANS = "2-D Cartesian multi-coil scans of any size, R = 1.5 to 12, with at least 8 calibration lines"
 DESCRIPTIONS = {
     "default": (
@@ -72,7 +73,7 @@ def main() -> None:
     described = {
         "name": args.name,
         "method": method,
-        "data": DATA,
+        "data": DATA.format(IMAGES[args.name]),
         "use": use,
         "not for": "diagnostic use",
         "licence": "Apache-2.0",

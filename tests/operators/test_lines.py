@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from laminar.errors import ConfigError
-from laminar.operators import Encoding, solve
+from laminar.operators import Encoding, SoftSense, solve
 from laminar.operators.lines import virtual_coils
 from tests.operators.test_operators import draw, encoding
 
@@ -77,6 +77,23 @@ def test_gradients_are_exact_and_those_of_the_plain_solve(kind: str) -> None:
     gradients = [torch.autograd.grad((way(*inputs) - goal).abs().sum(), inputs) for way in (lines, plain)]
     for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["columns", "rows"])
+def test_two_sets_are_solved_line_by_line_too(kind: str) -> None:
+    mask, maps = encoding(kind, 3, 4).mask, (draw(2, 2, 2, 3, 4) / 4).requires_grad_()
+    rhs, start = draw(2, 2, 3, 4, seed=1).requires_grad_(), draw(2, 2, 3, 4, seed=2)
+    weight = torch.tensor([0.3, 0.7], dtype=torch.float64, requires_grad=True)
+
+    def lines(rhs: Tensor, weight: Tensor, maps: Tensor) -> Tensor:
+        operator = SoftSense(mask, maps)
+        assert operator.has_lines
+        return operator.solve_regularized(rhs, weight, start, iterations=60, tolerance=1e-14)
+
+    x = lines(rhs, weight, maps)
+    expected = SoftSense(mask, maps).gram(x) + weight[:, None, None, None] * x
+    torch.testing.assert_close(expected, rhs, rtol=0, atol=1e-10)
+    assert torch.autograd.gradcheck(lines, (rhs, weight, maps), atol=1e-7, rtol=1e-6, fast_mode=True)
 
 
 def test_a_second_derivative_is_refused() -> None:

@@ -94,19 +94,28 @@ def test_the_gaussian_law_prefers_the_center() -> None:
     assert means["gaussian"] < 13
 
 
-def test_a_scan_of_calibration_lines_alone_is_split_outside_its_center() -> None:
+@pytest.mark.parametrize("unit", ["sample", "line"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_scan_of_calibration_lines_alone_is_split_outside_its_center(unit: str, axis: int) -> None:
+    """And so is what a first split leaves of it."""
     mask = torch.zeros(32, 32, dtype=torch.bool)
-    mask[:, 10:22] = True
-    held = held_out(mask, SplittingConfig(), torch.Generator().manual_seed(0))
-    assert not bool((held & ~mask).any())
-    assert not bool(held[14:18, 14:18].any())
-    assert int(held.sum()) == round(0.4 * (32 * 12 - 16))
+    mask.narrow(axis, 10, 12)[:] = True
+    config = SplittingConfig(unit=unit)  # type: ignore[arg-type]
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        held = held_out(mask, config, generator)
+        second = held_out(mask & ~held, config, generator)
+        assert not bool((held & ~mask).any())
+        assert not bool((second & (held | ~mask)).any())
+        assert not bool((held | second)[14:18, 14:18].any())
+        assert int(held.sum()) == (round(0.4 * 8) * 32 if unit == "line" else round(0.4 * (32 * 12 - 16)))
 
 
-def test_nothing_to_split_is_an_error() -> None:
+@pytest.mark.parametrize("center", [4, 32])
+def test_nothing_to_split_is_an_error(center: int) -> None:
     mask = torch.zeros(32, 32, dtype=torch.bool)
-    mask[14:18, 14:18] = True
-    with pytest.raises(ConfigError, match="outside its center is needed to hold some of them out; got 0"):
+    mask[16 - center // 2 : 16 + center // 2, 16 - center // 2 : 16 + center // 2] = True
+    with pytest.raises(ConfigError, match=r"an undersampled scan .* is needed to hold some of them out; got 0"):
         held_out(mask, SplittingConfig(), torch.Generator())
 
 

@@ -18,7 +18,7 @@ GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2
 """111.25 degrees. Winkelmann et al. 2007, doi:10.1109/TMI.2006.885337."""
 _GOLDEN_MEANS = 0.46557123187676, 0.68232780382802
 _COVERED = 0.9
-_LEAST, _MOST = 4, 12  # radius of the calibration block, in cycles per field of view
+_LEAST, _MOST = {2: 7, 3: 4}, 12  # radius of the calibration block of a plane or a volume, in cycles per field of view
 _ITERATIONS, _DAMPING = 20, 1e-3
 
 
@@ -37,7 +37,7 @@ def spiral(interleaves: int, samples: int, turns: float, matrix: tuple[int, int]
     """Spirals `r = N / 2 (angle / 2 pi turns)^density` from the center out, (interleaves * samples, 2) as `radial`.
 
     A `density` of 1 is that of Archimedes, alike everywhere; with more the turns are narrower at the center: too few
-    as a whole, and yet complete where the coils are calibrated. Kim et al. 2003, doi:10.1002/mrm.10544.
+    as a whole, and yet complete where the coils are calibrated. Kim et al. 2003, doi:10.1002/mrm.10493.
     """
     _counted(interleaves=interleaves, samples=samples, turns=turns, density=density)
     part = torch.arange(samples, dtype=torch.float64).div(samples) ** (1 / (1 + density))  # about even along the arm
@@ -83,8 +83,8 @@ def gathered(scan: Scan) -> Scan:
 def calibration_block(data: Tensor, geometry: NonCartesian) -> Tensor:
     """K-space on the grid around its center, complex (image, coil, side, side), by least squares; so of volumes.
 
-    Raises DataFormatError if the points leave gaps in more than a tenth of the 8 x 8 around the center, of a volume of
-    the 8 x 8 x 8.
+    Raises DataFormatError if the points leave gaps in more than a tenth of the 14 x 14 around the center, of a volume
+    of the 8 x 8 x 8.
     """
     radius = sampled_radius(geometry.trajectory, geometry.size)
     block = (2 * radius,) * len(geometry.size)
@@ -121,9 +121,9 @@ def outer_noise_std(data: Tensor, geometry: NonCartesian) -> float:
 def sampled_radius(trajectory: Tensor, matrix: tuple[int, ...]) -> int:
     """The largest r, at most 12, with a point in nine of ten cells of the grid from -r to r - 1: `calibration_block`.
 
-    Every cell would be too many to ask: the gaps of golden-angle spokes pass one cell long before they are as wide as
-    the coils' smoothness bridges, and a block of few patches holds no noise that ESPIRiT could tell the faint part of
-    the object from.
+    Every cell would be too many to ask: golden-angle spokes miss one long before their gaps are wider than the coils'
+    smoothness bridges. A block of few patches holds no noise that ESPIRiT could tell the faint part of the object from,
+    and it cuts that out: hence the least radius, and the largest there is.
     """
     most, dimensions = min(_MOST, min(matrix) // 2), len(matrix)
     cells = (trajectory + 0.5).floor().long() + most
@@ -131,11 +131,11 @@ def sampled_radius(trajectory: Tensor, matrix: tuple[int, ...]) -> int:
     hit = torch.zeros((2 * most,) * dimensions, dtype=torch.bool)
     hit[cells.unbind(1)] = True
     share = 0.0
-    for radius in range(most, _LEAST - 1, -1):
+    for radius in range(most, _LEAST[dimensions] - 1, -1):
         share = hit[(slice(most - radius, most + radius),) * dimensions].double().mean().item()
         if share >= _COVERED:
             return radius
-    cube = " x ".join([str(2 * _LEAST)] * dimensions)
+    cube = " x ".join([str(2 * _LEAST[dimensions])] * dimensions)
     raise DataFormatError(
         f"no calibration region: expected points in {_COVERED:.0%} of the {cube} cells around the "
         f"center of k-space; got {share:.0%}: bring sensitivities, or more spokes"

@@ -121,18 +121,18 @@ class Encoding(LineWise):
         return len(self._axes) == 1 and len(self._all_axes) == 2
 
     def _line_systems(self, dropped: float) -> LineSystems:
-        return self.line_systems(self._turned(self.sensitivities.detach()), dropped)
+        return self.line_systems(self.to_lines(self.sensitivities.detach()), dropped)
 
     def line_systems(self, maps: Tensor, dropped: float) -> LineSystems:
         """Those of the coils `maps` (batch, coil, line, n) and this mask."""
-        return LineSystems(maps, self._turned(self._sampled())[:, 0], dropped, self.workspace)
+        return LineSystems(maps, self.to_lines(self._sampled())[:, 0], dropped, self.workspace)
 
-    def _turned(self, images: Tensor) -> Tensor:
+    def to_lines(self, images: Tensor) -> Tensor:
         """The lines along the last axis."""
         return images if self._line_axis == -2 else images.mT.contiguous()
 
-    def _images(self, lines: Tensor) -> Tensor:
-        return self._turned(lines)
+    def from_lines(self, lines: Tensor) -> Tensor:
+        return self.to_lines(lines)
 
 
 def _total(parts: list[Tensor]) -> Tensor:

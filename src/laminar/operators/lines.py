@@ -24,7 +24,7 @@ _CHECK_ELSEWHERE = 4
 class LineWise(LinearOperator):
     """An operator that is solved line by line where its mask allows it: `A^H A` is kept up to `tolerance / 4` in norm.
 
-    `has_lines` says whether it does, `_turned` brings images (batch, ...) to lines (batch, line, n) and `_images` back.
+    `has_lines` says whether it does, `to_lines` brings images to lines (batch, line, n) and `from_lines` back.
     """
 
     _systems: dict[float, LineSystems]
@@ -39,8 +39,8 @@ class LineWise(LinearOperator):
         if dropped not in self._systems:  # made once for a tolerance and kept: a solution depends on no other solve
             self._systems[dropped] = self._line_systems(dropped)
         goal = squared_goal(squared_norm(rhs), tolerance)
-        systems, lines = self._systems[dropped], self._turned(residual)
-        correction = self._images(systems.solve(lines, weight.reshape(-1, 1, 1), goal, iterations))
+        systems, lines = self._systems[dropped], self.to_lines(residual)
+        correction = self.from_lines(systems.solve(lines, weight.reshape(-1, 1, 1), goal, iterations))
         return correction if start is None else start + correction
 
     @property
@@ -51,10 +51,10 @@ class LineWise(LinearOperator):
     def _line_systems(self, dropped: float) -> LineSystems: ...
 
     @abstractmethod
-    def _turned(self, images: Tensor) -> Tensor: ...
+    def to_lines(self, images: Tensor) -> Tensor: ...
 
     @abstractmethod
-    def _images(self, lines: Tensor) -> Tensor: ...
+    def from_lines(self, lines: Tensor) -> Tensor: ...
 
 
 class LineSystems:
@@ -73,7 +73,8 @@ class LineSystems:
         self._n = lines.shape[-1]
         self._size = max(1, block_bytes // (batch * coils * n * maps.element_size()))
         self._spectrum = real_spectrum(lines[:, None, None], maps)
-        self._maps = [virtual_coils(part.transpose(1, 2), dropped) for part in torch.split(maps, self._size, 2)]
+        each = dropped * self._n / n  # what is dropped of the sets of a pixel adds up
+        self._maps = [virtual_coils(part.transpose(1, 2), each) for part in torch.split(maps, self._size, 2)]
 
     def solve(self, rhs: Tensor, weight: Tensor, goal: Tensor, iterations: int) -> Tensor:
         """`(G_l + w I)^(-1) rhs_l` of every line by conjugate gradient from zero.

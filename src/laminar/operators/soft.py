@@ -86,17 +86,17 @@ class SoftSense(LineWise):
 
     def _line_systems(self, dropped: float) -> LineSystems:
         by_coil = self.sensitivities.detach().transpose(1, 2).flatten(0, 1)
-        lines = self._turned(by_coil)
+        lines = self.to_lines(by_coil)
         maps = lines.reshape(len(self.sensitivities), -1, *lines.shape[1:])
         return self._coil.line_systems(maps, dropped)
 
-    def _turned(self, images: Tensor) -> Tensor:
+    def to_lines(self, images: Tensor) -> Tensor:
         """Lines (batch, line, set * n) of images (batch, set, y, x)."""
-        return self._coil._turned(images).transpose(1, 2).flatten(2)
+        return self._coil.to_lines(images).transpose(1, 2).flatten(2)
 
-    def _images(self, lines: Tensor) -> Tensor:
+    def from_lines(self, lines: Tensor) -> Tensor:
         by_set = lines.reshape(*lines.shape[:2], self.n_maps, -1).transpose(1, 2)
-        return self._coil._images(by_set)
+        return self._coil.from_lines(by_set)
 
 
 def pixel_magnitude(images: Tensor, n_maps: int) -> Tensor:

@@ -16,14 +16,15 @@ from laminar.errors import ConfigError, DataFormatError
 Law = Literal["uniform", "gaussian"]
 Unit = Literal["line", "sample"]
 _WIDTH = 0.25  # standard deviation of the Gaussian law over the size of k-space, as in Yaman et al.
-_CENTER = 4  # side of the block around the zero frequency that is kept in any case, as there
+_CENTER = 4  # side of the block around the zero frequency, or lines there, that are kept in any case, as there
 
 
 @dataclass(frozen=True)
 class SplittingConfig:
     """How the acquired samples outside the calibration region are split.
 
-    A scan that has none there, its acceleration being used up by calibration lines, is split outside the 4 x 4 center.
+    An undersampled scan that has none there, its acceleration being used up by calibration lines, is split outside its
+    center: 4 x 4 samples, or four lines.
 
     Args:
         law: uniform | gaussian, the density that the samples held out are drawn from, without replacement: alike
@@ -72,11 +73,18 @@ def held_out(mask: Tensor, config: SplittingConfig, generator: torch.Generator) 
     It has `share` of them, rounded, but at least one and not all: the largest of `log p + g`, with the density p of the
     law and Gumbel noise g, which draws without replacement. Raises ConfigError if there are fewer than two.
     """
-    outside = _outside(mask)
+    around = mask & ~_center(mask, config.unit)
+    outside = around & ~_calibration(mask)
     choice = _lines(outside, mask) if config.unit == "line" else outside
+    if int(choice.sum()) < 2 and not bool(mask.all()):
+        outside = around
+        choice = _lines(outside, mask) if config.unit == "line" else outside
     count = int(choice.sum())
     if count < 2:
-        raise ConfigError(f"a scan with samples outside its center is needed to hold some of them out; got {count}")
+        raise ConfigError(
+            "an undersampled scan with samples outside its calibration region or its center is needed to hold some of "
+            f"them out; got {count}"
+        )
     uniform = torch.rand(choice.shape, generator=generator, dtype=torch.float64)
     keys = _log_density(choice.shape, config.law) - (-uniform.log()).log()
     keys[~choice] = -torch.inf
@@ -85,15 +93,16 @@ def held_out(mask: Tensor, config: SplittingConfig, generator: torch.Generator) 
     return outside & drawn.view(choice.shape)
 
 
-def _outside(mask: Tensor) -> Tensor:
-    """The samples that may be held out, bool (y, x)."""
-    outside = mask & ~_calibration(mask)
-    if int(outside.sum()) > 1:
-        return outside
+def _center(mask: Tensor, unit: Unit) -> Tensor:
+    """The block around the zero frequency, bool (y, x); for lines those that go through it."""
     rows, columns = (slice(max(0, (n - _CENTER) // 2), (n + _CENTER) // 2) for n in mask.shape)
-    outside = mask.clone()
-    outside[rows, columns] = False
-    return outside
+    if unit == "line" and bool((mask == mask[:1]).all()):
+        rows = slice(None)
+    elif unit == "line" and bool((mask == mask[:, :1]).all()):
+        columns = slice(None)
+    kept = torch.zeros_like(mask)
+    kept[rows, columns] = True
+    return kept
 
 
 def _calibration(mask: Tensor) -> Tensor:

@@ -143,9 +143,9 @@ class Spiral(OffGrid):
     """Interleaves from the center outwards, whose turns are narrow there: `laminar.data.noncartesian.spiral`."""
 
     interleaves: int = 8
-    turns: float = 6.0
+    turns: float = 9.0
     density: float = 2.0
-    samples: int = 1024
+    samples: int = 2048
 
     def geometry(self, matrix: tuple[int, int]) -> NonCartesian:
         return NonCartesian(spiral(self.interleaves, self.samples, self.turns, matrix, self.density), matrix)
