@@ -87,10 +87,11 @@ def _rows() -> Iterator[list[str]]:
         "`python -m benchmarks.overhead`",
     ]
     yield [
-        "ablation of every part; cascades, solvers, learned steps; robustness; measured scans of ten seeds",
-        "noise, coils and contrast of the shipped model alone (docs/model-card.md)",
-        "open",
-        "`core.yaml` asks a part of it; `ablation.yaml`, `depth.yaml`, `small.yaml`",
+        "what each part does; cascades, solvers, learned steps; robustness; measured scans of ten seeds",
+        "the parts at 400 steps ([below](#the-parts-of-flat)); noise, coils and contrast of the shipped model alone "
+        "(docs/model-card.md)",
+        "the rest is open",
+        "`parts.yaml`; longer: `ablation.yaml`, `depth.yaml`, `small.yaml`",
     ]
 
 

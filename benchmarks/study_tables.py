@@ -43,6 +43,7 @@ STUDY_TABLES: dict[str, Callable[[], str]] = {
     "coverage": coverage,
     "diffusion": lambda: qualities("diffusion"),
     "diffusion_differences": lambda: differences("diffusion"),
+    "parts": lambda: differences("parts"),
     "self_supervised": lambda: qualities("self_supervised"),
     "self_supervised_differences": lambda: differences("self_supervised"),
 }
