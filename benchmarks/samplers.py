@@ -64,7 +64,7 @@ def entries(noise_std: float) -> list[Entry]:
         Entry("score-MRI", ScoreMRI(), "samples"),
         Entry("DDS, 5 CG iterations, gamma 5", DDS(), "samples"),
         Entry("DDS, w = sigma^2", DDS(**solved, weight=noise_std**2)),
-        Entry("DPS, zeta 1", DPS(), "samples"),
+        Entry("DPS, zeta 1", DPS(strength=1.0), "samples"),
         Entry("DPS, zeta 0.3", DPS(strength=0.3), "samples"),
         Entry("PiGDM, SDE", PiGDM(**solved)),
         Entry("PiGDM, ODE", PiGDM(**solved, eta=0.0)),
