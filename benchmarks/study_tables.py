@@ -33,10 +33,15 @@ def coverage() -> str:
 
 
 def differences(study: str) -> str:
-    """The answers of a study, in dB, a row a question and arm."""
+    """The differences that a study asks for, in dB: a row a comparison, a column a test set."""
     questions = result(f"{study}/summary")["questions"].values()
-    answered = [question for question in questions if question["head"][-1].startswith("difference")]
-    return markdown(answered[0]["head"], (row for question in answered for row in question["rows"]))
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for question in questions:
+        if question["head"][-1].startswith("difference"):
+            for arm, against, test, value in question["rows"]:
+                cells.setdefault((arm, against), {})[test] = value
+    tests = list(next(iter(cells.values())))
+    return markdown(["", "against", *tests], ([*pair, *(found[t] for t in tests)] for pair, found in cells.items()))
 
 
 STUDY_TABLES: dict[str, Callable[[], str]] = {
