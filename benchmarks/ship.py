@@ -25,15 +25,15 @@ DATA = (
     "noise and masks; no measured k-space"
 )
 IMAGES = {"default": "three quarters", "sampler": "two thirds", "prior": "two thirds"}
-SCANS = "2-D Cartesian multi-coil scans of any size, R = 1.5 to 12, with at least 8 calibration lines"
+SCANS = "2-D Cartesian multi-coil scans of any size, R = {}, with at least 8 calibration lines"
 DESCRIPTIONS = {
     "default": (
         "FLAT without alignment: flow coefficients, proximal data step (arXiv 2512.03020), phase frame, decibel loss",
-        SCANS,
+        SCANS.format("1.5 to 12"),
     ),
     "sampler": (
         "FLAT from a noisy source, by flow matching: draws posterior samples, --samples",
-        SCANS.replace("R = 1.5 to 12", "R = 2 to 10"),
+        SCANS.format("2 to 10"),
     ),
     "prior": ("denoiser of complex images in the form of EDM (arXiv 2206.00364)", "the prior of posterior samplers"),
 }

@@ -166,6 +166,7 @@ def test_a_compensation_that_was_given_is_kept_in_a_file(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("kind", "side"), [("radial", 96), ("spiral", 128), ("spiral", 256)])
 def test_the_faint_middle_of_an_object_is_not_cut_out(kind: str, side: int) -> None:
+    pytest.importorskip("finufft")
     measured = measure_phantom(acquisition_of(kind, {}), "brain", (side, side), 8, 0.01, 0, 0)
     missing = measured.case().image == 0
     inside = measured.reference > 0.02 * measured.reference.max()

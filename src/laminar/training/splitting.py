@@ -75,10 +75,9 @@ def held_out(mask: Tensor, config: SplittingConfig, generator: torch.Generator) 
     """
     around = mask & ~_center(mask, config.unit)
     outside = around & ~_calibration(mask)
-    choice = _lines(outside, mask) if config.unit == "line" else outside
-    if int(choice.sum()) < 2 and not bool(mask.all()):
+    if _choice(outside, mask, config.unit).sum() < 2 and not bool(mask.all()):
         outside = around
-        choice = _lines(outside, mask) if config.unit == "line" else outside
+    choice = _choice(outside, mask, config.unit)
     count = int(choice.sum())
     if count < 2:
         raise ConfigError(
@@ -113,8 +112,10 @@ def _calibration(mask: Tensor) -> Tensor:
     return kept
 
 
-def _lines(outside: Tensor, mask: Tensor) -> Tensor:
-    """The lines (1, x) or (y, 1) that the samples `outside` are made of, else themselves."""
+def _choice(outside: Tensor, mask: Tensor, unit: Unit) -> Tensor:
+    """What is drawn from: for lines those (1, x) or (y, 1) that the samples `outside` are made of, else themselves."""
+    if unit == "sample":
+        return outside
     columns, rows = outside.any(-2, keepdim=True), outside.any(-1, keepdim=True)
     if not torch.equal(columns & rows, outside):
         return outside
