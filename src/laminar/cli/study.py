@@ -81,7 +81,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(options: RunOptions) -> int:
     from laminar.study.folder import StudyFolder, make_plan, sharded
-    from laminar.study.grid import load_study
+    from laminar.study.reading import load_study
     from laminar.study.run import run_study, waiting
 
     folder, plan = StudyFolder(options.out), make_plan(load_study(options.config))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any, Literal, get_args
 
-from laminar.errors import ConfigError, MissingExtraError, explaining
+from laminar.errors import ConfigError
 from laminar.registry import nearest
 
 Settings = dict[str, Any]
@@ -119,31 +118,6 @@ def matches(labels: Labels, selection: Selection, seed: int | None = None) -> bo
     """Whether a point is one of a selection."""
     there = labels | {"seed": str(seed)}
     return all(there[axis] in _levels(levels) for axis, levels in selection.items())
-
-
-def load_study(path: Path) -> Any:
-    """The plain values of a study in a YAML file, checked. Raises ConfigError, and MissingExtraError."""
-    with explaining(f"cannot read {path}", OSError):
-        text = path.read_text(encoding="utf-8")
-    try:
-        values = load_yaml(text)
-        study_of(values)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return values
-
-
-def load_yaml(text: str) -> Any:
-    """The plain values of a YAML 1.2 text. Raises ConfigError."""
-    try:
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
-    except ImportError as error:
-        raise MissingExtraError("ruamel.yaml", "train") from error
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ConfigError(f"not YAML: {' '.join(str(error).split())[:200]}") from error
 
 
 def study_of(values: Any) -> Study:

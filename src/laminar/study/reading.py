@@ -1,0 +1,73 @@
+"""A study in a YAML file, and in the file that it extends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from laminar.errors import ConfigError, MissingExtraError, explaining
+from laminar.study.grid import dotted, study_of
+
+EXTENDS = "extends"
+MERGED = ("base", "tests")
+"""Entries of which a study has those of the one that it extends too, by name; of all others it has its own or theirs."""
+
+
+def load_study(path: Path) -> Any:
+    """The plain values of a study in a YAML file, checked. Raises ConfigError, and MissingExtraError."""
+    values = _read(path, ())
+    with _said_of(path):
+        study_of(values)
+    return values
+
+
+def _read(path: Path, extending: tuple[Path, ...]) -> Any:
+    """The values of a file on top of those of the file that it extends, whose path is from its own folder."""
+    if path.resolve() in extending:
+        raise ConfigError(f"{path}: a study that extends itself")
+    with explaining(f"cannot read {path}", OSError):
+        text = path.read_text(encoding="utf-8")
+    with _said_of(path):
+        values = load_yaml(text)
+    if not isinstance(values, dict) or EXTENDS not in values:
+        return values
+    name = values.pop(EXTENDS)
+    if not isinstance(name, str):
+        raise ConfigError(f"{path}: {EXTENDS} must be the path of a study; got {name!r}")
+    return _on_top(_read(path.parent / name, (*extending, path.resolve())), values)
+
+
+def _on_top(below: Any, own: dict[str, Any]) -> Any:
+    if not isinstance(below, dict):
+        return below
+    merged = below | own
+    for name in MERGED:
+        parts = [values.get(name, {}) for values in (below, own)]
+        if name in merged and all(isinstance(part, dict) for part in parts):
+            first, last = map(dotted, parts) if name == "base" else parts
+            merged[name] = first | last
+    return merged
+
+
+@contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    """A ConfigError inside names the file."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def load_yaml(text: str) -> Any:
+    """The plain values of a YAML 1.2 text. Raises ConfigError."""
+    try:
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+    except ImportError as error:
+        raise MissingExtraError("ruamel.yaml", "train") from error
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ConfigError(f"not YAML: {' '.join(str(error).split())[:200]}") from error
