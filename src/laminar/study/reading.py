@@ -12,7 +12,7 @@ from laminar.study.grid import dotted, study_of
 
 EXTENDS = "extends"
 MERGED = ("base", "tests")
-"""Entries of which a study has those of the one that it extends too, by name; of all others it has its own or theirs."""
+"""Entries that a study has beside those of the one that it extends, by name; any other replaces theirs."""
 
 
 def load_study(path: Path) -> Any:
