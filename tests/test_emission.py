@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from laminar.audit import audit
-from laminar.classical import expectation_maximization_method, total_variation_method
+from laminar.classical import emission_total_variation, expectation_maximization_method, total_variation_method
 from laminar.data.cases import Case
 from laminar.data.preparation import Problem, prepare
 from laminar.data.simulation.phantoms import phantom
@@ -116,6 +117,33 @@ def test_expectation_maximization_is_the_published_one() -> None:
     assert error(lambda problem: expectation_maximization_method(problem, 2, 6)) < few
     network = UnrolledNetwork(n_cascades=2, data_step="proximal")
     assert max(error(network), error(total_variation_method)) < 0.2
+
+
+def test_total_variation_of_counts_is_the_least() -> None:
+    """Against a quasi-Newton method with bounds, of a penalty that is rounded a little."""
+    optimize = pytest.importorskip("scipy.optimize", reason="scipy is not installed")
+    data = term(prepare(counted(2e4)[0]))
+    data = PoissonTerm(data.counts.double(), data.operator, data.background.double())
+    weight = 3e-4
+
+    def objective(x: Tensor) -> Tensor:
+        edges = torch.stack([x - x.roll(1, axis) for axis in (-2, -1)]).square().sum(0)
+        return likelihood(data, x).sum() + weight * (edges + 1e-8).sqrt().sum()
+
+    def of_array(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        x = torch.from_numpy(flat).reshape(1, N, N).requires_grad_()
+        value = objective(x)
+        value.backward()  # type: ignore[no-untyped-call]
+        assert x.grad is not None
+        return value.item(), x.grad.flatten().numpy()
+
+    found = emission_total_variation(
+        data.counts, data.operator, data.background, weight, scale=1.0, iterations=2000, tolerance=0
+    ).x
+    start = np.full(N * N, 0.3)
+    least = optimize.minimize(of_array, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * N * N, tol=1e-12)
+    assert bool((found >= 0).all())
+    assert float(objective(found)) == pytest.approx(least.fun, abs=1e-4)
 
 
 def test_counts_are_stacked_differentiated_and_audited() -> None:

@@ -1,7 +1,7 @@
 """Reconstructions without a network: linear, sparse, and by kernels in k-space."""
 
 from laminar.classical.backprojection import filtered_back_projection
-from laminar.classical.emission import expectation_maximization
+from laminar.classical.emission import emission_total_variation, expectation_maximization
 from laminar.classical.grappa import grappa
 from laminar.classical.linear import cg_sense, zero_filled
 from laminar.classical.low_rank import locally_low_rank
@@ -22,6 +22,7 @@ from laminar.classical.sparsity import l1_wavelet, total_variation
 __all__ = [
     "cg_sense",
     "cg_sense_method",
+    "emission_total_variation",
     "expectation_maximization",
     "expectation_maximization_method",
     "filtered_back_projection",

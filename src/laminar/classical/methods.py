@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from laminar.classical.backprojection import filtered_back_projection
-from laminar.classical.emission import Subset, expectation_maximization
+from laminar.classical.emission import Subset, emission_total_variation, expectation_maximization
 from laminar.classical.grappa import grappa
 from laminar.classical.linear import cg_sense, zero_filled
 from laminar.classical.low_rank import locally_low_rank
@@ -52,8 +52,15 @@ def l1_wavelet_method(problem: Problem, weight: float = 0.15, seed: int | None =
 
 
 def total_variation_method(problem: Problem, weight: float = 0.2) -> Trajectory:
-    """`total_variation` as a method of `laminar.reconstruct`; the unit of `weight` is that of `l1_wavelet_method`."""
+    """`total_variation`, of counts with their likelihood, as a method of `laminar.reconstruct`.
+
+    The unit of `weight` is that of `l1_wavelet_method`.
+    """
     check_norm(problem.operator)
+    if isinstance(problem.operator, Counting):
+        background = problem.operator.background
+        subset = problem.y + background, problem.operator, background
+        return _sparse(problem, emission_total_variation(*subset, weight, scale=_scale(problem)))
     return _sparse(problem, total_variation(problem.y, problem.operator, weight, scale=_scale(problem), norm=_NORM))
 
 
