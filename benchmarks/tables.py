@@ -322,8 +322,11 @@ def geometries() -> str:
         ahead = row["FLAT"]["psnr"] - max(row[name]["psnr"] for name in (special, "total-variation"))
         methods = (special, "total-variation", "unrolled, free", "FLAT")
         ships = cell(row, SHIPPED) if SHIPPED in row else ""
-        rows.append([task, special, *(cell(row, name) for name in methods), f"{ahead:+.2f}", ships])
-    header = ["task", "classical", "that", "total variation", "unrolled, free", "FLAT", "FLAT − best classical, dB"]
+        rows.append(
+            [task, row["steps"] * row["batch"], special, *(cell(row, m) for m in methods), f"{ahead:+.2f}", ships]
+        )
+    learned = ["unrolled, free", "FLAT", "FLAT − best classical, dB"]
+    header = ["task", "images of training", "classical", "that", "total variation", *learned]
     return markdown([*header, SHIPPED], rows)
 
 

@@ -13,37 +13,39 @@ from torch import Tensor
 
 from laminar.data.acquisition.acquisition import Acquisition, Conditions, Measured, noise, resampled
 from laminar.data.acquisition.motion import beating, through
-from laminar.data.masks import make_mask
+from laminar.data.masks import make_kt_mask, make_mask
 from laminar.data.noncartesian import kooshball, radial, spiral, stack_of_stars
 from laminar.data.simulation.receive import sensitivities
 from laminar.geometry import Geometry, NonCartesian, NonCartesianSeries, Series
 from laminar.operators import fft2c, ifft2c
 from laminar.operators.nonuniform import nonuniform
-from laminar.runtime import seed_of
 from laminar.scan import Scan
 
 
 @dataclass(frozen=True)
 class Cine(Acquisition):
-    """A beating heart, its frames with random lines of their own around the same calibration lines."""
+    """A beating heart, its frames with lines of their own around the same calibration lines.
+
+    Interleaved, every R-th line, and the calibration lines besides, move on by one from frame to frame, as in TSENSE
+    (Kellman et al. 2001, doi:10.1002/mrm.1113) and the k-t masks of CMRxRecon; else they are drawn anew, R in all.
+    """
 
     frames: int = 8
     acceleration: float = 8.0
     calibration_lines: int = 8
     contraction: float = 0.3
     breathing: float = 0.01
+    interleaved: int = 1
     kind = "cine"
     has_coils = True
-    least: ClassVar = {"frames": 2, "acceleration": 1, "contraction": 0, "breathing": 0}
+    least: ClassVar = {"frames": 2, "acceleration": 1, "contraction": 0, "breathing": 0, "interleaved": 0}
 
     def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
         moving = beating(thing, self.frames, self.contraction, self.breathing, conditions.generator)
         seed = int(torch.randint(2**31, (), generator=conditions.generator))
-        masks = [
-            make_mask("random", matrix, self.acceleration, self.calibration_lines, seed_of(seed, frame) % 2**31, -2)
-            for frame in range(self.frames)
-        ]
-        return _on_the_grid(moving, torch.stack(masks), "frame", matrix, conditions)
+        kind = "equispaced" if self.interleaved else "random"
+        masks = make_kt_mask(kind, self.frames, matrix, self.acceleration, self.calibration_lines, seed, -2)
+        return _on_the_grid(moving, masks, "frame", matrix, conditions)
 
 
 @dataclass(frozen=True)
