@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -16,13 +19,14 @@ from laminar.data.nodes import (
     referred,
     waves,
 )
+from laminar.data.patches import lag_kernel, patches, signal_projector
 from laminar.errors import ConfigError, DataFormatError
 
 _CHUNK = 2**18  # entries of the pixel matrices that are held at once: small enough for the cache
 _POWER = 24  # n of the filter p
-_CLEAR = 200  # times about the largest eigenvalue of noise: chosen on simulated scans of validation persons
-_FAINTEST, _FAINT = 3e-5, 1e-3  # of the largest eigenvalue
 _AMBIGUOUS = 0.8  # above it a second eigenvalue may be that of a second map
+_FOLDED = 0.045  # of the pixels; below it a second set gave simulated scans -1.0 to 0.5 dB, above it up to 19
+_EVERY = 4  # row is enough to tell it
 
 
 @torch.no_grad()
@@ -34,7 +38,7 @@ def espirit(
     kernel_size: int = 6,
     threshold: float | None = None,
     crop: float = 0.8,
-    n_maps: int = 1,
+    n_maps: int | None = 1,
 ) -> Tensor:
     """Sensitivities S of all coils, up to the phase of the object, from calibration data around DC.
 
@@ -63,7 +67,8 @@ def espirit(
             they stand out of the noise: above 200 times about what noise alone has at most, from 3e-5 to 1e-3. A
             surface coil's faint far side is part of the object where the scan is good enough to show it.
         crop: maps are zero in pixels where S^H G S is smaller.
-        n_maps: 1 or 2.
+        n_maps: 1 or 2; None makes two where in any slice a second one is in more than 4.5 % of the pixels of the first,
+            counted in every fourth row.
 
     Returns:
         complex (batch, coil, y, x), sum over coils |S|^2 = 1 or 0; of two maps (batch, map, coil, y, x), orthogonal,
@@ -79,10 +84,14 @@ def espirit(
     """
     lines = calibration if lines is None else lines
     _check(calibration, lines, matrix, kernel_size, threshold, crop)
-    if n_maps not in (1, 2):
+    if n_maps not in (None, 1, 2):
         raise ConfigError(f"ESPIRiT makes 1 or 2 maps; got {n_maps}")
     blocks = zip(calibration, lines, strict=True)
-    return torch.stack([_maps(*both, matrix, kernel_size, threshold, crop, n_maps) for both in blocks])
+    slices = [_calibrated(*both, matrix, kernel_size, threshold, crop) for both in blocks]
+    first = torch.stack([each.maps for each in slices])
+    if n_maps == 1 or (n_maps is None and not any(each.is_folded() for each in slices)):
+        return first
+    return torch.stack([first, torch.stack([each.second() for each in slices])], 1)
 
 
 def _check(
@@ -101,90 +110,78 @@ def _check(
         )
 
 
-def _maps(
-    calibration: Tensor,
-    lines: Tensor,
-    matrix: tuple[int, int],
-    kernel_size: int,
-    threshold: float | None,
-    crop: float,
-    n_maps: int,
-) -> Tensor:
-    """Maps (coil, y, x) of one slice, or (2, coil, y, x); calibration (coil, cy, cx)."""
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """The first maps (coil, y, x) of a slice, where they are not zero, and where and of what second ones are made."""
+
+    maps: Tensor
+    inside: Tensor
+    ambiguous: Tensor
+    lags: Tensor
+    reference: Tensor
+    crop: float
+
+    def rows(self, every: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Of every so many-th row its place, its ambiguous columns, and there the second maps (column, coil)."""
+        ly, lx, coils, _ = self.lags.shape
+        y, x = (pixels(n) for n in self.inside.shape)
+        some = torch.arange(every // 2, len(y), every)
+        for row in some[self.ambiguous[some].any(1)].tolist():
+            columns = self.ambiguous[row].nonzero()[:, 0]
+            along_y = (waves(y[row : row + 1], ly, self.lags) @ self.lags.reshape(ly, -1)).reshape(lx, -1)
+            g = (waves(x[columns], lx, self.lags) @ along_y).reshape(-1, coils, coils)
+            first = self.maps[:, row, columns].T
+            others = torch.eye(coils).to(g) - first[:, :, None] * first[:, None].conj()
+            values, vectors = torch.linalg.eigh(others @ g @ others)
+            yield row, columns, referred(vectors[..., -1], self.reference) * (values[:, -1:] >= self.crop)
+
+    def is_folded(self) -> bool:
+        """Whether there are second maps in a telling part of the pixels."""
+        telling = _FOLDED * self.inside.sum()
+        if not self.ambiguous.sum() > telling:
+            return False
+        found = sum(int((vectors != 0).any(1).sum()) for *_, vectors in self.rows(_EVERY))
+        return bool(_EVERY * found > telling)
+
+    def second(self) -> Tensor:
+        """The second maps, zero where there are none."""
+        found = torch.zeros_like(self.maps)
+        for row, columns, vectors in self.rows(1):
+            found[:, row, columns] = vectors.T
+        return found
+
+
+def _plain(maps: Tensor, crop: float) -> _Slice:
+    """Maps beside which there are no second ones."""
+    nowhere = torch.zeros(maps.shape[1:], dtype=torch.bool, device=maps.device)
+    return _Slice(maps, maps.any(0), nowhere, maps.new_zeros(1, 1, 1, 1), maps.new_zeros(1), crop)
+
+
+def _calibrated(
+    calibration: Tensor, lines: Tensor, matrix: tuple[int, int], kernel_size: int, threshold: float | None, crop: float
+) -> _Slice:
+    """Maps of one slice; calibration (coil, cy, cx)."""
     coils = calibration.shape[0]
     scale = calibration.abs().amax()
-    shape = (coils, *matrix) if n_maps == 1 else (2, coils, *matrix)
     if scale == 0:
-        return calibration.new_zeros(shape)
+        return _plain(calibration.new_zeros(coils, *matrix), crop)
     if coils == 1:
-        maps = calibration.new_ones(1, *matrix)
-        return maps if n_maps == 1 else torch.stack([maps, torch.zeros_like(maps)])
+        return _plain(calibration.new_ones(1, *matrix), crop)
     columns, kernel = patches(calibration / scale, kernel_size)
-    lags = _lag_kernel(_signal_projector(columns, threshold), kernel)
+    lags = lag_kernel(signal_projector(columns, threshold), kernel)
     lines = lines / scale
     y, x = (nodes(n) for n in matrix)
     vectors, values, others = _eigenvectors(lags, lines, y, x)
     if not bool((values >= crop).any()):
-        return calibration.new_zeros(shape)
+        return _plain(calibration.new_zeros(coils, *matrix), crop)
     reference = reference_of(vectors, images_at(lines, y, x), values >= crop)
     fine_y, fine_x = (interpolation(at, n).to(values) for at, n in zip((y, x), matrix, strict=True))
     values, others = (fine_y @ part @ fine_x.mT for part in (values, others))
-    maps = interpolate(referred(vectors, reference), fine_y, fine_x, values >= crop)
-    ambiguous = (others >= _AMBIGUOUS) & (values >= crop)
+    inside = values >= crop
+    maps = interpolate(referred(vectors, reference), fine_y, fine_x, inside)
+    ambiguous = (others >= _AMBIGUOUS) & inside
     _settle(maps, ambiguous, lags, lines, reference)
-    return maps if n_maps == 1 else torch.stack([maps, _second(maps, ambiguous, lags, reference, crop)])
-
-
-def patches(calibration: Tensor, kernel_size: int) -> tuple[Tensor, tuple[int, int]]:
-    """Every patch of all coils as a column (coil * ky * kx, patches), and its size (ky, kx).
-
-    calibration is (coil, cy, cx). The size along an axis is `kernel_size`, or half the lines if that is less:
-    a single position would say nothing of how the samples depend on each other.
-    """
-    ky, kx = (min(kernel_size, (lines + 1) // 2) for lines in calibration.shape[1:])
-    windows = calibration.unfold(1, ky, 1).unfold(2, kx, 1)
-    columns = windows.permute(0, 3, 4, 1, 2).reshape(-1, windows.shape[1] * windows.shape[2])
-    return columns, (ky, kx)
-
-
-def _signal_projector(columns: Tensor, threshold: float | None) -> Tensor:
-    """Projector on the span of the patches, without directions of relative eigenvalue below the `threshold`, or that
-    of the noise if it is None."""
-    wide = columns.shape[0] <= columns.shape[1]
-    values, vectors = torch.linalg.eigh(columns @ columns.mH if wide else columns.mH @ columns)
-    if threshold is None:
-        threshold = float((_CLEAR * _noise_edge(values, columns.shape) / values[-1]).clamp(_FAINTEST, _FAINT))
-    kept = values > threshold * values[-1]
-    vectors = vectors[:, kept]
-    if not wide:
-        vectors = columns @ (vectors / values[kept].sqrt())
-    projector: Tensor = vectors @ vectors.mH
-    return projector
-
-
-def _noise_edge(values: Tensor, shape: torch.Size) -> Tensor:
-    """About the largest eigenvalue of patches of noise alone: `s^2 (sqrt(m) + sqrt(n))^2` for an m x n matrix of them.
-
-    The lower half of the eigenvalues, ascending, is taken for noise, of `s^2 max(m, n)` in the middle (Marchenko and
-    Pastur 1967, doi:10.1070/SM1967v001n04ABEH001994). Patches overlap, and the lower half lies low: it comes out one to
-    four times too small.
-    """
-    m, n = shape
-    edge: Tensor = values[: (len(values) + 1) // 2].median() * (m**0.5 + n**0.5) ** 2 / max(m, n)
-    return edge
-
-
-def _lag_kernel(projector: Tensor, kernel: tuple[int, int]) -> Tensor:
-    """The projector summed over all pairs of samples with equal lag k' - k: (lag y, lag x, coil, coil)."""
-    ky, kx = kernel
-    coils = len(projector) // (ky * kx)
-    lag_y, lag_x = (torch.arange(k)[None, :] - torch.arange(k)[:, None] + k - 1 for k in kernel)
-    lag = lag_y[:, None, :, None] * (2 * kx - 1) + lag_x[None, :, None, :]
-    pairs = projector.reshape(coils, ky * kx, coils, ky * kx)
-    pairs = pairs.permute(1, 3, 0, 2).reshape(-1, coils * coils)
-    lags = pairs.new_zeros((2 * ky - 1) * (2 * kx - 1), coils * coils)
-    lags.index_add_(0, lag.reshape(-1).to(pairs.device), pairs)
-    return lags.reshape(2 * ky - 1, 2 * kx - 1, coils, coils) / (ky * kx)
+    return _Slice(maps, inside, ambiguous, lags, reference, crop)
 
 
 def _eigenvectors(lags: Tensor, lines: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -243,20 +240,3 @@ def _settle(maps: Tensor, where: Tensor, lags: Tensor, lines: Tensor, reference:
         place = (rows[:, None], columns)
         vectors = referred(_eigenvectors(lags, lines, y[rows], x[columns])[0], reference)
         maps[:, *place] = torch.where(where[place], vectors.permute(2, 0, 1), maps[:, *place])
-
-
-def _second(maps: Tensor, where: Tensor, lags: Tensor, reference: Tensor, crop: float) -> Tensor:
-    """The second map (coil, y, x) of ambiguous pixels, a row of the image at a time; zero elsewhere."""
-    found = torch.zeros_like(maps)
-    ly, lx, coils, _ = lags.shape
-    y, x = (pixels(n) for n in where.shape)
-    for row in where.any(1).nonzero()[:, 0].tolist():
-        columns = where[row].nonzero()[:, 0]
-        along_y = (waves(y[row : row + 1], ly, lags) @ lags.reshape(ly, -1)).reshape(lx, -1)
-        g = (waves(x[columns], lx, lags) @ along_y).reshape(-1, coils, coils)
-        first = maps[:, row, columns].T
-        others = torch.eye(coils).to(g) - first[:, :, None] * first[:, None].conj()
-        values, vectors = torch.linalg.eigh(others @ g @ others)
-        second = referred(vectors[..., -1], reference) * (values[:, -1:] >= crop)
-        found[:, row, columns] = second.T
-    return found

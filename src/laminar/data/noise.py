@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from laminar.data.coils import calibration_region
-from laminar.data.espirit import patches
+from laminar.data.patches import patches
 from laminar.errors import DataFormatError
 
 _SLICES = 4  # noise does not depend on the slice: a few of them tell it
@@ -39,13 +39,13 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
             f"noise needs k-space (slice, coil, y, x) and a mask of acquired samples (y, x); "
             f"got {tuple(kspace.shape)} and {tuple(mask.shape)}"
         )
-    kspace = kspace[list(telling_slices(len(kspace)))].detach().to(torch.complex128)
-    scale = kspace.abs().amax().clamp_min(1e-300)
+    kspace = kspace[list(telling_slices(len(kspace)))].detach()
+    scale = torch.view_as_real(kspace).abs().amax().clamp_min(torch.finfo(kspace.real.dtype).tiny)
     kspace = kspace / scale
-    least = min([_edge_of_kspace(kspace, mask), *_air(kspace, mask)])
-    levels = _coil_levels(kspace, mask)
-    weights = 1 / levels[:, None, None]
-    central = min((v * float(levels.square().mean()) for v in _unexplained(kspace * weights, mask)), default=least)
+    bands = _outermost_bands(kspace, mask)
+    least = min([_quietest_band(bands.transpose(1, 2).flatten(2)), *_air(kspace, mask)])
+    levels = _coil_levels(bands)
+    central = min((v * float(levels.square().mean()) for v in _unexplained(kspace, levels, mask)), default=least)
     is_white = least > _PROCESSED * central
     return float(scale) * math.sqrt(min(least, central) if is_white else central)
 
@@ -66,17 +66,13 @@ def _quietest_band(power: Tensor) -> float:
     return float(variance.mean(0).min())
 
 
-def _coil_levels(kspace: Tensor, mask: Tensor) -> Tensor:
+def _coil_levels(bands: Tensor) -> Tensor:
     """The noise level of every coil (coil,) over that of the median one; one where they do not differ much."""
-    power = _outermost_bands(kspace, mask)[:, :, 0].flatten(1)  # coil, sample
+    power = bands[:, :, 0].flatten(1)  # coil, sample
     rank = int(_QUANTILE * power.shape[-1]) + 1
     levels = power.kthvalue(rank, dim=-1).values.sqrt()
-    levels = levels / levels.median().clamp_min(1e-300)
+    levels = levels / levels.median().clamp_min(1e-30)
     return levels.clamp_min(1) if float(levels.max()) > _UNEQUAL else torch.ones_like(levels)
-
-
-def _edge_of_kspace(kspace: Tensor, mask: Tensor) -> float:
-    return _quietest_band(_outermost_bands(kspace, mask).transpose(1, 2).flatten(2))
 
 
 def _outermost_bands(kspace: Tensor, mask: Tensor) -> Tensor:
@@ -108,8 +104,8 @@ def _air(kspace: Tensor, mask: Tensor) -> list[float]:
     return estimates
 
 
-def _unexplained(kspace: Tensor, mask: Tensor) -> list[float]:
-    """Residual variance of the calibration patches beyond the rank that rises above white noise.
+def _unexplained(kspace: Tensor, levels: Tensor, mask: Tensor) -> list[float]:
+    """Residual variance of the calibration patches, coils over their levels, beyond the rank that is above white noise.
 
     It is the coils that make patches depend on each other: those of a single one tell nothing.
     """
@@ -119,7 +115,8 @@ def _unexplained(kspace: Tensor, mask: Tensor) -> list[float]:
         region = calibration_region(mask)
     except DataFormatError:
         return []
-    found = [_residual_variance(patches(block[..., *region], 6)[0]) for block in kspace]
+    blocks = kspace[..., *region].to(torch.complex128) / levels[:, None, None]
+    found = [_residual_variance(patches(block, 6)[0]) for block in blocks]
     return [variance for variance in found if variance is not None]
 
 
