@@ -20,8 +20,8 @@ from laminar.data.coils import (
     whiten,
     whole_lines,
 )
-from laminar.data.espirit import patches
 from laminar.data.masks import make_mask
+from laminar.data.patches import patches
 from laminar.errors import ConfigError, DataFormatError
 from laminar.operators import fft2c, ifft2c
 from laminar.scan import cartesian

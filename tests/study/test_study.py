@@ -21,15 +21,16 @@ import pytest
 import torch
 
 from laminar.data.simulation import simulate_slice
-from laminar.errors import ConfigError, LaminarError
+from laminar.errors import ConfigError, LaminarError, LaminarError
 from laminar.executors import attempt
 from laminar.models import load_prior, save
 from laminar.study import compute, folder, versions
 from laminar.study.cell import train_config
 from laminar.study.folder import Plan, StudyFolder, make_plan
-from laminar.study.grid import dotted, load_yaml, nested
+from laminar.study.grid import dotted, nested
 from laminar.study.held_out import held_out
 from laminar.study.page import FILES, REPORT, SUMMARY, TABLES
+from laminar.study.reading import load_study
 
 pytest.importorskip("lightning.fabric")
 pytest.importorskip("matplotlib")
@@ -404,6 +405,34 @@ def test_a_study_that_cannot_be_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_study_that_extends_another_has_its_base_and_tests(tmp_path: Path) -> None:
+    written(tmp_path / "base.yaml", STUDY)
+    (tmp_path / "inner").mkdir()
+    own = {
+        "extends": "../base.yaml",
+        "base": {"steps": 5, "data.workers": 1},
+        "tests": {"R 4": {"slices": 1}, "R 8": {"slices": 3}},
+        "seeds": 1,
+    }
+    found = load_study(written(tmp_path / "inner" / "study.yaml", own))
+    assert found["base"] == dotted(STUDY["base"]) | {"steps": 5, "data.workers": 1}
+    assert found["tests"] == STUDY["tests"] | own["tests"]
+    assert (found["seeds"], found["axes"], found["questions"]) == (1, STUDY["axes"], STUDY["questions"])
+
+
+@pytest.mark.parametrize(
+    ("extends", "message"),
+    [
+        ("study.yaml", "extends itself"),
+        ("none.yaml", "cannot read .*none.yaml"),
+        (["a"], "must be the path of a study"),
+    ],
+)
+def test_a_study_that_extends_nothing_is_named(extends: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(LaminarError, match=message):
+        load_study(written(tmp_path / "study.yaml", {"extends": extends}))
+
+
 def test_status_without_a_study_and_a_wrong_shard_are_one_line(tmp_path: Path, laminar: Run) -> None:
     code, _, error = laminar("study", "status", tmp_path)
     assert code == 2
@@ -449,13 +478,13 @@ STUDIES = sorted((ROOT / "benchmarks" / "studies").glob("*.yaml"))
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_the_studies_of_the_project_can_be_planned(path: Path) -> None:
     """With one seed, and a model that ships where one must be trained first, every point of every grid is possible."""
-    text = re.sub(r"runs/\w+/(prior/best|teacher/last)", "prior", path.read_text())
-    values = load_yaml(text) | {"seeds": 1}
+    text = re.sub(r"runs/\w+/(prior/best|teacher/last)", "prior", json.dumps(load_study(path)))
+    values = json.loads(text) | {"seeds": 1}
     values["exclude"] = []
     if "optimizer.learning_rate" in values["axes"]:
         values["axes"]["optimizer.learning_rate"] = [1e-3]
     plan = make_plan(values)
     assert [place.error for place in plan.places if place.error is not None] == []
     orders = {cell.order for cell in plan.cells.values() if cell.is_trained}
-    expected = {"small": 2, "coverage": 0, "diffusion": 0}  # the k-space network takes masks of lines alone
+    expected = {"coverage": 0, "diffusion": 0}
     assert len(orders) == expected.get(path.stem, 1)
