@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from laminar.data.simulation import simulate_slice
-from laminar.errors import ConfigError, LaminarError, LaminarError
+from laminar.errors import ConfigError, LaminarError
 from laminar.executors import attempt
 from laminar.models import load_prior, save
 from laminar.study import compute, folder, versions
