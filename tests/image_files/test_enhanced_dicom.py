@@ -21,8 +21,8 @@ from laminar.image_files import Volume, write_dicom, write_enhanced_dicom, write
 from laminar.scan import Placement
 from tests.image_files.test_dicom_and_mrd import HEADER
 from tests.image_files.test_nifti import ORIENTATIONS, SHAPE, SPACING, STEP, placements
-from tests.server.test_server import HEADER as XML
-from tests.server.test_server import scan_readouts
+from tests.server.conversation import HEADER as XML
+from tests.server.conversation import scan_readouts
 
 TIMES = 3
 

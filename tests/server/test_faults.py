@@ -26,7 +26,7 @@ from laminar.server.client import exchange
 from laminar.server.events import Events
 from laminar.server.limits import Limits
 from laminar.server.session import Service, Session
-from tests.server.test_server import (
+from tests.server.conversation import (
     COILS,
     HEADER,
     SIZE,
@@ -35,11 +35,8 @@ from tests.server.test_server import (
     answered,
     messages,
     running,
-    scan_file,
     scan_readouts,
 )
-
-__all__ = ["scan_file"]
 
 
 def reader_of(client: socket.socket) -> wire.Reader:
