@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from laminar.audit.findings import findings
 from laminar.audit.measure import NOISE_CONDITIONS, PERTURBATION, Measured
 from laminar.audit.recovered import recovered
+from laminar.files import finite
 from laminar.methods import Method
 from laminar.statistics import DRAWS, mean_interval
 from laminar.version import __version__
@@ -63,15 +64,6 @@ def falls(curve: Array) -> float:
     with np.errstate(invalid="ignore"):  # two perfect images: both infinite
         fall = float(np.max(np.where(before == after, 0.0, before - after)))
     return math.inf if math.isnan(fall) else fall
-
-
-def finite(value: Any) -> Any:
-    """`value` with None for every float that JSON cannot hold, and lists for tuples."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 FEWEST = 5

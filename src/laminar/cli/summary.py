@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from laminar.files import finite
 from laminar.version import __version__
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Done:
             "acceleration": self.acceleration,
             "seconds": self.seconds,
             "mask": self.mask,
-            "metrics": self.metrics and {key: _finite(value) for key, value in self.metrics.items()},
+            "metrics": finite(self.metrics),
             "notes": list(self.notes),
         }
 
@@ -111,7 +111,3 @@ class Batch:
             f"{mask}PSNR in dB; fastMRI's metrics against the root-sum-of-squares of all samples; "
             "evaluate compares with the reference in the file, which may be another"
         )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -20,6 +20,7 @@ from laminar.data.formats.scan_file import REFERENCE
 from laminar.errors import ConfigError, DataFormatError, LaminarError
 from laminar.evaluation.conventions import CONVENTIONS, VolumeScore
 from laminar.evaluation.protocol import Protocol, central_square
+from laminar.files import finite
 from laminar.statistics import mean_interval
 from laminar.version import __version__
 from laminar.words import counted
@@ -58,7 +59,7 @@ class Evaluation:
         volumes = {name: {**score.volume, "slices": dict(score.slices)} for name, score in self.scores.items()}
         said = {"name": self.protocol, "notes": list(self.notes)} if self.protocol else {}
         found = {"laminar": __version__, "protocol": self.statement, "summary": self.summary()}
-        plain: dict[str, Any] = _finite(found | said | {"volumes": volumes}) | {"failures": dict(self.failures)}
+        plain: dict[str, Any] = finite(found | said | {"volumes": volumes}) | {"failures": dict(self.failures)}
         return plain
 
 
@@ -204,12 +205,3 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
     mean, low, high = mean_interval(values)
     std = float(np.std(values, ddof=1)) if math.isfinite(low) else math.nan
     return {"mean": mean, "std": std, "low": low, "high": high}
-
-
-def _finite(value: Any) -> Any:
-    """`value` with None for every float that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

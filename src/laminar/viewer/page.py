@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files as resources
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from laminar.figures.pixels import white_level
+from laminar.files import finite
 from laminar.metrics import fastmri_metrics, psnr
 from laminar.viewer.arrays import Arrays
 from laminar.viewer.volumes import Images, Shown, alike
@@ -64,22 +64,15 @@ def _told(key: str, shown: Shown, reference: Shown | None, arrays: Arrays) -> di
     if reference is not None:
         states = [shown.image] if shown.states is None else [*shown.states]
         told["psnr"] = [_psnrs(state, reference.image) for state in states]
-        told["metrics"] = _finite(fastmri_metrics(shown.image, reference.image))
+        told["metrics"] = finite(fastmri_metrics(shown.image, reference.image))
     return told
 
 
 def _psnrs(image: Images, truth: Images) -> list[float | None]:
     """By slice, with the maximum of the volume as data range, as fastMRI has it; None where it is not finite."""
     pair = torch.from_numpy(image).double(), torch.from_numpy(truth).double()
-    return [_known(value) for value in psnr(*pair, float(truth.max()), per_slice=True).tolist()]
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    return {name: _known(value) for name, value in values.items()}
+    found: list[float | None] = finite(psnr(*pair, float(truth.max()), per_slice=True).tolist())
+    return found
 
 
 def _document(title: str, told: dict[str, Any], arrays: Arrays) -> str:
