@@ -31,7 +31,7 @@ from laminar.models import build
 from laminar.runtime import keep_freed_memory
 from laminar.study.cell import train_config
 from laminar.study.folder import make_plan
-from laminar.study.grid import load_study
+from laminar.study.reading import load_study
 from laminar.training.config import TrainConfig
 from laminar.training.data import make_data
 from laminar.training.loop import learning_rate, make_fabric, train

@@ -15,7 +15,7 @@ from laminar.models import UnrolledNetwork, load, preset
 from laminar.runtime import keep_freed_memory
 from laminar.study.cell import train_config
 from laminar.study.folder import make_plan
-from laminar.study.grid import load_study
+from laminar.study.reading import load_study
 from laminar.training.data import training_stream
 from laminar.training.objectives import ObjectiveConfig
 from laminar.training.reconstruction import Learner, learner_inputs

@@ -323,7 +323,7 @@ def geometries() -> str:
         methods = (special, "total-variation", "unrolled, free", "FLAT")
         ships = cell(row, SHIPPED) if SHIPPED in row else ""
         rows.append(
-            [task, row["steps"] * row["batch"], special, *(cell(row, m) for m in methods), f"{ahead:+.2f}", ships]
+            [task, str(row["steps"] * row["batch"]), special, *(cell(row, m) for m in methods), f"{ahead:+.2f}", ships]
         )
     learned = ["unrolled, free", "FLAT", "FLAT − best classical, dB"]
     header = ["task", "images of training", "classical", "that", "total variation", *learned]

@@ -146,6 +146,16 @@ def test_total_variation_of_counts_is_the_least() -> None:
     assert float(objective(found)) == pytest.approx(least.fun, abs=1e-4)
 
 
+def test_total_variation_of_counts_keeps_the_entries_apart_and_knows_no_unit() -> None:
+    data = term(prepare(counted(2e4)[0]))
+    counts, background = (torch.cat([part, 3 * part]) for part in (data.counts, data.background))
+    weights, scales = torch.tensor([0.1, 0.1]), torch.tensor([0.01, 0.03])
+    both = emission_total_variation(counts, data.operator, background, weights, scale=scales, iterations=40).x
+    one = emission_total_variation(data.counts, data.operator, data.background, 0.1, scale=0.01, iterations=40).x
+    torch.testing.assert_close(both[:1], one)
+    torch.testing.assert_close(both[1:] / 3, one, rtol=0, atol=1e-4)
+
+
 def test_counts_are_stacked_differentiated_and_audited() -> None:
     problems, truths = [], []
     for seed in range(2):

@@ -14,6 +14,7 @@ from laminar.audit import audit
 from laminar.classical import cg_sense_method, l1_wavelet_method, low_rank_method, total_variation_method
 from laminar.classical.low_rank import shrunk
 from laminar.classical.wavelet import Wavelet
+from laminar.data.acquisition.acquisition import Conditions, acquisition_of
 from laminar.data.cases import Case
 from laminar.data.masks import make_mask
 from laminar.data.preparation import prepare
@@ -74,6 +75,29 @@ def test_frames_are_put_together_and_taken_apart() -> None:
     torch.testing.assert_close(both.data, torch.stack([scan.data, 2 * scan.data]))
     with pytest.raises(DataFormatError, match="no axis 'echo' among its images; it has phase, slice"):
         together(two, "echo")
+
+
+def test_the_lines_of_a_cine_move_on_and_miss_none() -> None:
+    thing = phantom("cardiac", (64, 64), torch.Generator().manual_seed(0))
+
+    def lines(interleaved: int) -> Tensor:
+        settings = {"frames": 4, "acceleration": 4, "calibration_lines": 4, "interleaved": interleaved}
+        measured = acquisition_of("cine", settings).measure(
+            thing, (32, 32), Conditions(3, 0.01, torch.Generator().manual_seed(1))
+        )
+        assert isinstance(measured.scan.geometry, Series)
+        return measured.scan.geometry.mask[:, :, 0]
+
+    ordered, drawn = lines(1), lines(0)
+    assert bool(ordered.any(0).all())
+    outside = torch.arange(32).sub(16).abs() > 3
+    later = ordered[0].roll(1) & outside & outside.roll(1)
+    assert torch.equal(later, ordered[1] & outside & outside.roll(1))
+    assert not torch.equal(ordered, drawn)
+    with pytest.raises(ConfigError, match=r"interleaved lines need a whole one; got 2.5"):
+        acquisition_of("cine", {"acceleration": 2.5})
+    with pytest.raises(ConfigError, match="interleaved: expected 0 or 1; got 2"):
+        acquisition_of("cine", {"interleaved": 2})
 
 
 def test_a_series_is_solved_as_its_frames_where_nothing_couples_them() -> None:

@@ -204,6 +204,8 @@ def test_degenerate_calibrations() -> None:
     both = espirit(torch.cat([block, 0 * block]), (32, 32))
     assert torch.equal(both[:1], espirit(block, (32, 32)))
     assert (both[1] == 0).all()
+    line = torch.randn(1, 4, 1, 16, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    assert espirit(line, (1, 32), threshold=1e-6, crop=0.5, n_maps=None).shape[-3:] == (4, 1, 32)
 
 
 def test_object_larger_than_the_field_of_view() -> None:

@@ -424,11 +424,15 @@ def test_a_study_that_extends_another_has_its_base_and_tests(tmp_path: Path) -> 
     ("extends", "message"),
     [
         ("study.yaml", "extends itself"),
-        ("none.yaml", "cannot read .*none.yaml"),
-        (["a"], "must be the path of a study"),
+        ("none.yaml", r"cannot read .*none.yaml"),
+        (["a"], r"study.yaml: extends must be the path of a study"),
+        ("list.yaml", r"list.yaml: a study must be a mapping; got \[1\]"),
+        ("base.yaml", r"base.yaml: base must be a mapping; got \[1\]"),
     ],
 )
 def test_a_study_that_extends_nothing_is_named(extends: Any, message: str, tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("[1]")
+    (tmp_path / "base.yaml").write_text("base: [1]")
     with pytest.raises(LaminarError, match=message):
         load_study(written(tmp_path / "study.yaml", {"extends": extends}))
 

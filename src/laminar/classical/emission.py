@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from laminar.classical.proximal import Solution, project_onto_balls, settle
-from laminar.classical.sparsity import Differences, threshold_of
+from laminar.classical.sparsity import Differences, scaled_weight
 from laminar.errors import ConfigError
 from laminar.flow.path import per_entry
 from laminar.flow.poisson import PoissonTerm
@@ -16,9 +16,9 @@ from laminar.operators import LinearOperator
 
 Subset = tuple[Tensor, LinearOperator, Tensor]
 """Counts, the operator that expects them, and their background, all of some views."""
-FIRST_STEPS = 10  # of expectation maximization, from which total variation starts
-_BALANCE = 0.3  # of the dual steps and the mean count
-_LEAST_SEEN = 1e-3  # of the brightest ray or pixel: steps are bounded where next to nothing is seen
+_FIRST = 10  # iterations of expectation maximization, from which total variation starts
+_BALANCE = 0.3  # of the dual steps: of the mean count over the brightest pixel
+_LEAST_SEEN = 1e-3  # of the longest ray: the steps of those that hardly cross the image are bounded
 
 
 def expectation_maximization(subsets: Sequence[Subset], iterations: int) -> Iterator[Tensor]:
@@ -61,13 +61,14 @@ def emission_total_variation(
 
         argmin_(x >= 0) f(x) + weight * scale * sum_pixels |D x|,   f of `laminar.flow.poisson`
 
-    The steps are those of every ray and pixel, `sigma = rho / A 1`, `tau = 1 / (rho (A^T 1 + 4))` in a plane. Shapes as
-    of `expectation_maximization`; `weight` and `scale`, numbers or (batch,), as of `total_variation`. Sources: Sidky,
+    Every ray and pixel has a step of its own, `sigma = rho / A 1`, `tau = 1 / (rho (A^T 1 + 4))` in a plane: A has no
+    negative entries. Shapes as of `expectation_maximization`; `weight` and `scale`, numbers or (batch,), as of
+    `total_variation`. Sources: Sidky,
     Jorgensen and Pan 2012, doi:10.1088/0031-9155/57/10/3065; Pock and Chambolle 2011,
     doi:10.1109/ICCV.2011.6126441. Raises ConfigError if weight or scale is negative.
     """
-    *_, start = expectation_maximization([(counts, operator, background)], FIRST_STEPS)
-    threshold = threshold_of(weight, scale, start, torch.ones(len(start))).unsqueeze(-1)
+    *_, start = expectation_maximization([(counts, operator, background)], _FIRST)
+    threshold = scaled_weight(weight, scale, start).unsqueeze(-1)
     iterates = _primal_dual(PoissonTerm(counts, operator, background), threshold, start)
     return settle(iterates, start, iterations, tolerance)
 
@@ -76,7 +77,7 @@ def _primal_dual(term: PoissonTerm, threshold: Tensor, start: Tensor) -> Iterato
     """Iterates x, with a dual variable `rays` of the likelihood and one, `edges`, of the penalty."""
     operator, mean = term.operator, per_entry(term.mean, start)
     differences = Differences(start.ndim - 1)
-    rho = _BALANCE * mean
+    rho = _BALANCE * mean / _largest(start)
     ray_step = rho / _bounded(operator.forward(torch.ones_like(start)))
     step = 1 / (rho * (operator.adjoint(torch.ones_like(term.counts)) + 2 * (start.ndim - 1)))
     edge_step = rho.unsqueeze(-1) / 2
@@ -92,4 +93,9 @@ def _primal_dual(term: PoissonTerm, threshold: Tensor, start: Tensor) -> Iterato
 
 
 def _bounded(seen: Tensor) -> Tensor:
-    return torch.maximum(seen, _LEAST_SEEN * seen.amax())
+    return torch.maximum(seen, _LEAST_SEEN * _largest(seen))
+
+
+def _largest(values: Tensor) -> Tensor:
+    """Of each batch entry, broadcastable; never zero."""
+    return per_entry(values.flatten(1).amax(1), values).clamp_min(torch.finfo(values.dtype).tiny)

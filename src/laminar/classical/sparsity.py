@@ -141,6 +141,11 @@ def threshold_of(weight: float | Tensor, scale: float | Tensor | None, back: Ten
     """`weight * scale`, (batch, 1, ...) as the image."""
     if scale is None:
         scale = back.abs().flatten(1).quantile(0.99, dim=1) / curvature.flatten()
+    return scaled_weight(weight, scale, back)
+
+
+def scaled_weight(weight: float | Tensor, scale: float | Tensor, back: Tensor) -> Tensor:
+    """`weight * scale`, (batch, 1, ...) as the image. Raises ConfigError if it is negative."""
     weight, scale = (torch.as_tensor(part, dtype=torch.float64, device=back.device) for part in (weight, scale))
     threshold = weight * scale
     if not bool((threshold >= 0).all()):

@@ -122,11 +122,10 @@ class _Slice:
     crop: float
 
     def rows(self, every: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Of every so many-th row its place, its ambiguous columns, and there the second maps (column, coil)."""
+        """Of every so many-th row: its place, its ambiguous columns, if any, and their second maps (column, coil)."""
         ly, lx, coils, _ = self.lags.shape
         y, x = (pixels(n) for n in self.inside.shape)
-        some = torch.arange(every // 2, len(y), every)
-        for row in some[self.ambiguous[some].any(1)].tolist():
+        for row in (every * self.ambiguous[::every].any(1).nonzero()[:, 0]).tolist():
             columns = self.ambiguous[row].nonzero()[:, 0]
             along_y = (waves(y[row : row + 1], ly, self.lags) @ self.lags.reshape(ly, -1)).reshape(lx, -1)
             g = (waves(x[columns], lx, self.lags) @ along_y).reshape(-1, coils, coils)
@@ -137,11 +136,10 @@ class _Slice:
 
     def is_folded(self) -> bool:
         """Whether there are second maps in a telling part of the pixels."""
-        telling = _FOLDED * self.inside.sum()
-        if not self.ambiguous.sum() > telling:
+        if not self.ambiguous.sum() > _FOLDED * self.inside.sum():
             return False
         found = sum(int((vectors != 0).any(1).sum()) for *_, vectors in self.rows(_EVERY))
-        return bool(_EVERY * found > telling)
+        return found > _FOLDED * int(self.inside[::_EVERY].sum())
 
     def second(self) -> Tensor:
         """The second maps, zero where there are none."""

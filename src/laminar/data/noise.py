@@ -40,7 +40,8 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
             f"got {tuple(kspace.shape)} and {tuple(mask.shape)}"
         )
     kspace = kspace[list(telling_slices(len(kspace)))].detach()
-    scale = torch.view_as_real(kspace).abs().amax().clamp_min(torch.finfo(kspace.real.dtype).tiny)
+    parts = torch.view_as_real(kspace) if kspace.is_complex() else kspace
+    scale = parts.abs().amax().clamp_min(torch.finfo(parts.dtype).tiny)
     kspace = kspace / scale
     bands = _outermost_bands(kspace, mask)
     least = min([_quietest_band(bands.transpose(1, 2).flatten(2)), *_air(kspace, mask)])
@@ -71,7 +72,7 @@ def _coil_levels(bands: Tensor) -> Tensor:
     power = bands[:, :, 0].flatten(1)  # coil, sample
     rank = int(_QUANTILE * power.shape[-1]) + 1
     levels = power.kthvalue(rank, dim=-1).values.sqrt()
-    levels = levels / levels.median().clamp_min(1e-30)
+    levels = levels / levels[levels > 0].median() if bool(levels.any()) else levels
     return levels.clamp_min(1) if float(levels.max()) > _UNEQUAL else torch.ones_like(levels)
 
 

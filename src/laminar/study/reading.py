@@ -31,24 +31,24 @@ def _read(path: Path, extending: tuple[Path, ...]) -> Any:
         text = path.read_text(encoding="utf-8")
     with _said_of(path):
         values = load_yaml(text)
-    if not isinstance(values, dict) or EXTENDS not in values:
-        return values
-    name = values.pop(EXTENDS)
-    if not isinstance(name, str):
-        raise ConfigError(f"{path}: {EXTENDS} must be the path of a study; got {name!r}")
-    return _on_top(_read(path.parent / name, (*extending, path.resolve())), values)
+        _check_mappings(values)
+        name = values.pop(EXTENDS, None)
+        if not isinstance(name, str | None):
+            raise ConfigError(f"{EXTENDS} must be the path of a study; got {name!r}")
+    return values if name is None else _on_top(_read(path.parent / name, (*extending, path.resolve())), values)
 
 
-def _on_top(below: Any, own: dict[str, Any]) -> Any:
-    if not isinstance(below, dict):
-        return below
+def _check_mappings(values: Any) -> None:
+    parts = [(name, values.get(name, {})) for name in MERGED] if isinstance(values, dict) else [("a study", values)]
+    for name, part in parts:
+        if not isinstance(part, dict):
+            raise ConfigError(f"{name} must be a mapping; got {part!r}")
+
+
+def _on_top(below: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     merged = below | own
-    for name in MERGED:
-        parts = [values.get(name, {}) for values in (below, own)]
-        if name in merged and all(isinstance(part, dict) for part in parts):
-            first, last = map(dotted, parts) if name == "base" else parts
-            merged[name] = first | last
-    return merged
+    base = dotted(below.get("base", {})) | dotted(own.get("base", {}))
+    return merged | {"base": base, "tests": below.get("tests", {}) | own.get("tests", {})}
 
 
 @contextmanager

@@ -21,7 +21,17 @@ _BESIDE = (
     *("cli", "figures", "audit", "audit_page", "theory", "weights"),
     *("store.py", "executors.py", "evaluation.py", "reconstruction.py"),
 )
-_BESIDE_STUDY = ("page.py", "tables.py", "summary.py", "status.py", "executors.py", "grid.py", "folder.py", "run.py")
+_BESIDE_STUDY = (
+    "page.py",
+    "tables.py",
+    "summary.py",
+    "status.py",
+    "executors.py",
+    "grid.py",
+    "reading.py",
+    "folder.py",
+    "run.py",
+)
 
 
 def hashed(values: Any) -> str:

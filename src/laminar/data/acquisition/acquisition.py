@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -63,9 +63,13 @@ class Acquisition(ABC):
     has_coils: ClassVar[bool] = False
     least: ClassVar[Mapping[str, float]] = {}
     """The least value of a setting, where that is not above zero."""
+    switches: ClassVar[Sequence[str]] = ()
+    """Settings that are 0 or 1."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
+            if field.name in self.switches and getattr(self, field.name) > 1:
+                raise ConfigError(f"{field.name}: expected 0 or 1; got {getattr(self, field.name)}")
             value, least = getattr(self, field.name), self.least.get(field.name)
             fits = value > 0 if least is None else value >= least
             if not fits or not math.isfinite(value):

@@ -16,6 +16,7 @@ from laminar.data.acquisition.motion import beating, through
 from laminar.data.masks import make_kt_mask, make_mask
 from laminar.data.noncartesian import kooshball, radial, spiral, stack_of_stars
 from laminar.data.simulation.receive import sensitivities
+from laminar.errors import ConfigError
 from laminar.geometry import Geometry, NonCartesian, NonCartesianSeries, Series
 from laminar.operators import fft2c, ifft2c
 from laminar.operators.nonuniform import nonuniform
@@ -39,6 +40,12 @@ class Cine(Acquisition):
     kind = "cine"
     has_coils = True
     least: ClassVar = {"frames": 2, "acceleration": 1, "contraction": 0, "breathing": 0, "interleaved": 0}
+    switches: ClassVar = ("interleaved",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.interleaved and self.acceleration != int(self.acceleration):
+            raise ConfigError(f"acceleration: interleaved lines need a whole one; got {self.acceleration}")
 
     def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
         moving = beating(thing, self.frames, self.contraction, self.breathing, conditions.generator)

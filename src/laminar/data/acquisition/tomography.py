@@ -32,6 +32,7 @@ class CT(Acquisition):
     fan: int = 0
     kind = "tomography"
     least: ClassVar = {"fan": 0}
+    switches: ClassVar = ("fan",)
 
     def measure(self, thing: Tensor, matrix: tuple[int, int], conditions: Conditions) -> Measured:
         image, fine = (THICKNESS / max(matrix) * part for part in _magnitudes(thing, matrix))
