@@ -8,14 +8,15 @@ schedule that is learned but stays one, as in the model that ships, the other ha
 adds the measured spiral: a quarter of its interleaves against all of them, with the networks of radial scans. Off the
 grid the model that ships stands beside them, which has seen grids alone. Rows of an earlier run on the same test
 images stay, each with the steps of its networks. The default budget is some ten minutes a network on one core, of a
-thousand images: it shows that each geometry is learned, not what a trained network is worth. Pictures and a movie go to
-docs/images, the pictures when there are those of every task.
+thousand images: it shows that each geometry is learned, not what a trained network is worth. A picture of each
+task, and a movie, go to docs/images.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.record import RESULTS, write_record
@@ -72,7 +72,7 @@ SHIPPED = "default, as it ships"
 FIELD, INTERLEAVES = (420, 420), 60
 """Of the measured spiral: the matrix that holds all of the object."""
 IMAGES = RESULTS.parent / "docs" / "images"
-PICTURES = Path("build") / "geometries"
+SHORT = {"filtered-back-projection": "filtered BP", "expectation-maximization": "MLEM"}
 SCHEDULE = [1.0, 0.35, 0.12, 0.04, 0.0]
 """Four cascades, each of which goes two thirds of the way."""
 
@@ -221,28 +221,15 @@ def kept(path: Path | None, tested: dict[str, int]) -> dict[str, Any]:
     return dict(before["rows"]) if before.get("tested") == tested else {}
 
 
-def keep_pictures(task: str, methods: list[str], images: list[Tensor]) -> None:
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    named = {f"{i} {name}": image.contiguous() for i, (name, image) in enumerate(zip(methods, images, strict=True))}
-    save_file(named, PICTURES / f"{task}.safetensors")
-
-
-def draw() -> None:
-    """A row a geometry, if there are pictures of all: the reference and every method; of a series its second frame."""
-    files = {task: PICTURES / f"{task}.safetensors" for task in TASKS}
-    if not all(file.exists() for file in files.values()):
-        return
-    rows = {task: sorted(load_file(file).items()) for task, file in files.items()}
-    size = next(iter(rows.values()))[0][1].shape[-2:]
-    sheet = Sheet(
-        size, headers=(True,) * len(rows), columns=max(map(len, rows.values())), title="Simulated, unseen phantoms"
-    )
-    for line, (task, images) in enumerate(rows.items()):
-        white = white_level(images[0][1].numpy())
-        for column, (name, image) in enumerate(images):
-            shown = image[1] if image.ndim == 3 else image
-            sheet.image(line, column, gray(shown.numpy(), white), name[2:] if column else task)
-    sheet.save(IMAGES / "geometries.png")
+def draw(task: str, methods: list[str], images: list[Tensor]) -> Path:
+    """The reference and every method in a row; of a series the second frame."""
+    shown = [(image[1] if image.ndim == 3 else image).numpy() for image in images]
+    sheet, white = Sheet(shown[0].shape, headers=(True,), columns=len(shown)), white_level(shown[0])
+    for column, (name, image) in enumerate(zip([task, *methods], shown, strict=True)):
+        sheet.image(0, column, gray(image, white), SHORT.get(name, name))
+    path = IMAGES / f"geometry_{re.sub(r'[^a-z0-9]+', '_', task.lower())}.png"
+    sheet.save(path)
+    return path
 
 
 def main() -> None:
@@ -261,7 +248,7 @@ def main() -> None:
     learned: dict[str, dict[str, Solve]] = {}
     for name in args.only:
         rows[name], images, learned[name] = solve_all(*TASKS[name], args)
-        keep_pictures(name, ["reference", *learned[name]], images)
+        draw(name, list(learned[name]), images)
         print(name, {k: round(v["psnr"], 2) if isinstance(v, dict) else v for k, v in rows[name].items()}, flush=True)
         write_record("geometries", {"tested": tested, "rows": rows}, args.out)
         if images[0].ndim == 3:
@@ -271,7 +258,6 @@ def main() -> None:
         nets = {name: solves[name] for name in ("unrolled, free", "FLAT", SHIPPED)}
         rows["spiral, 15 of 60 arms, measured"] = spiral(args.spiral, nets, {"steps": args.steps, "batch": args.batch})
         write_record("geometries", {"tested": tested, "rows": rows}, args.out)
-    draw()
 
 
 if __name__ == "__main__":

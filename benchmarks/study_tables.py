@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,51 @@ def qualities(study: str) -> str:
         return f"{shown} / {ssim:.3f}"
 
     return markdown(["", *tests], ([arm["labels"]["method"], *(cell(arm, test) for test in tests)] for arm in arms))
+
+
+def by_test(study: str) -> str:
+    """PSNR (dB), a row a test set, a column a method; the best of a set in bold."""
+    arms = result(f"{study}/summary")["arms"]
+
+    def row(test: str) -> list[str]:
+        values = [arm["tests"][test]["psnr"]["value"] for arm in arms]
+        return [test, *(f"**{value:.2f}**" if value == max(values) else f"{value:.2f}" for value in values)]
+
+    return markdown(["test set", *(arm["labels"]["method"] for arm in arms)], map(row, arms[0]["tests"]))
+
+
+def depths() -> str:
+    """PSNR (dB) of every network, number of cascades and number of steps at the test."""
+    arms = result("depth/summary")["arms"]
+    tests = list(arms[0]["tests"])
+
+    def row(arm: dict[str, Any]) -> list[str]:
+        network, cascades, steps = arm["labels"].values()
+        values = (f"{arm['tests'][test]['psnr']['value']:.2f}" for test in tests)
+        return [network, cascades, cascades if steps == "as trained" else steps, *values]
+
+    return markdown(["network", "cascades", "run with", *tests], map(row, arms))
+
+
+def steadiness() -> str:
+    """Every arm at every learning rate: PSNR (dB), its deviation over the seeds, both over all test sets; diverged."""
+
+    def row(arm: dict[str, Any]) -> list[str]:
+        tests = [test for test in arm["tests"].values() if test]
+        quality = statistics.fmean(test["psnr"]["value"] for test in tests)
+        spread = [test["deviation of psnr over seeds"]["value"] for test in tests]
+        told = f"{min(spread):.2f} to {max(spread):.2f}" if None not in spread else ""
+        return [*arm["labels"].values(), f"{quality:.2f}", told, f"{100 * arm['diverged']['value']:.0f} %"]
+
+    header = ["", "learning rate", "PSNR, mean of six sets", "deviation over seeds, by set", "diverged"]
+    return markdown(header, map(row, result("ablation/summary")["arms"]))
+
+
+def structures() -> str:
+    """What becomes of small discs that are put in: a row a method."""
+    questions = result("shifted/summary")["questions"]
+    kept, invented = ({arm: value for arm, _, value in questions[name]["rows"]} for name in ("h2", "h3"))
+    return markdown(["", "brightness kept", "brightest invented"], ([arm, kept[arm], invented[arm]] for arm in kept))
 
 
 def coverage() -> str:
@@ -49,6 +95,12 @@ STUDY_TABLES: dict[str, Callable[[], str]] = {
     "diffusion": lambda: qualities("diffusion"),
     "diffusion_differences": lambda: differences("diffusion"),
     "parts": lambda: differences("parts"),
+    "longer": lambda: by_test("longer"),
+    "longer_differences": lambda: differences("longer"),
+    "shifted": lambda: by_test("shifted"),
+    "structures": structures,
+    "depth": depths,
+    "steadiness": steadiness,
     "self_supervised": lambda: qualities("self_supervised"),
     "self_supervised_differences": lambda: differences("self_supervised"),
 }
