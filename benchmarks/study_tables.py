@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -31,12 +30,12 @@ def by_test(study: str) -> str:
         values = [arm["tests"][test]["psnr"]["value"] for arm in arms]
         return [test, *(f"**{value:.2f}**" if value == max(values) else f"{value:.2f}" for value in values)]
 
-    return markdown(["test set", *(arm["labels"]["method"] for arm in arms)], map(row, arms[0]["tests"]))
+    return markdown(["test set", *(", ".join(arm["labels"].values()) for arm in arms)], map(row, arms[0]["tests"]))
 
 
 def depths() -> str:
-    """PSNR (dB) of every network, number of cascades and number of steps at the test."""
-    arms = result("depth/summary")["arms"]
+    """PSNR (dB) of every network, number of cascades and number of steps at the test; of those that are computed."""
+    arms = [arm for arm in result("depth/summary")["arms"] if all(arm["tests"].values())]
     tests = list(arms[0]["tests"])
 
     def row(arm: dict[str, Any]) -> list[str]:
@@ -45,20 +44,6 @@ def depths() -> str:
         return [network, cascades, cascades if steps == "as trained" else steps, *values]
 
     return markdown(["network", "cascades", "run with", *tests], map(row, arms))
-
-
-def steadiness() -> str:
-    """Every arm at every learning rate: PSNR (dB), its deviation over the seeds, both over all test sets; diverged."""
-
-    def row(arm: dict[str, Any]) -> list[str]:
-        tests = [test for test in arm["tests"].values() if test]
-        quality = statistics.fmean(test["psnr"]["value"] for test in tests)
-        spread = [test["deviation of psnr over seeds"]["value"] for test in tests]
-        told = f"{min(spread):.2f} to {max(spread):.2f}" if None not in spread else ""
-        return [*arm["labels"].values(), f"{quality:.2f}", told, f"{100 * arm['diverged']['value']:.0f} %"]
-
-    header = ["", "learning rate", "PSNR, mean of six sets", "deviation over seeds, by set", "diverged"]
-    return markdown(header, map(row, result("ablation/summary")["arms"]))
 
 
 def structures() -> str:
@@ -100,7 +85,6 @@ STUDY_TABLES: dict[str, Callable[[], str]] = {
     "shifted": lambda: by_test("shifted"),
     "structures": structures,
     "depth": depths,
-    "steadiness": steadiness,
     "self_supervised": lambda: qualities("self_supervised"),
     "self_supervised_differences": lambda: differences("self_supervised"),
 }
