@@ -90,7 +90,7 @@ def _rows() -> Iterator[list[str]]:
         "what each part does; robustness; measured scans",
         "[the parts](#the-parts-of-flat), [other scans than those of training](#where-training-was-otherwise); the "
         "shipped model: docs/model-card.md",
-        "after 400 steps the source helps and the rest of FLAT changes little; after 1600 the proximal steps do too",
+        "after 400 steps the source helps and the rest of FLAT changes little; after 1600 the rest helps too",
         "`parts.yaml`, `shifted.yaml`; the schedule and the alignment's forms, not run yet: `ablation.yaml`",
     ]
 
