@@ -415,7 +415,7 @@ def test_a_study_that_extends_another_has_its_base_and_tests(tmp_path: Path) -> 
         "seeds": 1,
     }
     found = load_study(written(tmp_path / "inner" / "study.yaml", own))
-    assert found["base"] == dotted(STUDY["base"]) | {"steps": 5, "data.workers": 1}
+    assert found["base"] == json.loads(json.dumps(dotted(STUDY["base"]))) | {"steps": 5, "data.workers": 1}
     assert found["tests"] == STUDY["tests"] | own["tests"]
     assert (found["seeds"], found["axes"], found["questions"]) == (1, STUDY["axes"], STUDY["questions"])
 

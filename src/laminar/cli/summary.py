@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from laminar.files import finite
 from laminar.version import __version__
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ class Done:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        from laminar.files import finite
+
         return {
             "name": self.name,
             "input": str(self.input),

@@ -80,9 +80,14 @@ def _outermost_bands(kspace: Tensor, mask: Tensor) -> Tensor:
     """|samples|^2 (coil, slice, band, sample), the outermost band first."""
     y, x = (2 * (torch.arange(n) - n // 2) / n for n in mask.shape)
     outwards = torch.hypot(y[:, None], x[None, :]).to(mask.device)[mask].argsort()
-    power = kspace[..., mask][..., outwards].abs().square().movedim(1, 0)  # coil, slice, sample
+    power = _double(kspace[..., mask][..., outwards]).abs().square().movedim(1, 0)  # coil, slice, sample
     length = max(min(64, power.shape[-1]), power.shape[-1] // _BANDS)
     return power.flip(-1).unfold(-1, length, length)
+
+
+def _double(samples: Tensor) -> Tensor:
+    """Of the samples that count alone: an estimate that differs in its last digits from machine to machine is none."""
+    return samples.to(torch.complex128)
 
 
 def _air(kspace: Tensor, mask: Tensor) -> list[float]:
@@ -90,7 +95,7 @@ def _air(kspace: Tensor, mask: Tensor) -> list[float]:
     rows, columns = mask.any(1), mask.any(0)
     if not torch.equal(mask, rows[:, None] & columns):
         return []
-    block = kspace[..., rows, :][..., columns].movedim(1, 0)  # coil, slice, y, x
+    block = _double(kspace[..., rows, :][..., columns]).movedim(1, 0)  # coil, slice, y, x
     estimates = []
     for acquired, lines in ((rows, block.movedim(2, 1)), (columns, block.movedim(3, 1))):
         span = acquired.nonzero()
@@ -116,7 +121,7 @@ def _unexplained(kspace: Tensor, levels: Tensor, mask: Tensor) -> list[float]:
         region = calibration_region(mask)
     except DataFormatError:
         return []
-    blocks = kspace[..., *region].to(torch.complex128) / levels[:, None, None]
+    blocks = _double(kspace[..., *region]) / levels[:, None, None]
     found = [_residual_variance(patches(block, 6)[0]) for block in blocks]
     return [variance for variance in found if variance is not None]
 
