@@ -1,6 +1,7 @@
 """Every geometry in one table: the best of the classical methods, an unrolled network with free weights, and FLAT.
 
-    python -m benchmarks.geometries [--only NAME ..] [--steps 500] [--batch 2] [--matrix 96] [--spiral FILE]
+    python -m benchmarks.geometries [--only NAME ..] [--steps 500] [--batch 2] [--matrix 96] [--images 6]
+                                    [--spiral FILE]
 
 Simulated phantoms that no training saw. A classical method has the best weight of a grid on one more phantom. Both
 networks have the same size, data and steps, and the same loss, of decibels. FLAT takes its steps and weights from a

@@ -86,7 +86,7 @@ def _outermost_bands(kspace: Tensor, mask: Tensor) -> Tensor:
 
 
 def _double(samples: Tensor) -> Tensor:
-    """Of the samples that count alone: an estimate that differs in its last digits from machine to machine is none."""
+    """In double precision, which only the samples that an estimate looks at need."""
     return samples.to(torch.complex128)
 
 
