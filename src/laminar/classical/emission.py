@@ -63,9 +63,8 @@ def emission_total_variation(
 
     Every ray and pixel has a step of its own, `sigma = rho / A 1`, `tau = 1 / (rho (A^T 1 + 4))` in a plane: A has no
     negative entries. Shapes as of `expectation_maximization`; `weight` and `scale`, numbers or (batch,), as of
-    `total_variation`. Sources: Sidky,
-    Jorgensen and Pan 2012, doi:10.1088/0031-9155/57/10/3065; Pock and Chambolle 2011,
-    doi:10.1109/ICCV.2011.6126441. Raises ConfigError if weight or scale is negative.
+    `total_variation`. Sources: Sidky, Jorgensen and Pan 2012, doi:10.1088/0031-9155/57/10/3065; Pock and Chambolle
+    2011, doi:10.1109/ICCV.2011.6126441. Raises ConfigError if weight or scale is negative.
     """
     *_, start = expectation_maximization([(counts, operator, background)], _FIRST)
     threshold = scaled_weight(weight, scale, start).unsqueeze(-1)
