@@ -92,7 +92,9 @@ def settle(iterates: Iterator[Tensor], start: Tensor, iterations: int, tolerance
 
 def soft_threshold(x: Tensor, threshold: Tensor | float) -> Tensor:
     """The prox of `threshold * sum |x|`: magnitudes shrink by `threshold`, phases stay."""
-    return torch.sgn(x) * (x.abs() - threshold).clamp_min(0)
+    length = x.abs()
+    # A sign x / |x| would be NaN of the smallest complex numbers, whose magnitude is 0 or their square.
+    return x * ((length - threshold).clamp_min(0) / length.clamp_min(torch.finfo(length.dtype).tiny))
 
 
 def project_onto_balls(x: Tensor, radius: Tensor | float, axis: int) -> Tensor:
