@@ -79,6 +79,7 @@ STUDY_TABLES: dict[str, Callable[[], str]] = {
     "coverage": coverage,
     "diffusion": lambda: qualities("diffusion"),
     "diffusion_differences": lambda: differences("diffusion"),
+    "core_differences": lambda: differences("core"),
     "parts": lambda: differences("parts"),
     "longer": lambda: by_test("longer"),
     "longer_differences": lambda: differences("longer"),
