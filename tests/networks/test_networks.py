@@ -19,6 +19,7 @@ NETWORKS = {
     "unet": lambda: UNet([4, 6, 8]),
     "unet, unfolded": lambda: UNet([4, 6], fold=1),
     "unet, time": lambda: UNet([4, 6, 8], time_embedding=True),
+    "unet, circular": lambda: UNet([4, 6, 8], padding="circular"),
     "cnn": lambda: CNN(6, 3),
     "cnn, time": lambda: CNN(6, 3, time_embedding=True),
     "ista": lambda: ISTA(6),
@@ -41,6 +42,12 @@ def test_any_size_and_homogeneous(name: str, shape: tuple[int, int]) -> None:
     if isinstance(network, ISTA):  # its threshold has the unit of the image
         network.threshold.data *= 250.0
     torch.testing.assert_close(network(250.0 * x, time), 250.0 * result)
+
+
+def test_circular_images_go_on_at_the_other_side() -> None:
+    network, time = awake(UNet([4, 6, 8], padding="circular")), torch.ones(2, dtype=torch.float64)
+    x, shift = image(16, 24), (8, -16)
+    torch.testing.assert_close(network(x.roll(shift, (1, 2)), time), network(x, time).roll(shift, (1, 2)))
 
 
 def test_ista_thresholds_its_transform() -> None:

@@ -127,8 +127,8 @@ class _Seen:
 
 
 def _padded(image: Tensor, regularizer: nn.Module) -> Tensor:
-    """With the zeros that the regularizer would append itself: inside, a traced size would be taken for today's."""
-    return pad_to_multiple(image, getattr(regularizer, "multiple", 1))
+    """With what the regularizer would append itself: inside, a traced size would be taken for today's."""
+    return pad_to_multiple(image, getattr(regularizer, "multiple", 1), getattr(regularizer, "padding", "zeros"))
 
 
 def _cropped(image: Tensor, like: Tensor) -> Tensor:

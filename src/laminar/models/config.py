@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, get_args
 from laminar.errors import ConfigError
 from laminar.flow import DATA_STEPS, TABLEAUX, make_schedule
 from laminar.models.checks import MOST_CHANNELS, check_channels, check_positive, check_whole
+from laminar.networks.channels import Padding
 from laminar.registry import nearest
 
 Kind = Literal["unet", "cnn", "normunet", "ista", "separable", "custom"]
@@ -57,6 +58,8 @@ class RegularizerConfig(Settings):
         channels: features of the U-Nets at each level, from fine to coarse, twice as many at each for normunet; the
             others use the first number.
         fold: the unet works on pixels folded fold x fold into channels, 1 does not fold.
+        padding: what the unet sees beyond the edge of the image: zeros | circular, its other side, where the image of a
+            Fourier grid goes on. States that are mostly noise want circular.
         depth: convolutions of the CNN, or pairs of them.
         neighbors: images are series (batch, frame, y, x), and the unet sees so many frames on either side of each;
             None: images are planar, or the regularizer takes series itself.
@@ -65,12 +68,15 @@ class RegularizerConfig(Settings):
     kind: Kind = "unet"
     channels: list[int] = field(default_factory=lambda: [32, 64, 64])
     fold: int = 2
+    padding: Padding = "zeros"
     depth: int = 5
     neighbors: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ConfigError(f"regularizer.kind must be one of {', '.join(get_args(Kind))}; got {self.kind!r}")
+        if self.padding not in get_args(Padding):
+            raise ConfigError(f"regularizer.padding must be zeros or circular; got {self.padding!r}")
         if self.neighbors is not None:
             check_whole(self, "regularizer.", neighbors=(0, 16))
             if self.neighbors and self.kind != "unet":

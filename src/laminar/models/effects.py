@@ -45,6 +45,6 @@ def _idle(config: UnrolledConfig) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("schedule_dense_at",), "with schedule list"
     kind = config.regularizer.kind
     if kind != "unet":
-        yield ("regularizer.fold",), f"for a regularizer of kind {kind}"
+        yield ("regularizer.fold", "regularizer.padding"), f"for a regularizer of kind {kind}"
     if kind not in ("cnn", "separable"):
         yield ("regularizer.depth",), f"for a regularizer of kind {kind}"

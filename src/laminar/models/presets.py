@@ -37,7 +37,7 @@ SAMPLER = UnrolledConfig(
     phase_frame=True,
     scan_embedding=True,
     source_noise=0.2,
-    regularizer=RegularizerConfig(channels=[48, 96, 96, 128]),
+    regularizer=RegularizerConfig(channels=[48, 96, 96, 128], padding="circular"),
 )
 VARNET = UnrolledConfig(data_step="gradient", coefficients="free", source="zero-filled", data_weight=1.0)
 E2E_VARNET = VarNetConfig()

@@ -33,7 +33,7 @@ def _built_in(config: UnrolledConfig) -> nn.Module:
     if options.kind == "unet":
         images = 1 + 2 * (options.neighbors or 0) + config.see_source
         conditions = CONDITIONS * config.scan_embedding
-        return UNet(options.channels, options.fold, time_embedding=config.timed, images=images, conditions=conditions)
+        return UNet(options.channels, options.fold, config.timed, images, conditions, options.padding)
     if options.kind == "cnn":
         return CNN(first, options.depth, time_embedding=config.timed)
     if options.kind == "separable":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,29 +27,36 @@ def to_complex(channels: Tensor) -> Tensor:
     return torch.view_as_complex(channels.permute(0, 2, 3, 1).contiguous())
 
 
-def pad_to_multiple(channels: Tensor, multiple: int) -> Tensor:
-    """Zero-pad the end of both spatial axes to the next multiple."""
+Padding = Literal["zeros", "circular"]
+"""What is beyond the edge of an image: nothing, or its other side, where the image of a Fourier grid goes on."""
+
+
+def pad_to_multiple(channels: Tensor, multiple: int, padding: Padding = "zeros") -> Tensor:
+    """Pad the end of both spatial axes to the next multiple, with zeros or with the beginning."""
     height, width = channels.shape[-2:]
     full = [(side + multiple - 1) // multiple * multiple for side in (height, width)]  # as exporters understand it
-    return F.pad(channels, (0, full[1] - width, 0, full[0] - height))
+    if padding == "zeros":
+        return F.pad(channels, (0, full[1] - width, 0, full[0] - height))
+    rows, columns = (torch.arange(n, device=channels.device) % m for n, m in zip(full, (height, width), strict=True))
+    return channels.index_select(-2, rows).index_select(-1, columns)
 
 
 SLOPE = 0.1
 
 
-def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
+def conv3x3(inputs: int, outputs: int, padding: Padding = "zeros") -> nn.Conv2d:
     """A convolution without bias: with homogeneous activations the network is scale-equivariant.
 
     Its weights keep the variance through a leaky rectifier of slope `SLOPE`.
     """
-    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=padding, bias=False)
     nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
     return convolution
 
 
-def zero_conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
+def zero_conv3x3(inputs: int, outputs: int, padding: Padding = "zeros") -> nn.Conv2d:
     """The last convolution of a residual: it starts at zero, so that an untrained cascade changes nothing."""
-    convolution = conv3x3(inputs, outputs)
+    convolution = conv3x3(inputs, outputs, padding)
     nn.init.zeros_(convolution.weight)
     return convolution
 

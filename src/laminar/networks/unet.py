@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from laminar.networks.channels import (
     SLOPE,
+    Padding,
     ScanScale,
     TimeScale,
     conv3x3,
@@ -31,7 +32,8 @@ class UNet(nn.Module):
 
     Shapes: complex (batch, y, x) and time (batch,) to complex (batch, y, x). With `images` above 1 it is
     `R(x, t, seen)`, and sees that many images in all; homogeneous in all of them together. With `conditions` it is
-    told as many numbers of the scan, `R(x, t, conditions=c)` with c (batch, conditions).
+    told as many numbers of the scan, `R(x, t, conditions=c)` with c (batch, conditions). With `padding` circular, and
+    sides that are multiples of `multiple`, an image rolled by such gives the result rolled.
     """
 
     def __init__(
@@ -41,21 +43,22 @@ class UNet(nn.Module):
         time_embedding: bool = False,
         images: int = 1,
         conditions: int = 0,
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
-        self.fold, self.multiple = fold, fold * 2 ** (len(channels) - 1)
-        self.first = conv3x3(2 * images * fold**2, channels[0])
+        self.fold, self.multiple, self.padding = fold, fold * 2 ** (len(channels) - 1), padding
+        self.first = conv3x3(2 * images * fold**2, channels[0], padding)
         inputs = [channels[0], *channels[:-1]]
-        told = time_embedding, conditions
+        told = time_embedding, conditions, padding
         self.down = nn.ModuleList(_Block(i, o, *told) for i, o in zip(inputs, channels, strict=True))
         self.up = nn.ModuleList(_Block(fine + coarse, fine, *told) for fine, coarse in pairwise(channels))
-        self.last = zero_conv3x3(channels[0], 2 * fold**2)
+        self.last = zero_conv3x3(channels[0], 2 * fold**2, padding)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, time: Tensor, *seen: Tensor, conditions: Tensor | None = None) -> Tensor:
         height, width = x.shape[-2:]
         images = torch.cat([to_channels(image) for image in (x, *seen)], 1)
-        padded = pad_to_multiple(images, self.multiple)
+        padded = pad_to_multiple(images, self.multiple, self.padding)
         folded = F.pixel_unshuffle(padded, self.fold).contiguous(memory_format=torch.channels_last)
         features = self._decode(self._encode(self.first(folded), time, conditions), time, conditions)
         residual = F.pixel_shuffle(self.last(features), self.fold)
@@ -79,9 +82,9 @@ class UNet(nn.Module):
 class _Block(nn.Module):
     """Two convolutions with leaky rectifiers; time and scan scale the features between them."""
 
-    def __init__(self, inputs: int, outputs: int, time_embedding: bool, conditions: int) -> None:
+    def __init__(self, inputs: int, outputs: int, time_embedding: bool, conditions: int, padding: Padding) -> None:
         super().__init__()
-        self.first, self.second = conv3x3(inputs, outputs), conv3x3(outputs, outputs)
+        self.first, self.second = conv3x3(inputs, outputs, padding), conv3x3(outputs, outputs, padding)
         self.time_scale = TimeScale(outputs) if time_embedding else None
         self.scan_scale = ScanScale(outputs, conditions) if conditions else None
 
