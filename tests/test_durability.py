@@ -258,6 +258,13 @@ def test_a_busy_worker_dies_with_its_parent() -> None:
     pytest.fail("the worker outlived its parent")
 
 
+def test_a_loader_that_is_left_does_not_keep_the_program() -> None:
+    """Its workers leave SIGTERM to their parent, which multiprocessing sends them at the end and waits."""
+    code = "import laminar; some = iter(laminar.loader(9, workers=1, simulation={'matrices': [(32, 32)]})); next(some)"
+    with python("-c", code) as program:
+        assert program.wait(timeout=120) == 0
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

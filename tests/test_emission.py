@@ -11,6 +11,7 @@ from torch import Tensor
 
 from laminar.audit import audit
 from laminar.classical import emission_total_variation, expectation_maximization_method, total_variation_method
+from laminar.classical.emission import expectation_maximization
 from laminar.data.cases import Case
 from laminar.data.preparation import Problem, prepare
 from laminar.data.simulation.phantoms import phantom
@@ -19,6 +20,7 @@ from laminar.flow import PoissonTerm
 from laminar.geometry import Emission
 from laminar.models import UnrolledNetwork
 from laminar.operators import Beam, Counting, Projector, spectral_norm
+from laminar.operators.linear import Wrapped
 from laminar.reconstruction import reconstruct
 from laminar.scan import Scan
 
@@ -117,6 +119,17 @@ def test_expectation_maximization_is_the_published_one() -> None:
     assert error(lambda problem: expectation_maximization_method(problem, 2, 6)) < few
     network = UnrolledNetwork(n_cascades=2, data_step="proximal")
     assert max(error(network), error(total_variation_method)) < 0.2
+
+
+def test_expectation_maximization_keeps_the_entries_apart() -> None:
+    """Of scans of very different sensitivity, too; what a subset does not expect stays finite."""
+    seen, counts = torch.tensor([1.0, 1e-7]).reshape(2, 1, 1), torch.full((2, 2, 2), 5.0)
+    operator = Wrapped(lambda x: x * seen, lambda y: y * seen)
+    [found] = expectation_maximization([(counts, operator, torch.zeros(2, 2, 2))], 1)
+    torch.testing.assert_close(found * seen, counts)
+    nothing, same = torch.zeros(2, 2, 2), Wrapped(lambda x: x, lambda y: y)
+    *_, last = expectation_maximization([(nothing, same, nothing), (counts, same, nothing)], 3)
+    assert bool(torch.isfinite(last).all())
 
 
 def test_total_variation_of_counts_is_the_least() -> None:

@@ -158,6 +158,18 @@ def test_a_learned_sensitivity_network_is_a_method(problem: Problem, scan: Scan)
     with torch.no_grad():
         assert len(method(problem).states) == 3
     assert reconstruct(scan, method).image.shape == (1, 48, 40)
+    with pytest.raises(ConfigError, match="n_cascades must be a whole number of at least 1; got 0"):
+        method(problem, n_cascades=0)
+
+
+def test_what_is_made_of_a_method_has_its_settings_and_its_kind_of_image(problem: Problem) -> None:
+    method = open_method("cg-sense", settings={"weight": 0.3})
+    assert MirroredMethod(method).settings == method.settings
+    size = {"n_cascades": 1, "channels": 2, "pools": 1, "sensitivity_channels": 2, "sensitivity_pools": 1}
+    published = NetworkMethod(VarNet(**size, root_sum_of_squares=True))  # its image is none of its states
+    with torch.no_grad():
+        images = [published(mirrored(problem, axes)).image.flip(axes) for axes in MIRRORS]
+        torch.testing.assert_close(MirroredMethod(published)(problem).image, torch.stack(images).mean(0))
 
 
 def test_what_does_not_fit_is_refused(scan: Scan, prior: str, tiny_model: Path) -> None:
@@ -177,6 +189,8 @@ def test_what_does_not_fit_is_refused(scan: Scan, prior: str, tiny_model: Path) 
         open_method("dds", prior=str(tiny_model))
     with pytest.raises(CheckpointError, match="prior"):
         open_method("network", model=prior)
+    with pytest.raises(ConfigError, match="the source of this network has no noise"):
+        PosteriorMean(UnrolledNetwork(n_cascades=2, shared=True))
 
 
 @pytest.mark.parametrize("shape", [(48, 40), (47, 41)])

@@ -109,6 +109,7 @@ def test_every_method_solves_a_real_problem_or_says_why_not(name: str, tmp_path:
         (lambda: Convolution(torch.ones(3), SIZE), r"kernel must be \(y, x\) .*; got \(3,\)"),
         (lambda: Convolution(torch.ones(40, 3), SIZE), r"fit into the image \(32, 28\); got \(40, 3\)"),
         (lambda: Convolution(torch.full((3, 3), torch.nan), SIZE), "finite and not zero"),
+        (lambda: Convolution(1j * box(3), SIZE)(torch.ones(1, *SIZE)), "a complex kernel blurs complex images"),
         (lambda: Convolution(box(3), SIZE, 3), r"must divide both sides of the image \(32, 28\); got 3"),
         (lambda: Inpainting(torch.ones(SIZE)), r"must be bool \(y, x\) .*; got torch.float32"),
         (lambda: Inpainting(~torch.ones(SIZE, dtype=torch.bool)), "true somewhere"),

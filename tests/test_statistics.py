@@ -12,7 +12,7 @@ from laminar.statistics import (
     crossed_interval,
     deviation_interval,
     mean_interval,
-    paired_interval,
+    quantile,
     rank_correlation,
     share_interval,
     student_quantile,
@@ -36,12 +36,18 @@ def test_the_rank_correlation_is_that_of_scipy_with_ties() -> None:
     assert math.isnan(rank_correlation(torch.ones(5), a[:5]))
 
 
+def test_the_quantile_is_that_of_torch() -> None:
+    values = torch.randn(3, 101, dtype=R, generator=torch.Generator().manual_seed(0))
+    for level in (0.0, 0.3, 0.995, 1.0):
+        torch.testing.assert_close(quantile(values, level), values.quantile(level, -1))
+    assert quantile(values[:, :1], 0.99).equal(values[:, 0])
+
+
 def test_the_interval_of_a_mean_is_the_percentile_bootstrap_of_scipy() -> None:
     values = np.random.default_rng(1).exponential(size=40)
     found = mean_interval(values, draws=20_000)
     oracle = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=1)
     assert found[1:] == pytest.approx(tuple(oracle.confidence_interval), rel=0.02)
-    assert paired_interval(values + 1, values)[0] == pytest.approx(1)
     assert all(map(math.isnan, mean_interval([1.0])[1:]))
     assert all(map(math.isnan, mean_interval([1.0, math.inf])[1:]))
 

@@ -85,7 +85,7 @@ def attempt(function: Callable[[Task], Value], task: Task) -> Ended[Task, Value]
 def _locally(place: Place, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Ended[Any, Any]]:
     """A fresh process a task: its memory is its own, and if it is killed, no other is."""
     context, waiting = get_context("spawn"), list(reversed(tasks))
-    running: dict[int, tuple[Any, Any, connection.Connection]] = {}
+    running: dict[connection.Connection, tuple[Any, Any]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < place.workers:
@@ -94,30 +94,33 @@ def _locally(place: Place, function: Callable[[Any], Any], tasks: Sequence[Any])
                 process = context.Process(target=_child, args=(os.getpid(), sender, function, task))
                 process.start()
                 sender.close()
-                running[process.sentinel] = process, task, receiver
-            for ended in connection.wait(list(running)):
-                assert isinstance(ended, int)
-                process, task, receiver = running.pop(ended)
-                yield _heard(process, task, receiver)
+                running[receiver] = process, task
+            for ready in connection.wait(list(running)):
+                assert isinstance(ready, connection.Connection)
+                yield _heard(ready, *running.pop(ready))
     finally:
-        for process, _, _ in running.values():
+        for receiver, (process, _) in running.items():
             process.kill()
             process.join()
+            receiver.close()
 
 
-def _heard(process: Any, task: Any, receiver: connection.Connection) -> Ended[Any, Any]:
-    process.join()
+def _heard(receiver: connection.Connection, process: Any, task: Any) -> Ended[Any, Any]:
+    """What a process says, before it ends: it waits until a long message is taken. One that died says nothing."""
     with closing(receiver):
         try:
             found: Ended[Any, Any] = receiver.recv()
-            return found
-        except EOFError:
-            code = process.exitcode
-            if code == -signal.SIGKILL:
-                why = "was killed: out of memory, or by hand"
-            else:
-                why = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            return Ended(task, None, f"its process {why}", died=True)
+        except (EOFError, OSError):
+            process.join()
+            return Ended(task, None, f"its process {_end_of(process.exitcode)}", died=True)
+    process.join()
+    return found
+
+
+def _end_of(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "was killed: out of memory, or by hand"
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def _child(parent: int, sender: connection.Connection, function: Callable[[Any], Any], task: Any) -> None:

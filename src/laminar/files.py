@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import io
 import json
 import math
@@ -30,6 +31,8 @@ PREFIX, SUFFIX = ".laminar-", ".tmp"
 MARK = f'"laminar": "{__version__}"'.encode()
 """What says in files of several kinds that this program wrote them, and may replace them."""
 _AT_WORKING_FOLDER, _EXCHANGE = -100, 2
+_WITHOUT_LOCKS = (None, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+"""What a file system says that has no locks; None is said where Python has none."""
 
 
 @contextmanager
@@ -110,14 +113,17 @@ def finite(value: Any) -> Any:
 def holding(folder: Path) -> Iterator[None]:
     """Keep every other process that asks out of `folder`, which is made if need be.
 
-    The kernel lets go when this process ends, however it ends. Raises LaminarError if another process holds the folder.
+    The kernel lets go when this process ends, however it ends. Raises LaminarError if another process holds the folder,
+    or the lock cannot be made.
     """
     made, lock = not folder.exists(), folder / LOCK
     with explaining(f"cannot write {folder}", OSError):
         folder.mkdir(parents=True, exist_ok=True)
     try:
         held = _lock(lock)
-    except OSError:  # a file system without locks
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise LaminarError(f"cannot hold {folder}: {error}") from error
         yield
         return
     if held is None:

@@ -162,7 +162,7 @@ def reconstruct_slices(
     # On a CPU the thread and the network would fight for the same cores: measured on two, it takes twice as long.
     on_cpu = torch.device(device).type == "cpu"
     problems = map(problem, range(scan.n_slices)) if on_cpu else _made_ahead(problem, scan.n_slices)
-    folded = False
+    solved = folded = False
     for index, (part, ready) in enumerate(problems):
         named = image_name(scan.series or {"slice": scan.n_slices}, index)
         if ready is None:
@@ -176,8 +176,9 @@ def reconstruct_slices(
         states = _in_units(torch.cat(trajectory.states), ready, part) if keep_trajectory else None
         spread = Spread.of(_in_units(images.abs(), ready, part)) if samples else None
         log: tuple[str, ...] = () if bool(image.any()) else (_why_empty(named, ready),)
-        if index == 0 and method.geometry not in (None, part.geometry.kind):
+        if not solved and method.geometry not in (None, part.geometry.kind):
             log += (f"{method.name} was trained for {method.geometry} scans; this one is {part.geometry.kind}",)
+        solved = True
         if ready.n_maps > 1 and not folded:
             folded, log = True, (*log, _FOLDED.format(named))
         done = SliceReconstruction(image, states, trajectory.times, nfe, log, spread=spread)

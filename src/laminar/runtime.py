@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+from functools import cache
+from multiprocessing import util
 
 import numpy as np
 
@@ -44,6 +47,23 @@ def follow_parent(worker: int = 0) -> None:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+@cache
+def end_workers_at_exit() -> None:
+    """Kill the data workers that are still there when this process ends.
+
+    An error that holds its frames, or a loader in a global variable, keeps them. Multiprocessing then asks them to end
+    by SIGTERM, which they leave to their parent, and waits for ever.
+    """
+    util.Finalize(None, _end_workers, exitpriority=0)
+
+
+def _end_workers() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else the loader takes them for crashed
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def seed_of(*parts: int) -> int:

@@ -1,4 +1,4 @@
-"""What a few numbers say of all: intervals of means, of paired differences and of deviations, quantiles, ranks.
+"""What a few numbers say of all: intervals of means and of deviations, quantiles, ranks.
 
 All of the house's statistics stand here, on NumPy and torch alone. SciPy stays an oracle of the tests: it weighs more
 than everything else in the core but torch, it has no bootstrap of crossed levels, and what is left of it that we need
@@ -42,11 +42,6 @@ def mean_interval(values: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level
         return Estimate(float(sample.mean()) if len(sample) else math.nan, math.nan, math.nan)
     means = np.random.default_rng(seed).choice(sample, (draws, len(sample))).mean(1)
     return Estimate(float(sample.mean()), *_ends(means, level))
-
-
-def paired_interval(a: ArrayLike, b: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> Estimate:
-    """The mean of `a - b`, measured on the same cases, and its percentile bootstrap interval."""
-    return mean_interval(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64), draws=draws, seed=seed)
 
 
 def crossed_interval(
@@ -165,6 +160,15 @@ def _ranks(values: Tensor) -> Tensor:
     _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
     ranks: Tensor = counts.cumsum(0) - (counts.double() - 1) / 2
     return ranks[place]
+
+
+def quantile(values: Tensor, level: float) -> Tensor:
+    """The quantile along the last axis, between two values in proportion: `torch.quantile`, of any number of values."""
+    place = level * (values.shape[-1] - 1)
+    low = int(place)
+    lower = values.kthvalue(low + 1, -1).values
+    upper = values.kthvalue(min(low + 2, values.shape[-1]), -1).values
+    return torch.lerp(lower, upper, place - low)
 
 
 def _ends(statistics: Array, level: float) -> tuple[float, float]:

@@ -55,6 +55,11 @@ def test_an_executor_does_what_the_plain_loop_does(
     assert "1 of 4 scans failed: b" in error
 
 
+def test_a_process_may_say_more_than_a_pipe_holds() -> None:
+    [ended] = run_all(Place(), bytes, [10**6])
+    assert ended.value == bytes(10**6)
+
+
 def test_another_request_is_not_finished(scans: list[Path], tmp_path: Path, laminar: Run) -> None:
     """Skipping results of another method was the danger of looking at names alone."""
     options = ("--axes", "coil,ky,kx", "--executor", "local", "--out", tmp_path / "out")

@@ -28,7 +28,7 @@ from laminar.study import compute, folder, versions
 from laminar.study.cell import train_config
 from laminar.study.folder import Plan, StudyFolder, make_plan
 from laminar.study.grid import dotted, nested
-from laminar.study.held_out import held_out
+from laminar.study.held_out import TUNING, held_out
 from laminar.study.page import FILES, REPORT, SUMMARY, TABLES
 from laminar.study.reading import load_study
 
@@ -366,9 +366,12 @@ def test_slices_of_scans_come_in_turn_with_their_persons(tmp_path: Path) -> None
     resolved = next(iter(plan.cells.values())).tests["knees"]
     persons = [person for _, person in held_out(resolved)]
     assert persons == ["p1"] * 4 + ["p2"] * 4
-    again = [case.problem.y for case, _ in held_out(resolved)]
-    for (case, _), y in zip(held_out(resolved), again, strict=True):
-        assert torch.equal(case.problem.y, y)
+    tested = [case.image for case, _ in held_out(resolved)]
+    for (case, _), image in zip(held_out(resolved), tested, strict=True):
+        assert torch.equal(case.image, image)
+    others = [case.image for case, _ in held_out(resolved, TUNING, 4)]
+    assert len(others) == 4  # one of three slices of each file is not tested
+    assert not any(torch.equal(one, image) for one in others for image in tested)
 
 
 def test_nested_and_dotted_settings_are_the_same() -> None:

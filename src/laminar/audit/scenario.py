@@ -124,13 +124,14 @@ def describe(cases: Sequence[Case]) -> dict[str, Any]:
     """What the cases themselves say of the data of an audit; what they do not is None."""
     unknown = dict.fromkeys(("simulated", "source", "noise_std", "mask", "acceleration", "calibration_lines", "seed"))
     encodings = [case.problem.operator for case in cases if isinstance(case.problem.operator, Encoding | SoftSense)]
+    rates = [float(1 / encoding.mask.float().mean()) for encoding in encodings]
     return unknown | {
         "files": [],
         "n_slices": len(cases),
         "matrices": [list(shape) for shape in sorted({tuple(case.image.shape[-2:]) for case in cases})],
         "coils": sorted({int(encoding.sensitivities.shape[-3]) for encoding in encodings}),
         "maps": sorted({case.problem.n_maps for case in cases}),
-        "measured_acceleration": sum(float(1 / e.mask.float().mean()) for e in encodings) / len(cases),
+        "measured_acceleration": sum(rates) / len(rates) if rates else None,
     }
 
 

@@ -34,15 +34,14 @@ def expectation_maximization(subsets: Sequence[Subset], iterations: int) -> Iter
         raise ConfigError(f"iterations must be at least 1; got {iterations}")
     sensitivity = [operator.adjoint(torch.ones_like(counts)) for counts, operator, _ in subsets]
     total = torch.stack(sensitivity).sum(0)
-    inside = total > 1e-6 * total.amax()
+    inside = total > 1e-6 * total.amax((1, 2), keepdim=True)
     signal = sum((counts - background).flatten(1).sum(1) for counts, _, background in subsets)
     assert isinstance(signal, Tensor)
     level = signal.clamp_min(1e-6) / total.flatten(1).sum(1)
     x = inside * level[:, None, None]
     for _ in range(iterations):
         for (counts, operator, background), seen in zip(subsets, sensitivity, strict=True):
-            expected = (operator.forward(x) + background).clamp_min(torch.finfo(x.dtype).tiny)
-            ratio = torch.where(counts > 0, counts / expected, 0)
+            ratio = PoissonTerm(counts, operator, background).ratio(x)
             x = torch.where(seen > 0, x * operator.adjoint(ratio) / seen.clamp_min(1e-12), x)
         yield x
 

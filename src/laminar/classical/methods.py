@@ -75,7 +75,7 @@ def grappa_method(problem: Problem) -> Trajectory:
 
 def filtered_back_projection_method(problem: Problem) -> Trajectory:
     """`filtered_back_projection` as a method of `laminar.reconstruct`; tomography only. Its states are no iterates."""
-    projector, weights = _projections(problem.operator)
+    projector, weights = _projections(problem.operator, problem.y.device)
     if projector is None:
         kind = type(problem.operator).__name__
         raise ConfigError(f"filtered back-projection needs a scan of tomography; got a {kind}")
@@ -83,9 +83,9 @@ def filtered_back_projection_method(problem: Problem) -> Trajectory:
     return _trajectory(problem, [filtered_back_projection(sinogram, projector.beam, projector.matrix)])
 
 
-def _projections(operator: LinearOperator) -> tuple[Projector | None, Tensor]:
+def _projections(operator: LinearOperator, device: torch.device) -> tuple[Projector | None, Tensor]:
     """The projector P and the weights w of an operator `diag(w) P`; None if it is another."""
-    weights = torch.ones(1, 1, 1)
+    weights = torch.ones(1, 1, 1, device=device)
     if isinstance(operator, Counting):
         operator = operator.operator
     if isinstance(operator, Scaled):
@@ -118,7 +118,7 @@ def expectation_maximization_method(problem: Problem, iterations: int = 20, subs
 def _of_counts(problem: Problem, subsets: int) -> list[Subset]:
     """Every n-th view of a problem of counts, for each of n subsets."""
     operator = problem.operator
-    projector, weights = _projections(operator)
+    projector, weights = _projections(operator, problem.y.device)
     if not isinstance(operator, Counting) or projector is None:
         raise ConfigError(f"expectation maximization needs a scan of counts; got a {type(operator).__name__}")
     views = projector.sinogram[0]

@@ -9,6 +9,7 @@ from laminar.classical.proximal import Prox, Solution, fista, pdhg, project_onto
 from laminar.classical.wavelet import Wavelet
 from laminar.errors import ConfigError
 from laminar.operators import LinearOperator, spectral_norm
+from laminar.statistics import quantile
 
 _MARGIN = 1.05  # a power iteration comes to the norm from below
 _BALANCE = 0.5  # of the curvature L that `pdhg` spends on the dual step
@@ -140,7 +141,7 @@ def curvature_of(operator: LinearOperator, like: Tensor, norm: float | None) -> 
 def threshold_of(weight: float | Tensor, scale: float | Tensor | None, back: Tensor, curvature: Tensor) -> Tensor:
     """`weight * scale`, (batch, 1, ...) as the image."""
     if scale is None:
-        scale = back.abs().flatten(1).quantile(0.99, dim=1) / curvature.flatten()
+        scale = quantile(back.abs().flatten(1), 0.99) / curvature.flatten()
     return scaled_weight(weight, scale, back)
 
 

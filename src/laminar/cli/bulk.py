@@ -27,7 +27,8 @@ Worker = Callable[[tuple[Scan, ...]], list[Told]]
 def in_bulk(place: Place, worker: Worker, scans: Sequence[Scan], is_finished: Callable[[Scan], bool]) -> Batch:
     """Run `worker` over the scans that are not finished. A scan whose process died gets another one to itself."""
     open_scans = [scan for scan in scans if not is_finished(scan)]
-    batch = Batch(skipped=[name for path, name in scans if (path, name) not in open_scans])
+    is_open = set(open_scans)
+    batch = Batch(skipped=[scan[1] for scan in scans if scan not in is_open])
     with progress("scans", len(open_scans)) as report:
         for count, (name, became) in enumerate(_ended(place, worker, open_scans, is_finished), 1):
             if isinstance(became, str):

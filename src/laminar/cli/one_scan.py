@@ -95,9 +95,10 @@ class Work:
             options.sets.n_maps,
             options.trajectory,
             options.drawn,
+            self.intervals,
             options.undersampling,
         )
-        all_of_it = [method.kind, method.fingerprint, dict(method.settings), told]
+        all_of_it = [method.kind, method.name, method.fingerprint, dict(method.settings), told]
         return hashlib.sha256(repr(all_of_it).encode()).hexdigest()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from laminar.cli.geometry import GeometryOptions, add_geometry_options
 from laminar.cli.outputs import add_overwrite, check_outputs
@@ -12,6 +14,9 @@ from laminar.cli.progress import progress
 from laminar.cli.scans import parse_matrix
 from laminar.errors import ConfigError
 from laminar.words import counted
+
+if TYPE_CHECKING:
+    from laminar.training.config import DataConfig
 
 ANATOMIES = ("brain", "knee", "cardiac", "abstract", "mixed")
 
@@ -104,11 +109,16 @@ def run(options: Options) -> int:
     return 0
 
 
-def _pack_problems(options: Options, count: int) -> int:
-    from torch.utils.data import DataLoader
+def _request_of(data: DataConfig, seed: int) -> str:
+    """A hash of what decides the problems of a simulation; each record carries it."""
+    told = (data.kind, data.train, data.mixture, data.simulation, data.sampling, data.batch_size, data.n_maps, seed)
+    return hashlib.sha256(repr(told).encode()).hexdigest()
 
+
+def _pack_problems(options: Options, count: int) -> int:
+    from laminar.data.loading import loader_of, said_plainly
     from laminar.data.packed import Packing
-    from laminar.runtime import MOST_WORKERS, follow_parent
+    from laminar.runtime import MOST_WORKERS
     from laminar.training.data import training_stream
     from laminar.training.settings import Settings
 
@@ -119,11 +129,10 @@ def _pack_problems(options: Options, count: int) -> int:
     settings = ["--config", str(options.config)] if options.config else []
     settings += ["--seed", str(options.seed)]
     config = Settings.of_preset(None, settings).parse(settings)
+    packing = Packing(training_stream(config), options.out, count, _request_of(config.data, config.seed))
     options.out.mkdir(parents=True, exist_ok=True)
-    packing = Packing(training_stream(config), options.out, count)
-    loader = DataLoader(packing, batch_size=None, num_workers=options.workers, worker_init_fn=follow_parent)
     with progress("simulating", count) as report:
-        for done, _ in enumerate(loader, 1):
+        for done, _ in enumerate(said_plainly(loader_of(packing, options.workers)), 1):
             report(done)
     size = counted(config.data.batch_size, "simulated problem")
     print(f"{counted(count, 'batch', 'batches')} of {size}: {options.out}/")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,17 +29,24 @@ SUFFIX = ".problems.safetensors"
 _SPREAD = 1.25  # by which the acceleration of a reading differs at most from the one that was drawn for the record
 
 
-def pack(stream: Stream, index: int, path: Path) -> None:
+def check_packable(stream: Stream) -> None:
+    """Raise ConfigError for a stream that does not simulate."""
+    parts = stream.streams if isinstance(stream, Mixture) else [stream]
+    if not all(isinstance(part, SimulationStream) for part in parts):
+        raise ConfigError("only simulated problems can be packed: data.kind simulation or images, or a mixture of them")
+
+
+def pack(stream: Stream, index: int, path: Path, request: str = "") -> None:
     """Write batch `index` of a simulation as a record: fully sampled scans and the maps that their calibration gave.
 
     `kspace` complex64 (batch, coil, y, x) in the units of the problem, `maps` as pairs of float16, `target`, both with
     an axis of maps behind the batch where there are two, and `noise_level`; kind, axis, accelerations and calibration
-    lines of the masks stand in the header. Raises ConfigError for a stream that does not simulate.
+    lines of the masks stand in the header, and the `request` that it answers. Raises as `check_packable` does.
     """
+    check_packable(stream)
     if isinstance(stream, Mixture):
         stream = stream.choose(index)
-    if not isinstance(stream, SimulationStream):
-        raise ConfigError("only simulated problems can be packed: data.kind simulation or images, or a mixture of them")
+    assert isinstance(stream, SimulationStream)
     record = stream.record(index)
     case = stream.case(record)
     problem = case.problem
@@ -49,6 +57,7 @@ def pack(stream: Stream, index: int, path: Path) -> None:
         "noise_level": problem.noise_level,
     }
     header = {"kind": record.kind, "axis": record.axis, "accelerations": record.accelerations, "lines": record.lines}
+    header |= {"request": request}
     with replacing(path) as temporary:
         contiguous = {name: values.contiguous() for name, values in tensors.items()}
         temporary.write_bytes(save(contiguous, {"laminar": json.dumps(header)}))
@@ -56,11 +65,18 @@ def pack(stream: Stream, index: int, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Packing(Dataset[int]):
-    """Item i packs batch i of a stream into a folder, if it is not there yet: a data set for a loader with workers."""
+    """Item i packs batch i of a stream into a folder, if it is not there yet: a data set for a loader with workers.
+
+    Raises ConfigError for a stream that does not simulate, and for a record of another `request` that stands there.
+    """
 
     stream: Stream
     folder: Path
     count: int
+    request: str = ""
+
+    def __post_init__(self) -> None:
+        check_packable(self.stream)
 
     def __len__(self) -> int:
         return self.count
@@ -68,8 +84,20 @@ class Packing(Dataset[int]):
     def __getitem__(self, index: int) -> int:
         path = self.folder / f"{index:06d}{SUFFIX}"
         if not path.exists():
-            pack(self.stream, index, path)
+            pack(self.stream, index, path, self.request)
+        elif _header(path).get("request", "") != self.request:
+            raise ConfigError(f"{path} was packed by other settings, seed or version: name another folder")
         return index
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """What a record says of itself. Raises DataFormatError."""
+    try:
+        with safe_open(path, "pt") as file:
+            header: dict[str, Any] = json.loads(file.metadata()["laminar"])
+            return header
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise DataFormatError(f"{path}: not packed problems: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -99,9 +127,9 @@ class PackedStream:
         return self._read(path, np.random.default_rng((self.seed, epoch, place)))
 
     def _read(self, path: Path, random: np.random.Generator) -> Case:
+        header = _header(path)
         try:
             with safe_open(path, "pt") as file:
-                header = json.loads(file.metadata()["laminar"])
                 kspace, maps, target, noise_level = (
                     file.get_tensor(n) for n in ("kspace", "maps", "target", "noise_level")
                 )

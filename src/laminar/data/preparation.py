@@ -19,6 +19,7 @@ from laminar.errors import ConfigError, DataFormatError
 from laminar.geometry import Cartesian, Emission, NonCartesian, NonCartesianSeries, Series, Volume, check_tensor
 from laminar.operators import Encoding, LinearOperator, SoftSense, ifft2c, pixel_magnitude, solve
 from laminar.scan import Scan
+from laminar.statistics import quantile
 
 SCALE_QUANTILE = 0.99
 LEAST_SQUARES_ITERATIONS = 10
@@ -258,12 +259,12 @@ def _scale(scan: Scan) -> Tensor:
             raise
     image = ifft2c(block).abs().square().sum(1).sqrt()
     shrink = (block.shape[-2] * block.shape[-1] / math.prod(scan.matrix)) ** 0.5
-    return _positive(shrink * image.flatten(1).quantile(SCALE_QUANTILE, dim=1))
+    return _positive(shrink * quantile(image.flatten(1), SCALE_QUANTILE))
 
 
 def _least_squares_scale(y: Tensor, operator: LinearOperator) -> Tensor:
     image = solve(operator.gram, operator.adjoint(y), iterations=LEAST_SQUARES_ITERATIONS)
-    return _positive(image.abs().flatten(1).quantile(SCALE_QUANTILE, dim=1))
+    return _positive(quantile(image.abs().flatten(1), SCALE_QUANTILE))
 
 
 def _positive(scale: Tensor) -> Tensor:

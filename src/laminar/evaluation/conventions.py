@@ -14,6 +14,7 @@ from torch import Tensor
 
 from laminar.errors import DataFormatError
 from laminar.metrics import fastmri_metrics, fastmri_metrics_per_slice, nmse, psnr, ssim
+from laminar.statistics import quantile
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _standardized(x: Tensor) -> Tensor:
 
 
 def _percentile(x: Tensor) -> Tensor:
-    return x / x.abs().flatten(1).quantile(0.995, 1)[:, None, None]
+    return x / quantile(x.abs().flatten(1), 0.995)[:, None, None]
 
 
 _MEANS = "PSNR, SSIM (7 x 7 uniform) and NMSE are means over slices and frames"

@@ -32,11 +32,6 @@ class Discretization:
     margin: float
     last_step_error: float
 
-    @property
-    def final_time(self) -> float:
-        """The time at which the network ends, 0 for a discretization. By itself that proves nothing."""
-        return float(self.times[-1])
-
     def holds(self, tolerance: float = 1e-6) -> bool:
         """Whether the network is a discretization: the last step 1, every other strictly between 0 and 1."""
         return self.last_step_error <= tolerance and self.margin > 0

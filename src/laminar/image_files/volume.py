@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from laminar.scan import Placement
+from laminar.statistics import quantile
 
 WARNING = "not for diagnostic use"
 
@@ -73,5 +74,5 @@ def digest_of(path: Path) -> str:
 
 def window_of(pixels: Tensor) -> tuple[float, float]:
     """Center and width that show all but the brightest half percent."""
-    top = float(pixels.flatten().quantile(0.995)) if pixels.numel() < 2**24 else float(pixels.max())
+    top = float(quantile(pixels.flatten(), 0.995))
     return top / 2, top

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
+from laminar.models.config import Settings
 from laminar.samplers import Number
 
 
@@ -135,8 +136,8 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def _chosen(config: Any) -> dict[str, Any]:
-    """The settings of a dataclass that differ from the defaults of its class, and its name."""
-    if config is None:
+    """The settings of ours that differ from the defaults of their class, and its name; of others nothing is known."""
+    if not isinstance(config, Settings):
         return {}
     values, defaults = ({f.name: getattr(c, f.name) for f in fields(c)} for c in (config, type(config)()))
     changed = {key: value for key, value in values.items() if value != defaults[key]}

@@ -40,7 +40,9 @@ class MirroredMethod(WrappedMethod):
             [_mean(images) for images in zip(*(getattr(run, name) for run in runs), strict=True)]
             for name in ("states", "endpoints")
         )
-        return Trajectory(states, endpoints, runs[0].times, sum(run.nfe for run in runs))
+        results = [run.result for run in runs if run.result is not None]
+        result = _mean(tuple(results)) if results else None
+        return Trajectory(states, endpoints, runs[0].times, sum(run.nfe for run in runs), result)
 
 
 def _mean(images: tuple[Tensor, ...]) -> Tensor:

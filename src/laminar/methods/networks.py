@@ -98,6 +98,8 @@ class PosteriorMean(NetworkMethod):
             raise ConfigError(f"no endpoint at t = 1: got a {type(self.network).__name__}")
         if not self.network.config.continuous:
             raise ConfigError(f"no endpoint at t = 1: {self.network.config.needs_continuous()}")
+        if not self.network.config.source_noise:
+            raise ConfigError("no posterior mean at t = 1: the source of this network has no noise (source_noise 0)")
 
     def estimate(self, problem: Problem, generator: torch.Generator, **offered: Any) -> Trajectory:
         network = self.network

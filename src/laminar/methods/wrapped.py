@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.flow import Trajectory
 from laminar.methods.method import Method
+from laminar.samplers import Number
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +25,14 @@ class WrappedMethod(Method):
     @property
     def name(self) -> str:  # type: ignore[override]
         return self.of.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.of.notes
+
+    @property
+    def settings(self) -> Mapping[str, Number]:  # type: ignore[override]
+        return self.of.settings
 
     @property
     def geometry(self) -> str | None:  # type: ignore[override]

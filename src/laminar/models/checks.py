@@ -30,5 +30,12 @@ def check_positive(config: object, *names: str, zero: bool = False) -> None:
             raise ConfigError(f"{name} must be {'zero or ' if zero else ''}positive; got {value!r}")
 
 
+def depth_of(wanted: int | None, trained: int) -> int:
+    """The number of cascades to run: that of the training unless another is wanted. Raises ConfigError below 1."""
+    if wanted is not None and not _whole(wanted, 1, 10**6):
+        raise ConfigError(f"n_cascades must be a whole number of at least 1; got {wanted!r}")
+    return trained if wanted is None else wanted
+
+
 def _whole(value: object, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -25,6 +25,7 @@ from laminar.flow import (
     uniform_schedule,
 )
 from laminar.flow.path import per_entry
+from laminar.models.checks import depth_of
 from laminar.models.coefficients import CoefficientValues, FlowCoefficients, make_coefficients
 from laminar.models.config import RegularizerConfig, UnrolledConfig
 from laminar.models.measurement import Measurement, measure, source_of
@@ -146,10 +147,11 @@ class UnrolledNetwork(nn.Module):
             if self.config.source_noise:
                 source = noisy(source, self.config.source_noise, generator or _seeded(source))
         edit = edit or (lambda k, x: x)
-        other = n_cascades not in (None, self.config.n_cascades)
+        count = depth_of(n_cascades, self.config.n_cascades)
+        other = count != self.config.n_cascades
         if self.config.continuous and (self.config.solver != "euler" or other):
-            return self._integrate(scan, source, edit, n_cascades if other else None)
-        return self._unroll(scan, source, edit, n_cascades or self.config.n_cascades, recompute)
+            return self._integrate(scan, source, edit, count if other else None)
+        return self._unroll(scan, source, edit, count, recompute)
 
     def measure(self, y: Tensor, operator: LinearOperator, noise_level: Tensor | float | None = None) -> Measurement:
         """What the cascades need to know of the measurement `y` (batch, ...)."""

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from laminar.errors import CheckpointError, ConfigError
 from laminar.flow import Trajectory
+from laminar.models.checks import depth_of
 from laminar.models.config import VarNetConfig
 from laminar.models.fastmri_weights import fastmri_names, unet_sizes, without_prefix
 from laminar.models.recompute import kept
@@ -122,7 +123,7 @@ class VarNet(nn.Module):
         states, endpoints = list[Tensor](), list[Tensor]()
         start = (maps.conj() * coils).sum(1)
         carried = Carried(torch.zeros_like(start), torch.zeros_like(start))
-        for k in range(1 + (n_cascades or len(self.cascades))):
+        for k in range(1 + depth_of(n_cascades, len(self.cascades))):
             if k > 0:
                 carried, update = self._cascade(k - 1, start, carried, maps, lines, recompute)
                 endpoints.append(states[-1] - overlap * update)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from laminar.errors import ConfigError
 from laminar.networks.channels import to_channels, to_complex
 
 SLOPE, EPSILON = 0.2, 1e-5
@@ -39,6 +40,8 @@ class NormUnet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        if min(n + sum(_margins(n)) for n in x.shape[-2:]) < 2 ** len(self.up):
+            raise ConfigError(f"{len(self.up)} poolings leave nothing of an image {tuple(x.shape[-2:])}")
         channels = to_channels(x)
         std, mean = torch.std_mean(channels, (2, 3), keepdim=True)
         features = self._unet(_pad((channels - mean) / std.where(std > 0, 1)))

@@ -60,6 +60,8 @@ class Convolution(LinearOperator):
         return Convolution(self.kernel.to(device), self.matrix, self.factor)
 
     def _filtered(self, x: Tensor, transfer: Tensor) -> Tensor:
+        if self.kernel.is_complex() and not x.is_complex():
+            raise ConfigError("a complex kernel blurs complex images; this one is real")
         return _like(torch.fft.ifft2(transfer.to(x.device, x.dtype.to_complex()) * torch.fft.fft2(x)), x)
 
     def _aliases(self, spectrum: Tensor) -> Tensor:

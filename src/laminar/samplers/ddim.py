@@ -9,7 +9,7 @@ from torch import Tensor
 
 from laminar.flow.gaussian_paths import Denoiser
 from laminar.flow.trajectory import Trajectory
-from laminar.operators.linear import Wrapped
+from laminar.operators import Identity
 from laminar.samplers.context import Context, Randomness
 from laminar.samplers.sampler import Sampler, sample
 from laminar.samplers.schedules import Schedule
@@ -57,8 +57,7 @@ def ddim(
     start: Tensor | None = None,
 ) -> Trajectory:
     """Samples by `DDIM`, without a measurement: images like `like` (batch, ...)."""
-    nothing = Wrapped(lambda x: x, lambda y: y)
     return sample(
-        DDIM(eta=eta), denoise, nothing, like,
+        DDIM(eta=eta), denoise, Identity(), like,
         noise_level=0.0, nfe=nfe, generator=generator, schedule=schedule, start=start,
     )  # fmt: skip

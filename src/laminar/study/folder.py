@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from laminar.errors import ConfigError, LaminarError
-from laminar.files import write_json
+from laminar.files import replacing, write_json
 from laminar.study.cell import Cell, cell_of
 from laminar.study.grid import Labels, Study, study_of
 from laminar.study.versions import code_version
@@ -140,8 +140,10 @@ class StudyFolder:
             result = other.result(key)
             if result is not None and self.result(key) is None:
                 with suppress(FileNotFoundError):
+                    pictures = other.images(key).read_bytes()
                     self.images(key).parent.mkdir(parents=True, exist_ok=True)
-                    self.images(key).write_bytes(other.images(key).read_bytes())
+                    with replacing(self.images(key)) as temporary:
+                        temporary.write_bytes(pictures)
                 self.save(key, result)
                 taken += 1
         for key, failure in other._failures():

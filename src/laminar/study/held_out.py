@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,9 +29,11 @@ T = TypeVar("T")
 def held_out(test: dict[str, Any], seed: int = TESTING, slices: int | None = None) -> Iterator[tuple[Case, str]]:
     """The cases of a test set, each of one slice, and the name of the person; every one its own where none is known.
 
-    Of several files or stacks the slices come in turn, spread over each. Raises ConfigError if nothing is there.
+    Of several files or stacks the slices come in turn, spread over each. With another `seed` than that of the test,
+    those of files are slices that the test does not hold, where there are any; else, and of images, the same ones may
+    come, simulated or undersampled anew. Raises ConfigError if nothing is there.
     """
-    data, wanted = data_config(test["data"]), slices or int(test["slices"])
+    data, wanted = data_config(test["data"]), int(test["slices"]) if slices is None else slices
     if data.kind == "images":
         stacks = _chosen(find_images(_paths(data)), test["only"], lambda stack: stack.name)
         streams: list[Stream] = [
@@ -52,20 +53,26 @@ def held_out(test: dict[str, Any], seed: int = TESTING, slices: int | None = Non
 
 def _of_scans(data: DataConfig, test: dict[str, Any], seed: int, wanted: int) -> Iterator[tuple[Case, str]]:
     scans = FullScans(_chosen(find_scans(_paths(data)), test["only"], lambda path: path.name), data.request)
-    each = -(-wanted // len(scans.paths))
-    done = count()
+    tested = _spread(scans, int(test["slices"]))
+    chosen = tested if seed == TESTING else _spread(scans, wanted, tested) or tested[:wanted]
+    for place, index in chosen:
+        path, random = scans.paths[place], np.random.default_rng((seed, place, index))
+        part = scans.slice(path, index)
+        assert part is not None  # `slices` are those with signal
+        kind, axis = data.sampling.draw_kind(random)
+        axis = axis if part.grid.readout_axis is None else part.grid.phase_axis
+        mask = data.sampling.draw(part.matrix, axis, kind, random)
+        yield case_of(part, mask, n_maps=data.n_maps), _person(path.name, test["person"])
+
+
+def _spread(scans: FullScans, wanted: int, without: Collection[tuple[int, int]] = ()) -> list[tuple[int, int]]:
+    """So many slices, or fewer where no more are there, evenly spaced in each file: its place and that of the slice."""
+    found: list[tuple[int, int]] = []
     for place, path in enumerate(scans.paths):
-        there = scans.slices(path)
-        for index in sorted({there[int(i)] for i in np.linspace(0, len(there) - 1, min(each, len(there)))}):
-            if next(done) >= wanted:
-                return
-            random = np.random.default_rng((seed, place, index))
-            part = scans.slice(path, index)
-            assert part is not None  # `slices` are those with signal
-            kind, axis = data.sampling.draw_kind(random)
-            axis = axis if part.grid.readout_axis is None else part.grid.phase_axis
-            mask = data.sampling.draw(part.matrix, axis, kind, random)
-            yield case_of(part, mask, n_maps=data.n_maps), _person(path.name, test["person"])
+        there = [index for index in scans.slices(path) if (place, index) not in without]
+        each = min(-(-wanted // len(scans.paths)), len(there))
+        found += [(place, there[i]) for i in sorted({int(i) for i in np.linspace(0, len(there) - 1, each)})]
+    return found[:wanted]
 
 
 def _paths(data: DataConfig) -> list[Path]:

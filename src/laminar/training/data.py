@@ -12,12 +12,12 @@ from laminar.data.acquisition import AcquisitionStream
 from laminar.data.cases import Case, FullScans
 from laminar.data.formats import find_scans
 from laminar.data.images import find_images
+from laminar.data.loading import loader_of, said_plainly
 from laminar.data.packed import PackedStream
 from laminar.data.simulated import Images, Objects, Phantoms, SimulationStream
 from laminar.data.stream import FileStream, Mixture, Stream
-from laminar.errors import ConfigError, LaminarError, explaining
+from laminar.errors import ConfigError, explaining
 from laminar.models import UnrolledConfig
-from laminar.runtime import follow_parent
 from laminar.training.config import DataConfig, TrainConfig
 from laminar.training.reference import NetworkTeacher, ReferenceStream
 
@@ -39,20 +39,12 @@ def make_data(config: TrainConfig) -> tuple[Stream, list[Case]]:
 
 def prefetched(stream: Stream, order: Sequence[int], workers: int) -> Iterator[Case]:
     """The batches of a stream at the indices `order`, prepared ahead by `workers` processes (0: by this one)."""
-    try:
-        yield from batches_of(stream, order, workers)
-    except LaminarError as error:
-        # From a worker process it comes with the trace in its message; the last line is what was said.
-        name = f"{type(error).__module__}.{type(error).__qualname__}: "
-        said = str(Exception.__str__(error))  # that of ours is of one line
-        raise type(error)(said.strip().splitlines()[-1].removeprefix(name)) from None
+    return said_plainly(batches_of(stream, order, workers))
 
 
 def batches_of(stream: Stream, order: Sequence[int], workers: int) -> DataLoader[Case]:
     """A loader of the batches of a stream at the indices `order`, whose workers end with this process."""
-    return DataLoader(
-        _Indexed(stream), batch_size=None, sampler=order, num_workers=workers, worker_init_fn=follow_parent
-    )
+    return loader_of(_Indexed(stream), workers, order)
 
 
 class _Indexed(Dataset[Case]):
