@@ -41,6 +41,23 @@ _HOMES = {
     "wrap": "laminar.operators",
 }
 
+_MODULES = frozenset(
+    (
+        "audit",
+        "classical",
+        "data",
+        "errors",
+        "evaluation",
+        "flow",
+        "geometry",
+        "methods",
+        "metrics",
+        "models",
+        "networks",
+    )
+    + ("operators", "samplers", "statistics", "theory", "training", "uncertainty")
+)
+
 __all__ = [
     "Case",
     "Encoding",
@@ -66,10 +83,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"laminar.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'laminar' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_MODULES})

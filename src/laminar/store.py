@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ def writing_reconstruction(
     n_slices: int,
     attributes: Mapping[str, Any],
     *,
+    notes: Sequence[str] = (),
     level: float = 0.9,
     calibration: Calibration | None = None,
 ) -> Iterator[Callable[[SliceReconstruction], None]]:
@@ -36,7 +37,7 @@ def writing_reconstruction(
     `spacing_mm` (y, x), its attribute `thickness_mm`, and the `placement` of each slice (slice, 3, 3): the center of
     pixel (n // 2, n // 2) in mm and the directions of x and y, along L, P, S of DICOM. Nothing else of its header is
     copied: that may name a patient.
-    The file grows in memory.
+    The file grows in memory. Its attribute `notes` has a line for each of the `notes` and of those of the slices.
 
     Slices that bring a spread add, float32 (slice, y, x) in the units of the scan, `uncertainty_std` and the ends
     `interval_lower` and `interval_upper` of the intervals of `level`, widened by a `calibration` if there is one; their
@@ -48,15 +49,18 @@ def writing_reconstruction(
     """
     with writing_hdf5(path) as file:
         file.attrs.update(dict(attributes))
-        written = iter(range(n_slices))
+        written, said = iter(range(n_slices)), list(notes)
 
         def write(done: SliceReconstruction) -> None:
             index = next(written)
+            said.extend(done.log)
             _write(file, index, n_slices, done)
             if done.spread is not None:
                 _write_spread(file, index, n_slices, done.spread, done.axes, level, calibration)
 
         yield write
+        if said:
+            file.attrs["notes"] = "\n".join(said)
 
 
 def _write(file: h5py.File, index: int, n_slices: int, done: SliceReconstruction) -> None:

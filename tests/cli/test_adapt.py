@@ -33,7 +33,7 @@ def test_a_checkpoint_that_names_its_scan_and_the_image_by_it(tmp_path: Path, ti
     assert losses["after"] <= losses["before"]
     assert str(tmp_path) not in json.dumps(card)
     with h5py.File(out / "scan.h5") as file:
-        assert file.attrs["weights_sha256"] == NetworkMethod(load(out / "scan-adapted")).fingerprint
+        assert file.attrs["fingerprint"] == NetworkMethod(load(out / "scan-adapted")).fingerprint
     assert laminar("adapt", scan, *options, "--steps", 1)[0] == 0  # its own files may be replaced
     code, _, error = laminar("adapt", scan, "--model", out / "scan-adapted", "--out", out)
     assert code == 2

@@ -65,7 +65,7 @@ def test_stored_masks_must_be_the_published_ones(tmp_path: Path) -> None:
     np.save(tmp_path / "R5_218x170.npy", masks)
     with pytest.raises(ConfigError, match="not the published masks"):
         rule.draw("a.h5", (218, 170), tmp_path)
-    with pytest.raises(ConfigError, match="stored masks are for 218x170"):
+    with pytest.raises(ConfigError, match="masks of this protocol are for 218x170"):
         rule.draw("a.h5", (218, 171), tmp_path)
     md5 = hashlib.md5((tmp_path / "R5_218x170.npy").read_bytes(), usedforsecurity=False).hexdigest()
     mine = replace(rule, stored={"218x170": {"file": "R5_218x170.npy", "md5": md5}})
@@ -140,7 +140,7 @@ def test_a_protocol_from_the_scan_to_its_number(tmp_path: Path, capsys: pytest.C
     for options, said in (
         (["--protocol", "simulated-brain-4x", "--acceleration", "4"], "leave out --acceleration"),
         (["--masks", str(tmp_path)], "--masks does nothing without --protocol"),
-        (["--protocol", "calgary-5x"], "stored masks are for 218x170"),
+        (["--protocol", "calgary-5x"], "masks of this protocol are for 218x170"),
     ):
         assert main([*command, *options]) == 2
         assert said in capsys.readouterr().err

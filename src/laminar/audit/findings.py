@@ -14,7 +14,8 @@ from laminar.words import counted
 Record = Mapping[str, Any]
 Finding = tuple[bool | None, str]
 
-DEPTH_TOLERANCE_DB = 0.1
+TELLING_DB = 0.1  # a smaller change is none
+TELLING_TIME = 0.05  # of the way from source to reference
 NOT_OFFERED = "Not offered by the network, so not measured: "
 
 
@@ -48,12 +49,12 @@ def _improvement(record: Record) -> Finding:
     if any(gain is None for gain in gains):
         return None, "In at least one slice the gain is not finite: the result is no number, or equals the reference."
     worst = min(rows, key=lambda row: row["gain"])
-    better = sum(gain > 0 for gain in gains)
+    better = sum(gain > TELLING_DB for gain in gains)
     start, end = record["source"]["psnr"], record["cascades"][-1]["psnr"]
     name = f" ({worst['name']})" if worst["name"] else ""
     return better == len(rows), (
         f"Mean PSNR goes from {_db(start)} at the source to {_db(end)} at the result; "
-        f"{better} of {counted(len(rows), 'slice')} {'gains' if better == 1 else 'gain'}. "
+        f"{better} of {counted(len(rows), 'slice')} {'gains' if better == 1 else 'gain'} more than {TELLING_DB} dB. "
         f"The least gain is {_db(worst['gain'], sign=True)}{name}."
     )
 
@@ -65,10 +66,12 @@ def _monotone(record: Record) -> Finding:
         if record["monotone_slices"] == 1
         else f"{100 * (1 - record['monotone_slices']):.0f} % of the slices lose PSNR in some cascade."
     )
-    if record["monotone"]:
-        return True, f"The mean PSNR never falls from a cascade to the next; {share}"
     if None in curve:
         return False, f"The PSNR is not finite after some cascade; {share}"
+    if record["monotone"] and curve[-1] - curve[0] <= TELLING_DB:
+        return False, f"All of them together help by no more than {TELLING_DB} dB."
+    if record["monotone"]:
+        return True, f"The mean PSNR never falls from a cascade to the next; {share}"
     drops = {k: curve[k - 1] - curve[k] for k in range(1, len(curve))}
     at = max(drops, key=lambda k: drops[k])
     return False, f"The mean PSNR falls in some cascades, most in cascade {at}, by {_db(drops[at])}; {share}"
@@ -99,9 +102,9 @@ def _times(record: Record) -> Finding:
     times = [1.0, *(cascade["implied_time"] for cascade in record["cascades"])]
     if None in times:
         return False, "The implied times are not finite: source and image agree, or the network diverges."
-    falling = all(after < before for before, after in pairwise(times))
+    falling = all(after < before for before, after in pairwise(times)) and times[-1] < 1 - TELLING_TIME
     text = ", ".join(f"{time:.2f}" for time in times)
-    what = "fall from state to state" if falling else "do not fall from state to state"
+    what = "fall from state to state" if falling else "do not fall from state to state, or hardly"
     return falling, (
         f"Measured on the line from the source (t = 1) to the reference image (t = 0), the times {what}: {text}. "
         "What is left at the end is the error of the result along that line."
@@ -170,7 +173,7 @@ def _noise(record: Record) -> Finding:
 def _surely_above(row: Record) -> bool:
     """Whether a change is a gain beyond the tolerance, and beyond its own interval where it has one."""
     change, interval = row["change"], row["interval"]
-    return change is not None and change > DEPTH_TOLERANCE_DB and (interval is None or interval[0] > 0)
+    return change is not None and change > TELLING_DB and (interval is None or interval[0] > 0)
 
 
 def _depth(record: Record) -> Finding:
@@ -179,12 +182,12 @@ def _depth(record: Record) -> Finding:
     trained = record["subject"]["n_cascades"]
     change = {row["n_cascades"]: row["change"] for row in record["depths"]}
     beyond = [change[n] for n in change if n > trained]
-    safe = all(value is not None and value >= -DEPTH_TOLERANCE_DB for value in beyond)
+    safe = all(value is not None and value >= -TELLING_DB for value in beyond)
     fewer = f"One cascade fewer changes the PSNR by {_db(change[trained - 1], sign=True)}. " if trained > 1 else ""
     return safe, (
         f"{fewer}One cascade more: {_db(change[trained + 1], sign=True)}; twice as many: "
         f"{_db(change[2 * trained], sign=True)}. "
-        f"Past its trained depth it loses {'no ' if safe else ''}more than {DEPTH_TOLERANCE_DB} dB."
+        f"Past its trained depth it loses {'no ' if safe else ''}more than {TELLING_DB} dB."
     )
 
 

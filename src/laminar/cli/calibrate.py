@@ -81,10 +81,10 @@ def run(options: Options) -> int:
 
     check_outputs(options, options.out)
     check_samples(options.samples)
-    check_enough(options.scenario.slices, options.level, options.kind, spare=1)
     keep_freed_memory()
     method = options.choice.open().to(check_device(options.device))
     check_samples_of(method, options.samples)
+    check_enough(options.scenario.slices, options.level, options.kind, spare=1)
     cases, accelerations, data = _cases(options, method)
     with progress(f"{options.samples} samples of each slice", len(cases)) as report:
         calibration, slices = calibrate(

@@ -79,6 +79,8 @@ class Parser(argparse.ArgumentParser):
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
             named = str(action.metavar).lower()
             raise argparse.ArgumentError(action, f"no {named} {value!r}{nearest(value, action.choices)}")
+        if action.choices is not None and value not in action.choices and isinstance(value, str):
+            raise argparse.ArgumentError(action, f"no {value!r}{nearest(value, action.choices)}")
         super()._check_value(action, value)
 
 

@@ -141,7 +141,7 @@ def reconstruct_scan(path: Path, name: str, work: Work) -> Done:
             said = f"{method.name}, {options.drawn.samples} samples, {100 * intervals.level:g} % intervals, {kind}"
             interval = None if reference is None else spread.interval(intervals.level, intervals.calibration)
             uncertainty_figure(spread, new["-uncertainty.png"], reference, interval, f"{title}: {said}")
-    notes += before + sent(options, name) + intervals.doubts(scan.measured_acceleration)
+    notes += before + sent(options, name)
     first, *axes = places[0].axes
     shape = {first: scan.n_slices, "coil": scan.n_coils, **dict(zip(axes, places[0].image.shape, strict=True))}
     mask = options.undersampling.describe(scan) if options.undersampling.wanted else None
@@ -211,10 +211,11 @@ def _write_slices(
         missing = partial_note(scan.grid.union)
         partial = f"{missing}; the other side is zero, unless --method pocs" if missing else None
         log += filter(None, [padding_note(scan.grid.union), partial])
+    log += intervals.doubts(scan.measured_acceleration)
     magnitudes, spreads, places = [], [], []
     with (
         writing_reconstruction(
-            file, scan.n_slices, attributes, level=intervals.level, calibration=intervals.calibration
+            file, scan.n_slices, attributes, notes=log, level=intervals.level, calibration=intervals.calibration
         ) as write,
         progress(name, scan.n_slices, quiet=scan.n_slices == 1 or len(work.options.inputs) > 1) as report,
     ):
@@ -241,10 +242,8 @@ def _attributes(scan: LazyScan, work: Work) -> dict[str, Any]:
         attributes["coils"] = scan.n_coils
     if scan.series:
         attributes["series"] = json.dumps(dict(scan.series))
-    if scan.notes:
-        attributes["notes"] = "\n".join(scan.notes)
     if (fingerprint := method.fingerprint) is not None:
-        attributes["weights_sha256"] = fingerprint
+        attributes["fingerprint"] = fingerprint
     if method.settings:
         attributes["settings"] = json.dumps(dict(method.settings))
     if method.draws:

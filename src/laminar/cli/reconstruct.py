@@ -123,7 +123,9 @@ def _check(options: Options) -> None:
     if options.drawn.samples and options.trajectory:
         raise ConfigError("--trajectory shows one way to the image; with --samples there are many")
     if not any(path.exists() for given in options.inputs for path in named(given)):
-        raise DataFormatError(f"{', '.join(map(str, options.inputs))}: no such file")
+        raise DataFormatError(f"{', '.join(map(str, options.inputs))}: no such file or folder")
+    if options.out.is_file():
+        raise ConfigError(f"--out is a folder, where each scan becomes files of its name; {options.out} is a file")
 
 
 def _one_by_one(scans: list[Scan], work: Work) -> Batch:

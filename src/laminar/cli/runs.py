@@ -53,6 +53,8 @@ def run(options: Options) -> int:
         print(json.dumps(found, indent=1))
     else:
         Console().print(_table(found))
+        if options.out is not None:
+            print(f"curves drawn to {options.out}")
     return 0
 
 

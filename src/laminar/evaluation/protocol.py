@@ -58,7 +58,10 @@ class MaskRule:
             return make_mask(self.kind, matrix, *rates, seed_of_file(name), self.axis, self.offset)
         key = "x".join(map(str, matrix))
         if key not in self.stored or folder is None:
-            raise ConfigError(f"stored masks are for {', '.join(self.stored)}, in a folder; got {key} and {folder}")
+            raise ConfigError(
+                f"the published masks of this protocol are for {' and '.join(self.stored)}, in a folder that --masks "
+                f"names; got a scan of {key}, and {'no folder' if folder is None else folder}"
+            )
         path = folder / self.stored[key]["file"]
         try:
             found = path.read_bytes()

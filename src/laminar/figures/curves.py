@@ -15,6 +15,7 @@ def curves_figure(curves: Mapping[str, Sequence[tuple[int, float]]], label: str,
     check_drawable()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure((9, 5), dpi=120, facecolor=BACKGROUND, layout="constrained")
     FigureCanvasAgg(figure)
@@ -22,6 +23,8 @@ def curves_figure(curves: Mapping[str, Sequence[tuple[int, float]]], label: str,
     for name, points in curves.items():
         if points:
             axes.plot(*zip(*points, strict=True), label=name, marker=".")
+    axes.ticklabel_format(useOffset=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step", color=INK)
     axes.set_ylabel(label, color=INK)
     axes.tick_params(colors=QUIET)

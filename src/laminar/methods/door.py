@@ -141,7 +141,13 @@ def _takes_nothing(function: Any) -> bool:
     return True
 
 
+_OF = {
+    "settings": ": classical methods and samplers have settings, and a name, such as l1-wavelet",
+    "nfe": ": samplers take it, such as dds",
+}
+
+
 def _refuse(name: str, given: Mapping[str, Any], *used: str) -> None:
     for key, value in given.items():
         if value is not None and key not in used:
-            raise ConfigError(f"{key} {value!r} does nothing with method {name!r}")
+            raise ConfigError(f"{key} {value!r} does nothing with method {name!r}{_OF.get(key, '')}")
