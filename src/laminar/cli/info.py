@@ -111,8 +111,23 @@ def _model(folder: Path) -> dict[str, Any]:
     }
     regularizer = settings["config"].get("regularizer")
     if not isinstance(regularizer, dict) or regularizer.get("kind") != "custom":
-        facts["fingerprint"] = fingerprint(load_any(folder))
+        model = load_any(folder)
+        facts["fingerprint"] = fingerprint(model)
+        facts |= _schedule(model)
     return facts | {"configuration": settings["config"], "card": settings["card"]}
+
+
+def _schedule(model: Any) -> dict[str, Any]:
+    """What became of the schedule that the configuration starts from, and of the widths that go with it."""
+    from laminar.models.coefficients import FlowCoefficients
+
+    coefficients = getattr(model, "coefficients", None)
+    if not isinstance(coefficients, FlowCoefficients):
+        return {}
+    values = {"times": coefficients.times()}
+    if coefficients.data_step.knows_width:
+        values["widths nu of an ordinary scan"] = coefficients.log_width()[:, 0].exp()
+    return {"after training": {name: [float(f"{v:.3g}") for v in found.tolist()] for name, found in values.items()}}
 
 
 def _file(path: Path, options: Options) -> dict[str, Any]:
