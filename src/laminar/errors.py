@@ -47,11 +47,14 @@ class TrainingError(LaminarError):
 
 
 class MissingExtraError(LaminarError):
-    """A feature needs a package that is not installed; `instead`, what does without it."""
+    """A feature needs a package that is not installed; `instead`, what does without it.
 
-    def __init__(self, package: str, extra: str, instead: str | None = None) -> None:
+    Without an `extra` the first argument is all that it says: so it comes back from a worker process.
+    """
+
+    def __init__(self, package: str, extra: str | None = None, instead: str | None = None) -> None:
         self.extra = extra
-        text = f"this needs the package '{package}': pip install 'laminar-mri[{extra}]'"
+        text = package if extra is None else f"this needs the package '{package}': pip install 'laminar-mri[{extra}]'"
         super().__init__(f"{text}, or {instead}" if instead else text)
 
 
@@ -75,6 +78,8 @@ _MACHINE = {
     errno.EPERM,
 }
 _MACHINE |= {errno.EIO, errno.EAGAIN, errno.ESTALE}
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What says that a disk is full or broken."""
 _NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory")
 _DEVICE = ("CUDA", "cuda", "cuDNN", "CUBLAS", "NCCL", "MPS", "HIP")
 

@@ -121,6 +121,12 @@ def test_metrics_and_health(tiny_model: Path) -> None:
             urlopen(f"{where}/healthz").close()
     finally:
         page.close()
+    closed = Page(metrics, lambda: True, "127.0.0.1", 0, lambda host: host != "127.0.0.1")
+    try:
+        with pytest.raises(ConnectionError):
+            urlopen(f"http://127.0.0.1:{closed.address[1]}/metrics").close()
+    finally:
+        closed.close()
     assert 'laminar_images_total{method="cg-sense"} 2.0' in told
     assert f"laminar_readouts_total {float(len(scan_readouts()))}" in told
     assert "laminar_waiting_images 0.0" in told

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 
+import laminar as laminar_package
 from laminar.data.simulation import simulate_slice
 from laminar.errors import ConfigError, LaminarError
 from laminar.executors import attempt
@@ -318,6 +319,21 @@ def test_a_key_changes_with_what_defines_a_cell_and_with_nothing_else() -> None:
     other = plan_of(seeds=1, tests={"R 2": {"slices": 1}})
     assert not set(other.cells) & keys
     assert set(other.groups) == set(plan_of(seeds=1).groups)  # the trainings stay
+
+
+def test_a_file_to_train_on_is_none_to_validate_on(tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in "abc"]
+    for name in names:
+        Path(name).write_text(name)
+    parts = {"data.kind": "problems", "data.train": names[:1], "data.validation": names[1:]}
+    others = parts | {"data.train": names[:2], "data.validation": names[2:]}
+    keys = [set(plan_of(seeds=1, base=dotted(STUDY["base"]) | data).cells) for data in (parts, others)]
+    assert len(keys[0] & keys[1]) == 1  # CG-SENSE is not trained
+
+
+def test_what_a_key_leaves_out_is_there() -> None:
+    root = Path(laminar_package.__file__).parent
+    assert all((root / name).exists() for name in versions.BESIDE)
 
 
 @pytest.mark.usefixtures("here")

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from laminar.data.cases import Case
 from laminar.data.config import SamplingConfig, SimulationConfig
 from laminar.errors import CheckpointError, TrainingError
-from laminar.models import PriorConfig, RegularizerConfig, UnrolledConfig, VarNetConfig, build
+from laminar.models import PriorConfig, RegularizerConfig, UnrolledConfig, UnrolledNetwork, VarNetConfig, build
 from laminar.training.config import DataConfig, OptimizerConfig, TrainConfig
 from laminar.training.data import make_data
 from laminar.training.loop import Outcome, learning_rate, make_fabric, train
@@ -104,6 +105,47 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, kind: str) -> 
         assert set(scores) == {"loss"}
     else:
         assert len(scores["psnr_per_level" if kind == "prior" else "psnr_per_cascade"]) == (5 if kind == "prior" else 3)
+
+
+class Drawing(nn.Module):
+    """A regularizer that draws, and that counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Dropout(0.5))
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        channels = self.net(torch.view_as_real(x).permute(0, 3, 1, 2))
+        return torch.view_as_complex(channels.permute(0, 2, 3, 1).contiguous())
+
+
+def test_a_module_that_draws_is_resumed_in_the_same_bits_and_its_counts_are_averaged_too(tmp_path: Path) -> None:
+    def go(name: str, steps: int, *, resume: bool = False) -> None:
+        torch.manual_seed(0)
+        model = UnrolledNetwork(regularizer=Drawing(), n_cascades=2)
+        config = replace(CONFIG, model=model.config, steps=4, ema=0.9)
+        stream, validation = make_data(config)
+        report = interrupt_at(steps)
+        train(
+            make_fabric(config),
+            model,
+            stream,
+            validation,
+            config,
+            RunFolder(tmp_path / name),
+            resume=resume,
+            report=report,
+        )
+
+    go("whole", 4)
+    go("parts", 2)
+    torch.manual_seed(7)
+    go("parts", 4, resume=True)
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    average, last = (load_file(tmp_path / "whole" / name) for name in AVERAGED[:2])
+    counted = [name for name in last if "running" in name]
+    assert counted
+    assert all(torch.equal(average[name], last[name]) for name in counted)
 
 
 def test_with_ema_the_averaged_weights_are_judged_and_become_best(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def check_packages(formats: Sequence[str]) -> None:
         try:
             IMAGE_FORMATS[format].package()
         except MissingExtraError as error:
-            missing.append(error.extra)
+            missing.append(str(error.extra))
     if missing:
         extras = ",".join(dict.fromkeys(missing))
         raise ConfigError(f"--format {' '.join(formats)} needs more: pip install 'laminar-mri[{extras}]'")

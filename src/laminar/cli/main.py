@@ -89,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="laminar",
         description="Flow-aligned unrolled reconstruction: from undersampled k-space to an image.",
         epilog=f"Exit code: 0 all is done, {SOME_FAILED} some inputs failed, {ALL_FAILED} all failed or bad input, "
-        "130 interrupted, 143 terminated.",
+        "130 interrupted, 141 the reader of a pipe is gone, 143 terminated.",
     )
     parser.set_defaults(root=parser)
     parser.add_argument("--version", action="version", version=f"laminar {__version__}")
@@ -153,9 +153,9 @@ def _answer(args: argparse.Namespace, tell: Callable[[str], None]) -> int:
         for line in traceback.format_exc().splitlines():
             tell(line)
         return _failed(error, args)
-    except BrokenPipeError:  # the reader of a pipe, `| head`, has seen enough
+    except BrokenPipeError:  # the reader of a pipe, `| head`, has seen enough; the work may not be done
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("laminar: interrupted", file=sys.stderr)
         return 130

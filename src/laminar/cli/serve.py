@@ -55,7 +55,7 @@ def run(options: Options) -> int:
     import contextlib
 
     from laminar.server.metrics import Metrics, Page
-    from laminar.server.tcp import Server, networks
+    from laminar.server.tcp import Server, may_connect, networks
 
     options.told.log()
     metrics = None if options.metrics is None else Metrics()
@@ -64,7 +64,13 @@ def run(options: Options) -> int:
     server = Server(service, options.host, options.port, context=context, allowed=allowed)
     with contextlib.ExitStack() as closing:
         if metrics is not None and options.metrics is not None:
-            page = Page(metrics, lambda: service.is_well, options.host, options.metrics)
+            page = Page(
+                metrics,
+                lambda: service.is_well,
+                options.host,
+                options.metrics,
+                lambda host: may_connect(host, allowed),
+            )
             closing.callback(page.close)
         print(f"laminar serves {', '.join(service.models)} at {server.address[0]}:{server.address[1]}", flush=True)
         server.serve()

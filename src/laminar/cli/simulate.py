@@ -13,6 +13,7 @@ from laminar.cli.outputs import add_overwrite, check_outputs
 from laminar.cli.progress import progress
 from laminar.cli.scans import parse_matrix
 from laminar.errors import ConfigError
+from laminar.version import __version__
 from laminar.words import counted
 
 if TYPE_CHECKING:
@@ -47,12 +48,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
     add_overwrite(parser)
-    parser.add_argument("--volumes", type=int, default=10, metavar="N", help="number of files (default: 10)")
-    parser.add_argument("--slices", type=int, default=4, metavar="N", help="slices a file (default: 4)")
-    parser.add_argument("--anatomy", choices=ANATOMIES, default="mixed", help="default: mixed")
-    parser.add_argument("--matrix", default="256,256", metavar="Y,X", help="size in pixels (default: 256,256)")
-    parser.add_argument("--coils", type=int, default=8, metavar="N", help="default: 8")
-    parser.add_argument("--noise-std", type=float, default=0.01, metavar="S", help=_NOISE)
+    parser.add_argument("--volumes", type=int, metavar="N", help="number of files (default: 10)")
+    parser.add_argument("--slices", type=int, metavar="N", help="slices a file (default: 4)")
+    parser.add_argument("--anatomy", choices=ANATOMIES, help="default: mixed")
+    parser.add_argument("--matrix", metavar="Y,X", help="size in pixels (default: 256,256)")
+    parser.add_argument("--coils", type=int, metavar="N", help="default: 8")
+    parser.add_argument("--noise-std", type=float, metavar="S", help=_NOISE)
+    parser.set_defaults(**_SCANS)
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--problems", type=int, metavar="N", help=_PROBLEMS)
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings of the training that --problems are for")
@@ -61,6 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run, options=Options)
 
 
+_SCANS = {"volumes": 10, "slices": 4, "anatomy": "mixed", "matrix": "256,256", "coils": 8, "noise_std": 0.01}
 _NOISE = "standard deviation per complex sample, relative to a magnetization of about one (default: 0.01)"
 
 
@@ -76,9 +79,15 @@ def run(options: Options) -> int:
     from laminar.data.simulation.volume import simulate_file
 
     acquisition = options.acquired.acquisition()
+    if options.problems is None and (options.config, options.workers) != (None, 1):
+        raise ConfigError("--config and --workers are those of --problems")
     if options.problems is not None:
         if acquisition is not None:
             raise ConfigError("--problems are of Cartesian scans: leave --geometry out")
+        if idle := [name for name, value in _SCANS.items() if getattr(options, name) != value]:
+            raise ConfigError(
+                f"the scans of --problems are those of --config: --{idle[0].replace('_', '-')} does nothing"
+            )
         return _pack_problems(options, options.problems)
     matrix = parse_matrix(options.matrix)
     for option, value, least in (
@@ -111,7 +120,17 @@ def run(options: Options) -> int:
 
 def _request_of(data: DataConfig, seed: int) -> str:
     """A hash of what decides the problems of a simulation; each record carries it."""
-    told = (data.kind, data.train, data.mixture, data.simulation, data.sampling, data.batch_size, data.n_maps, seed)
+    told = (
+        data.kind,
+        data.train,
+        data.mixture,
+        data.simulation,
+        data.sampling,
+        data.batch_size,
+        data.n_maps,
+        seed,
+        __version__,
+    )
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 

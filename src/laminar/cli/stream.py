@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 
 from laminar.cli.serving import ServiceOptions, add_service
+from laminar.errors import ALL_FAILED, SOME_FAILED
 
 
 @dataclass(frozen=True)
@@ -35,4 +36,6 @@ def run(options: Options) -> int:
     with contextlib.redirect_stdout(sys.stderr):  # nothing but messages may reach the other end
         session = Session(options.told.service(), source, sink)
         session.run()
-    return 0 if session.images else 2
+    if not session.images:
+        return ALL_FAILED
+    return SOME_FAILED if session.lost else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,11 +83,24 @@ class Metrics(Events):
 class Page:
     """`/metrics` and `/healthz` at an address, in a thread of its own until `close`.
 
-    `is_well` says whether the server answers 200 or 503. Raises LaminarError if the address cannot be listened at.
+    `is_well` says whether the server answers 200 or 503; nobody but those of `may` is answered. Raises LaminarError if
+    the address cannot be listened at.
     """
 
-    def __init__(self, metrics: Metrics, is_well: Callable[[], bool], host: str, port: int) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        is_well: Callable[[], bool],
+        host: str,
+        port: int,
+        may: Callable[[str], bool] = lambda address: True,
+    ) -> None:
         class Handler(BaseHTTPRequestHandler):
+            timeout = 30
+
+            def version_string(self) -> str:
+                return "laminar"
+
             def do_GET(self) -> None:
                 if self.path == "/metrics":
                     self._answer(200, metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
@@ -106,9 +120,15 @@ class Page:
             def log_message(self, format: str, *values: Any) -> None:
                 """Nothing: it is asked every few seconds."""
 
+        class Listening(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            daemon_threads = True
+
+            def verify_request(self, request: Any, client_address: Any) -> bool:
+                return may(client_address[0])
+
         with listening(host, port):
-            self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+            self._server = Listening((host, port), Handler)
         self.address: tuple[str, int] = self._server.server_address[:2]  # type: ignore[assignment]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True, name="metrics")
         self._thread.start()

@@ -107,7 +107,8 @@ def dockerfile(told: dict[str, Any], image: str) -> str:
     models = next(one for one in told["parameters"] if one["id"] == "model")
     chosen = [word for value in models["values"] for word in ("--model", value["id"])]
     command = json.dumps(["serve", "--host", "0.0.0.0", "--port", str(PORT), "--pixels", PIXELS[1], *chosen])
-    return f'# laminar openrecon-package\nFROM {image}\nLABEL "{LABEL}"="{label}"\nCMD {command}\n'
+    lines = [f"FROM {image}", f'LABEL "{LABEL}"="{label}"', f"CMD {command}", "HEALTHCHECK NONE"]  # no page is served
+    return "\n".join(["# laminar openrecon-package", *lines, ""])
 
 
 def base_name() -> str:

@@ -87,7 +87,7 @@ _MEANT = re.compile(
 
 def _count(value: Any) -> int:
     try:
-        count = int(value)
+        count = -1 if isinstance(value, bool) or float(value) % 1 else int(value)
     except (TypeError, ValueError, OverflowError):
         count = -1
     if count == 1 or not 0 <= count <= MOST_SAMPLES:
@@ -97,7 +97,7 @@ def _count(value: Any) -> int:
 
 def _acceleration(value: Any) -> float:
     try:
-        rate = float(value)
+        rate = -1.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         rate = -1.0
     if rate != 0 and not 1 <= rate <= MOST_ACCELERATION:

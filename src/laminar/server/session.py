@@ -31,6 +31,8 @@ from laminar.server.solving import Device, Solved, solved
 from laminar.words import counted
 
 LOG = logging.getLogger("laminar.server")
+_MOST_LINES = 10
+"""That are said of one message of the other end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,7 @@ class Session:
 
     def __init__(self, service: Service, source: BinaryIO, sink: BinaryIO, name: str = "stream") -> None:
         self.service, self.name = service, name
-        self.images = 0
+        self.images = self.lost = 0
         self._reader, self._writer = wire.Reader(source, service.limits), wire.Writer(sink)
         self._request = service.request
         self._header: MrdHeader | None = None
@@ -122,8 +124,10 @@ class Session:
     def _take(self, message: wire.Message) -> None:
         if message.kind in (wire.TEXT_MESSAGE, wire.CONFIG_TEXT):
             self._request, lines = self._request.told(message.value, self.service.models)
-            for line in lines:
+            for line in lines[:_MOST_LINES]:
                 self._say("WARNING", f"{NOT_USED}: {line}")
+            if (more := len(lines) - _MOST_LINES) > 0:
+                self._say("WARNING", f"{NOT_USED}: {more} more")
         elif message.kind == wire.HEADER:
             self._begin(message.value)
         elif message.kind == wire.ACQUISITION:
@@ -181,6 +185,7 @@ class Session:
                 self._lose(waiting.part, f"no image: {said}")
 
     def _lose(self, part: Part, why: str) -> None:
+        self.lost += 1
         self.service.events.lost()
         self._say("ERROR", f"{part}: {why}")
 

@@ -24,6 +24,8 @@ from laminar.scan import Scan
 
 T = TypeVar("T")
 FALLBACKS = ("l1-wavelet", "cg-sense")
+LONGEST = 2 + len(FALLBACKS)
+"""Deadlines that an image may take: of the method, of each of them, and of what is left then."""
 DEPARTURE = 3.0
 """How much larger than that of noise and of least squares the residual of an image may be."""
 _LEAST_SQUARES_ITERATIONS = 10

@@ -13,6 +13,7 @@ from contextlib import suppress
 from laminar.addresses import listening
 from laminar.errors import ConfigError
 from laminar.server.session import LOG, Service, Session
+from laminar.server.solving import LONGEST
 from laminar.server.tls import is_greeted, streams
 from laminar.server.wire import Writer
 
@@ -80,7 +81,7 @@ class Server:
             return len(self._open)
 
     def _answer(self, connection: socket.socket, host: str, peer: str) -> None:
-        if self._allowed and not any(_address(host) in network for network in self._allowed):
+        if not may_connect(host, self._allowed):
             LOG.warning("%s: refused, the address is not allowed", peer)
             self._service.events.refused()
             connection.close()
@@ -143,7 +144,12 @@ class Server:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
         for _, open_ in left:
-            open_.thread.join(2 * self._service.limits.deadline)
+            open_.thread.join(LONGEST * self._service.limits.deadline)
+
+
+def may_connect(host: str, allowed: Sequence[Network]) -> bool:
+    """Whether a client of this address is of the allowed networks; without any, everybody is."""
+    return not allowed or any(_address(host) in network for network in allowed)
 
 
 def _tell(connection: socket.socket, line: str) -> None:

@@ -64,21 +64,24 @@ class Cell:
 def cell_of(study: Study, point: Point) -> Cell:
     """The cell of a point. Raises ConfigError for a setting that does not exist or that its method cannot take."""
     settings = dict(point.settings)
+    _check_count("average", settings.get("average", 1), 1)
     cell = Cell("", "", "", settings, {}, dict(study.budget))
     if cell.is_trained:
         settings["seed"] = point.seed
         config = train_config(cell)
         what: Any = {"training": _content(config), "budget": study.budget}
-        files = [*config.data.train, *config.data.validation]
-        files += [str(find(model)) for model in (config.start, config.reference.teacher) if model is not None]
+        files = {"train": config.data.train, "validation": config.data.validation}
+        models = {"start": config.start, "teacher": config.reference.teacher}
+        files |= {name: [str(find(model))] for name, model in models.items() if model is not None}
         order = hashed([_data(config.data), data_version(config.data.train), config.seed])
     else:
         what = _check_method(point)
-        files = []
+        files = {}
         order, settings["seed"] = "", point.seed if _draws(settings) else 0
         what |= {"seed": settings["seed"]}
     tests = {name: _test(settings, name, test) for name, test in study.tests.items()}
-    run = hashed([what, data_version(files), code_version()])[:16]
+    contents = {name: data_version(named) for name, named in files.items()}
+    run = hashed([what, contents, code_version()])[:16]
     reading = {name: settings[name] for name in READINGS if name in settings}
     tested = {name: _test_content(test) for name, test in tests.items()}
     return replace(cell, key=hashed([run, reading, tested])[:16], run=run, order=order, tests=tests)
@@ -151,11 +154,18 @@ def _test(settings: Settings, name: str, test: Settings) -> dict[str, Any]:
     for key in test:
         if key not in TEST and key != "files" and not key.startswith("data."):
             raise ConfigError(f"test {name!r} has no setting {key!r}: {', '.join(TEST)}, files, or one under data")
+    for key, least in {"slices": 1, "samples": 0, "calibration": 1, "structures": 0}.items():
+        _check_count(f"{key} of test {name!r}", test.get(key, TEST[key]), least)
     own = {k: v for k, v in settings.items() if k.startswith("data.") and k not in ("data.train", "data.validation")}
     changed = own | {k: v for k, v in test.items() if k.startswith("data.")} | {"data.batch_size": 1}
     data = _data_config(json.dumps(nested(changed)))
     data = replace(data, train=list(test.get("files", [])), distinct_batches=0)
     return TEST | {k: v for k, v in test.items() if k in TEST} | {"data": asdict(data)}
+
+
+def _check_count(what: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{what} must be a whole number of at least {least}; got {value!r}")
 
 
 def _test_content(test: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from laminar.data.cases import Case
-from laminar.errors import ConfigError, LaminarError, explaining
+from laminar.errors import DISK, ConfigError, LaminarError, explaining
 from laminar.files import holding, replacing, write_json
 from laminar.flow import Trajectory
 from laminar.flow.straightness import line_deviation
@@ -70,6 +70,8 @@ def compute(path: str, keys: Sequence[str]) -> dict[str, dict[str, str]]:
             except Interrupted:
                 raise
             except LaminarError as error:
+                if getattr(error.__cause__, "errno", None) in DISK:
+                    raise  # of the machine, and not of the cell
                 failures[key] = {"kind": type(error).__name__, "message": str(error)}
                 folder.fail(key, failures[key])
                 continue

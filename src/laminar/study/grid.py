@@ -86,6 +86,8 @@ class Study:
             raise ConfigError("a study needs at least one test set: tests: {NAME: {slices: 20}}")
         if len(self.budget) > 1 or not set(self.budget) <= {"seconds", "slices"}:
             raise ConfigError(f"budget must be {{seconds: S}} or {{slices: N}}, or nothing: steps; got {self.budget!r}")
+        if not all(isinstance(most, int | float) and 0 < most < float("inf") for most in self.budget.values()):
+            raise ConfigError(f"a budget is a positive number; got {self.budget!r}")
         questioned = [each for q in self.questions.values() for each in (q.select, q.against)]
         for selection in (*self.exclude, self.reference, *questioned):
             self._check(selection)
@@ -135,6 +137,10 @@ def study_of(values: Any) -> Study:
     made["axes"] = {str(name): _axis(str(name), levels) for name, levels in made["axes"].items()}
     made["tests"] = {str(name): dotted(_mapping(f"test {name!r}", test)) for name, test in made["tests"].items()}
     made["seeds"] = _seeds(made.get("seeds", 1))
+    if not isinstance(made.get("exclude", []), list):
+        raise ConfigError(f"exclude must be a list of selections; got {made['exclude']!r}")
+    for selection in (*made.get("exclude", []), made.get("reference", {})):
+        _mapping("a selection", selection)
     made["questions"] = {str(name): _question(name, one) for name, one in made.get("questions", {}).items()}
     return Study(**made)
 

@@ -17,20 +17,10 @@ import laminar
 from laminar.errors import explaining
 
 # What only shows, stores or drives changes no number of a cell.
-_BESIDE = (
-    *("cli", "figures", "audit", "audit_page", "theory", "weights"),
-    *("store.py", "executors.py", "evaluation.py", "reconstruction.py"),
-)
-_BESIDE_STUDY = (
-    "page.py",
-    "tables.py",
-    "summary.py",
-    "status.py",
-    "executors.py",
-    "grid.py",
-    "reading.py",
-    "folder.py",
-    "run.py",
+BESIDE = (
+    *("cli", "figures", "audit", "audit_page", "theory", "weights", "server", "viewer", "export", "evaluation"),
+    *("image_files", "store.py", "executors.py", "reconstruction.py"),
+    *(f"study/{name}.py" for name in ("page", "tables", "summary", "status", "grid", "reading", "folder", "run")),
 )
 
 
@@ -46,7 +36,7 @@ def code_version() -> str:
     root, digest = Path(laminar.__file__).parent, hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root)
-        if name.parts[0] not in _BESIDE and not (name.parts[0] == "study" and name.name in _BESIDE_STUDY):
+        if not {name.parts[0], name.as_posix()} & set(BESIDE):
             digest.update(f"{name.as_posix()}\0".encode() + path.read_bytes())
     return f"{laminar.__version__}+{digest.hexdigest()[:12]}"
 

@@ -148,9 +148,11 @@ def _trainable(network: Network, config: AdaptationConfig) -> tuple[UnrolledNetw
         raise ConfigError(f"an unrolled network can be adapted to a scan; got a {type(network).__name__}")
     adapted = copy.deepcopy(network).train()
     for name, parameter in adapted.named_parameters():
-        coefficient, last = name.startswith("coefficients."), ".last." in name
+        coefficient, last = name.startswith("coefficients."), ".last." in name or ".synthesis." in name
         trained = config.parts == "all" or coefficient or (last and config.parts == "last")
         parameter.requires_grad_(trained and parameter.requires_grad)
+    if not any(parameter.requires_grad for parameter in adapted.parameters()):
+        raise ConfigError(f"parts {config.parts}: nothing of this network is trained; name other parts")
     objective = ObjectiveConfig(self_supervised=True, held_out_norm=config.norm, splitting=config.splitting)
     return adapted, objective
 

@@ -251,6 +251,10 @@ class TrainConfig:
                 "reference.kind ode is solved once a batch, at fixed times: it needs data.distinct_batches > 0 and "
                 f"model.coefficients flow; got {self.data.distinct_batches} and {model.coefficients}"
             )
+        if self.reference.kind == "ode" and self.data.acquisition is not None:
+            raise ConfigError(
+                f"reference.kind ode is of planar Cartesian scans; got data.geometry {self.data.geometry}"
+            )
         if self.reference.kind == "ode" and self.objective.self_supervised:
             raise ConfigError("reference.kind ode aligns with images: it cannot go with objective.self_supervised")
         if self.recompute and model.solver != "euler":

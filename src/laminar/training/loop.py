@@ -75,9 +75,10 @@ def train(
 ) -> Outcome:
     """Minimize the loss of the model's task over `config.steps` batches of `stream`.
 
-    Case `(step - 1) * world_size + rank` is all the randomness there is, so a run that is interrupted and resumed
-    ends in the same bits as one that was not. With `config.ema` the averaged weights are validated and become `best`.
-    What the folder held stays until the first checkpoint. Raises TrainingError if the loss or a gradient is not finite.
+    Case `(step - 1) * world_size + rank`, and its seed, is all the randomness there is, so a run that is interrupted
+    and resumed ends in the same bits as one that was not. With `config.ema` the averaged weights are validated and
+    become `best`. What the folder held stays until the first checkpoint. Raises TrainingError if the loss or a gradient
+    is not finite.
     """
     task = make_task(model, config)
     learner, optimizer = fabric.setup(task.learner, make_optimizer(model, config.optimizer))
@@ -92,6 +93,7 @@ def train(
         for step, index, batch in _batches(stream, config, fabric, progress["step"]):
             rate = learning_rate(step, config.steps, config.optimizer)
             _set_learning_rate(optimizer, rate)
+            torch.manual_seed(seed_of(config.seed, index))  # for a module that draws, such as a dropout
             terms = learner(*task.inputs(batch.to(fabric.device)), seed=seed_of(config.seed, index))
             losses = _descend(fabric, optimizer, terms, config.optimizer.clip, step, folder.last if saved else None)
             if average:
@@ -107,8 +109,9 @@ def train(
                 with nullcontext() if saved else folder.renewing():
                     if due:
                         folder.log({**progress, **losses, "learning_rate": rate, "validation": scores})
-                        if progress["best"] is None or task.merit(scores) > progress["best"]:
-                            progress["best"] = task.merit(scores)
+                        best, merit = progress["best"], task.merit(scores)
+                        if best is None or math.isnan(best) or merit > best:
+                            progress["best"] = merit
                             save(judged, folder.best, {**said, "validation": scores})
                     if "config.yaml" in said:
                         folder.save_config(said["config.yaml"])

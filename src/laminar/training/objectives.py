@@ -173,6 +173,6 @@ def alignment(
     states = reference.states if reference else [interpolate(target, source, time) for time in times]
     terms = []
     for (before, after), state, goal in zip(pairwise(times), trajectory.states[1:], states[1:], strict=True):
-        weight = 1 if form == "state" else 1 / (before - after)
+        weight = 1 if form == "state" else 1 / (before - after).clamp_min(torch.finfo(times.dtype).eps)
         terms.append(distance(weight * state, weight * goal, norm, n_maps))
     return torch.stack(terms).mean()

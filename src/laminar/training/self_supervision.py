@@ -15,6 +15,7 @@ from laminar.data.preparation import Problem
 from laminar.errors import ConfigError
 from laminar.models import Model, UnrolledNetwork
 from laminar.operators import LinearOperator
+from laminar.runtime import seed_of
 from laminar.training.objectives import HeldOutNorm, ObjectiveConfig
 from laminar.training.splitting import split
 
@@ -50,12 +51,13 @@ class SelfSupervisedLearner(nn.Module):
         """The loss; `seed` is that of the splits and of the source's noise."""
         generator = torch.Generator().manual_seed(seed)
         problem = Problem(y, operator, noise_level, torch.ones_like(noise_level))
-        losses = [self._of_a_split(problem, generator) for _ in range(self.config.splitting.masks)]
+        seeds = (seed_of(seed, index) for index in range(self.config.splitting.masks))
+        losses = [self._of_a_split(problem, generator, seed) for seed in seeds]
         return {"loss": torch.stack(losses).mean()}
 
-    def _of_a_split(self, problem: Problem, generator: torch.Generator) -> Tensor:
+    def _of_a_split(self, problem: Problem, generator: torch.Generator, seed: int) -> Tensor:
         given, held = split(problem, self.config.splitting, generator)
-        noise = torch.Generator(given.y.device).manual_seed(generator.initial_seed())
+        noise = torch.Generator(given.y.device).manual_seed(seed)
         trajectory = self.network.trajectory(
             given.y, given.operator, given.noise_level, generator=noise, recompute=self.recompute
         )

@@ -112,7 +112,7 @@ class Settings:
 
 def named_files(arguments: Sequence[str]) -> list[str]:
     """The values of --config among options."""
-    words = [word for text in arguments for word in text.split("=", 1)]
+    words = [word for text in arguments for word in (text.split("=", 1) if text.startswith("--config=") else [text])]
     return [value for option, value in pairwise(words) if option == "--config"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,20 @@ class RunFolder:
     def validations(self) -> list[dict[str, Any]]:
         """What was logged at each validation: step, seconds, loss and its terms, learning rate, scores.
 
-        Raises CheckpointError for a file that cannot be read.
+        A last line that a kill cut off is left out. Raises CheckpointError for a file that cannot be read.
         """
         try:
-            return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+            *whole, last = self.metrics.read_text(encoding="utf-8").splitlines() or [""]
+            rows = [json.loads(line) for line in whole]
+            with suppress(ValueError):
+                rows.append(json.loads(last))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.metrics}: cannot be read: {error}") from error
+        if not all(isinstance(row, dict) and {"step", "seconds", "loss", "validation"} <= set(row) for row in rows):
+            raise CheckpointError(
+                f"{self.metrics}: not the log of a training: expected step, seconds, loss, validation"
+            )
+        return rows
 
     def recover(self) -> None:
         """What was being replaced comes back if its successor is not complete, that is if there is no `last`."""
@@ -188,10 +196,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
     for name, value in tensors.items():
         index, key = name.split(".")
         parameter = parameters[int(index)]
-        moment = value.to(parameter.device) if value.ndim else value
-        if value.ndim:
-            moment = torch.empty_like(parameter).copy_(moment)
-        optimizer.state[parameter][key] = moment
+        optimizer.state[parameter][key] = value if key == "step" else torch.empty_like(parameter).copy_(value)
 
 
 def find_runs(place: Path) -> list[RunFolder]:
