@@ -93,6 +93,10 @@ class Scan:
             self._check_maps(self.sensitivities)
         if self.noise_std is not None and not _is_level(self.noise_std):
             raise DataFormatError(f"the noise level must be finite and not negative; got {self.noise_std!r}")
+        for name in ("spacing_mm", "image_shape"):
+            sizes = getattr(self, name)
+            if sizes is not None and not all(math.isfinite(size) and size > 0 for size in sizes):
+                raise DataFormatError(f"{name} must be two positive sizes (y, x); got {sizes!r}")
         if self.placements is not None and len(self.placements) != self.n_slices:
             raise DataFormatError(
                 f"expected a placement for each of {self.n_slices} images; got {len(self.placements)}"

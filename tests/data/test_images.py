@@ -52,6 +52,8 @@ def write_dicom(path: Path) -> None:
 FORMATS = {
     "a.h5": write_hdf5,
     "a.png": lambda path: Image.fromarray(PIXELS).save(path),
+    "deep.png": lambda path: Image.fromarray(PIXELS.astype(np.uint16) * 16).save(path),
+    "deep.tif": lambda path: Image.fromarray(PIXELS.astype(np.float32) / 250).save(path),
     "a.nii.gz": write_nifti,
     "a.dcm": write_dicom,
 }
@@ -77,6 +79,11 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
         find_images([tmp_path / "notes.txt"])
     with pytest.raises(ConfigError, match="no such file or folder"):
         find_images([tmp_path / "nowhere"])
+    write_dicom(tmp_path / "short.dcm")
+    (tmp_path / "short.dcm").write_bytes((tmp_path / "short.dcm").read_bytes()[:-100])
+    (stack,) = find_images([tmp_path / "short.dcm"])
+    with pytest.raises(DataFormatError, match=r"short.dcm: slice 0 cannot be read"):
+        stack.image(0)
 
 
 def test_an_object_keeps_what_the_image_shows() -> None:

@@ -190,9 +190,16 @@ def test_images_of_a_series_are_called_by_their_places(tmp_path: Path) -> None:
     ):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file["reconstruction"] = np.ones(shape, np.float32)
-            file.attrs.update(attributes)
+            file.attrs.update(attributes | {"laminar": "0.1.0"})
         names = load(tmp_path / f"{name}.h5").names
         assert [*names[:1], *names[-1:]] == expected, name
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["reconstruction_complex"] = np.ones((6, 4, 4), np.complex64)
+        file["trajectory"], file["times"] = np.ones((2, 6, 4, 4), np.complex64), [1.0, np.nan]
+    with pytest.raises(DataFormatError, match="'times' must be a finite time of each of 2 states"):
+        load(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["times"][1] = 0.0
     assert load(tmp_path / "a.h5").cut(slice(4, 6)).names == ["phase 2, slice 0", "phase 2, slice 1"]
 
 
@@ -206,6 +213,9 @@ def test_folders_are_shown_scan_by_scan(folder: Path, tmp_path: Path, laminar: R
     assert list(scans["flow"].files) == ["ours", "theirs"]
     assert list(scans["drawn"].files) == ["ours"]
     assert scans["flow"].reference == folder / "flow.h5"
+    for name in ("R4.0", "R4.5"):
+        shutil.copytree(tmp_path / "theirs", tmp_path / name)
+    assert list(gather([tmp_path / "R4.0", tmp_path / "R4.5"], None)["flow"].files) == ["R4.0", "R4.5"]
     page = told(scans["flow"].page(slice(None), "flow", list(scans)))
     assert (page["scan"], page["scans"]) == ("flow", ["drawn", "flow"])
     (tmp_path / "empty").mkdir()

@@ -85,6 +85,31 @@ def _write_images(to: str, source: Path, path: Path, scan: Scan) -> None:
         print(printable(f"{scan.name}: {note}"))
 
 
+def _left_out(scan: Scan, to: str) -> list[str]:
+    """What the scan knows and its new layout has no place for."""
+    kept = _KEPT.get(to)
+    if kept is None:
+        return []
+    lost = [said for name, said in _KNOWN.items() if name not in kept and getattr(scan, name) is not None]
+    return [f"not in this layout: {', '.join(lost)}"] if lost else []
+
+
+_KNOWN = {
+    "noise_covariance": "the noise covariance of the coils",
+    "noise_std": "the noise level",
+    "sensitivities": "the sensitivities of the coils",
+    "spacing_mm": "the spacing of the pixels",
+    "placements": "where the slices lie",
+}
+_KEPT = {
+    "fastmri": ("noise_std", "sensitivities", "spacing_mm"),
+    "ismrmrd": ("spacing_mm", "placements"),
+    "bart": (),
+    "numpy": (),
+}
+_SUFFIXES = (".h5", ".hdf5", ".cfl", ".hdr", ".npy", ".nii", ".gz", ".dcm", ".dicom", ".gif")
+
+
 def run(options: Options) -> int:
     from laminar.data.formats.write import WRITERS, named
     from laminar.image_files import IMAGE_FORMATS
@@ -92,12 +117,14 @@ def run(options: Options) -> int:
     own = {"fastmri": (".h5", _write_with_target)}
     own |= {to: (one.ending, partial(_write_images, to, options.input)) for to, one in IMAGE_FORMATS.items()}
     suffix, write = own.get(options.to) or WRITERS[options.to]
-    path = options.out if options.out.suffix else options.out.with_suffix(suffix)
+    path = options.out
+    if path.suffix.lower() not in (*_SUFFIXES, suffix):
+        path = path.with_name(path.name + suffix)
     outputs = [path.with_suffix(kind) for kind in (".cfl", ".hdr")] if options.to == "bart" else [path]
     check_outputs(options, *outputs)
     scan = options.source.stream(options.input).whole()
     write(path, scan)
-    for note in scan.header.get("notes", ()):
+    for note in (*scan.header.get("notes", ()), *_left_out(scan, options.to)):
         print(printable(f"{scan.name}: {note}"))
     axes = f", --axes {named(scan)}" if options.to == "numpy" else ""
     print(printable(f"written to {path}{axes}"))

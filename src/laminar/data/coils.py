@@ -11,6 +11,8 @@ from laminar.data.espirit import espirit
 from laminar.errors import ConfigError, DataFormatError
 from laminar.scan import Scan
 
+_SINGULAR = 1e-10  # of the largest eigenvalue
+
 __all__ = [
     "calibration_region",
     "combine",
@@ -138,12 +140,21 @@ def whiten(kspace: Tensor, noise_covariance: Tensor) -> Tensor:
         raise DataFormatError(
             f"the noise covariance of {coils} coils must be {(coils, coils)}; got {tuple(noise_covariance.shape)}"
         )
-    factor, failure = torch.linalg.cholesky_ex(noise_covariance.to(torch.complex128))
-    if bool(failure) or not bool(torch.isfinite(torch.view_as_real(factor)).all()):
+    exact = noise_covariance.to(torch.complex128)
+    factor, failure = torch.linalg.cholesky_ex(exact)
+    if bool(failure) or not is_regular(exact):
         raise DataFormatError("the noise covariance is not positive definite: is a coil dead or repeated?")
     identity = torch.eye(coils, dtype=factor.dtype, device=factor.device)
     whitening = torch.linalg.solve_triangular(factor, identity, upper=False)
     return combine(whitening.to(kspace), kspace)
+
+
+def is_regular(covariance: Tensor) -> bool:
+    """Whether a covariance is finite and tells all coils apart: the factor of a singular one is rounding noise."""
+    if not bool(torch.isfinite(torch.view_as_real(covariance)).all()):
+        return False
+    values = torch.linalg.eigvalsh(covariance)
+    return bool(values[0] > _SINGULAR * values[-1])
 
 
 def compression(kspace: Tensor, n: int) -> Tensor:

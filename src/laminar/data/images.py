@@ -15,9 +15,11 @@ from torch import Tensor
 
 from laminar.data.formats.guard import reading
 from laminar.data.formats.hdf5 import Dataset, survey
-from laminar.errors import ConfigError, DataFormatError, package
+from laminar.errors import ConfigError, DataFormatError, LaminarError, package
 
 SMALLEST_SIDE = 32
+_DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
+"""Modes of pictures of more than 8 bits, of which a luminance would keep 8."""
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _HDF5_NAMES = ("images", "image", "reconstruction_rss", "reconstruction_esc", "reconstruction", "magnitude")
 
@@ -39,7 +41,15 @@ class ImageStack:
 
         Whole numbers are divided by the largest that the stack says to hold, others by the slice's 0.999 quantile.
         """
-        pixels = self.read(index)
+        try:
+            pixels = self.read(index)
+        except LaminarError:
+            raise
+        except Exception as error:  # the libraries of others may raise anything
+            said = " ".join(str(error).split())
+            raise DataFormatError(f"{self.name}: slice {index} cannot be read: {said}") from error
+        if pixels.ndim != 2 or pixels.dtype.kind not in "biufc":
+            raise DataFormatError(f"{self.name}: slice {index} is no image (y, x): {pixels.dtype} {pixels.shape}")
         is_complex = np.iscomplexobj(pixels)
         pixels = pixels.astype(np.complex64 if is_complex else np.float32)
         if not np.isfinite(pixels).all():
@@ -141,9 +151,10 @@ def _picture(path: Path) -> ImageStack:
     try:
         with image.open(path) as file:
             width, height = file.size
+            whole = 255.0 if file.mode not in _DEEP else 0.0
     except OSError as error:
         raise DataFormatError(f"{path}: cannot be read as a picture: {error}") from error
-    return ImageStack(path.name, (height, width), 1, _PictureReader(path), 255.0)
+    return ImageStack(path.name, (height, width), 1, _PictureReader(path), whole)
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,7 @@ class _PictureReader:
 
     def __call__(self, index: int) -> Array:
         with package("PIL.Image", "figures").open(self.path) as file:
-            return np.asarray(file.convert("L"))
+            return np.asarray(file if file.mode in _DEEP else file.convert("L"))
 
 
 def _is_dicom(path: Path) -> bool:
@@ -176,5 +187,7 @@ class _DicomReader:
     path: Path
 
     def __call__(self, index: int) -> Array:
-        pixels: Array = package("pydicom", "dicom").pixels.pixel_array(self.path, index=index)
-        return pixels
+        pydicom = package("pydicom", "dicom")
+        pixels: Array = pydicom.pixels.pixel_array(self.path, index=index)
+        inverted = pydicom.dcmread(self.path, stop_before_pixels=True).get("PhotometricInterpretation") == "MONOCHROME1"
+        return pixels.max() - pixels if inverted else pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -154,7 +155,9 @@ def _one_pair(
 def _center(n: int, calibration_lines: int | float) -> Mask:
     """The calibration lines among n, centered on DC as fastMRI does it."""
     fraction = isinstance(calibration_lines, float) and calibration_lines < 1
-    count = round(n * calibration_lines) if fraction else int(calibration_lines)
+    count = round(n * calibration_lines) if fraction else -1
+    if not fraction and math.isfinite(calibration_lines):
+        count = int(calibration_lines)
     if not 0 <= count <= n or (not fraction and count != calibration_lines):
         raise ConfigError(
             f"calibration lines must be a whole number up to {n} or a fraction below 1; got {calibration_lines}"

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
 from torch import Tensor
 
 from laminar.data.formats import UNSAID, Request, opened, sniff
 from laminar.data.formats.axes import to_complex64
 from laminar.data.formats.guard import reading
+from laminar.data.formats.hdf5 import survey
 from laminar.data.formats.header import parse_header
 
 
@@ -46,11 +45,12 @@ def peek(path: Path, request: Request = UNSAID) -> Peek:
 
 def _peek_fastmri(path: Path, kind: str) -> Peek:
     """Without the reader, whose mask takes a pass over all slices."""
-    with h5py.File(path, "r") as file:
-        dataset = file["kspace"]
-        kspace = to_complex64(np.asarray(dataset[dataset.shape[0] // 2]))
-        header: dict[str, Any] = {"patient_id": file.attrs.get("patient_id", "")}
-        if "ismrmrd_header" in file:
-            header = dict(parse_header(file["ismrmrd_header"][()]).info) | header
-        kspace = kspace if kspace.ndim == 3 else kspace[None]
-        return Peek(kind, dataset.shape[0], kspace, (kspace != 0).any(0), header)
+    file = survey(path)
+    dataset = file.datasets["kspace"]
+    middle = dataset.shape[0] // 2
+    kspace = to_complex64(dataset.load(slice(middle, middle + 1))[0])
+    header: dict[str, Any] = {"patient_id": file.attributes.get("patient_id", "")}
+    if "ismrmrd_header" in file.datasets:
+        header = dict(parse_header(file.datasets["ismrmrd_header"].text()).info) | header
+    kspace = kspace if kspace.ndim == 3 else kspace[None]
+    return Peek(kind, dataset.shape[0], kspace, (kspace != 0).any(0), header)

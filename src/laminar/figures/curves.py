@@ -22,7 +22,7 @@ def curves_figure(curves: Mapping[str, Sequence[tuple[int, float]]], label: str,
     axes = figure.add_subplot(facecolor=BACKGROUND)
     for name, points in curves.items():
         if points:
-            axes.plot(*zip(*points, strict=True), label=name, marker=".")
+            axes.plot(*zip(*points, strict=True), label=name.replace("$", r"\$"), marker=".")
     axes.ticklabel_format(useOffset=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step", color=INK)

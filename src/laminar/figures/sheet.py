@@ -126,5 +126,6 @@ class Sheet:
 
         effects = [withStroke(linewidth=0.15 * self.font, foreground="black")] if outline else []
         options: dict[str, Any] = {"color": INK, "linespacing": 1.15, "path_effects": effects} | style
+        options["parse_math"] = False  # a name may have a $
         points = 0.72 * size * self.font
         self.figure.text(x, self.height - y, text, transform=IdentityTransform(), fontsize=points, **options)

@@ -40,18 +40,17 @@ def gather(paths: Sequence[Path], reference: Path | None) -> dict[str, Beside]:
     if not found:
         raise DataFormatError(f"{', '.join(map(str, paths))}: no .h5 or .hdf5 file in it")
     folders = dict(zip(_names(paths), paths, strict=True))
+    stems = [Path(name).stem for name in found]
     return {
-        Path(name).stem: Beside(
+        name if stems.count(stem) > 1 else stem: Beside(
             {title: folder / name for title, folder in folders.items() if (folder / name).exists()},
             reference / name if reference is not None and reference.is_dir() else reference,
         )
-        for name in found
+        for name, stem in zip(found, stems, strict=True)
     }
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """The last parts of the paths; more of each where two are equal."""
-    names = [path.stem or str(path.resolve().stem) for path in paths]
-    return [
-        str(path.with_suffix("")) if names.count(name) > 1 else name for path, name in zip(paths, names, strict=True)
-    ]
+    names = [path.resolve().name if path.is_dir() else path.stem for path in paths]
+    return [str(path) if names.count(name) > 1 else name for path, name in zip(paths, names, strict=True)]

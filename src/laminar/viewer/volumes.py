@@ -83,11 +83,12 @@ def load(path: Path, name: str | None = None) -> Shown:
     image = read_volume(path, PREDICTION, series=True)
     with reading(path):
         file = survey(path)
-        whole = _part(file, COMPLEX, image.shape)
-        states = _part(file, STATES, image.shape)
-        spread = {kind: _part(file, dataset, image.shape) for kind, dataset in SPREAD.items()}
+        stored = file.datasets[PREDICTION].shape
+        whole = _part(file, COMPLEX, stored)
+        states = _part(file, STATES, stored)
+        spread = {kind: _part(file, dataset, stored) for kind, dataset in SPREAD.items()}
         pixel = _pixel(file)
-        times = file.datasets[TIMES].load().ravel().tolist() if states is not None and TIMES in file.datasets else ()
+        times = _times(file, len(states)) if states is not None and TIMES in file.datasets else ()
     return Shown(
         name or path.stem,
         image.reshape(-1, *image.shape[-2:]),
@@ -99,6 +100,14 @@ def load(path: Path, name: str | None = None) -> Shown:
         pixel,
         _names(file),
     )
+
+
+def _times(file: Hdf5, count: int) -> Sequence[float]:
+    times = file.datasets[TIMES].load()
+    if times.shape != (count,) or not np.isfinite(times).all():
+        raise DataFormatError(f"'{TIMES}' must be a finite time of each of {count} states; got {times.tolist()!r:.60}")
+    found: list[float] = times.tolist()
+    return found
 
 
 def _names(file: Hdf5) -> list[str]:
@@ -137,7 +146,7 @@ def alike(files: Sequence[Shown], reference: Shown | None) -> tuple[list[Shown],
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, float | np.floating) else None
+    return float(value) if isinstance(value, float | np.floating) and math.isfinite(value) else None
 
 
 def _pixel(file: Hdf5) -> float:

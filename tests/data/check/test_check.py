@@ -89,3 +89,9 @@ def test_the_command_prints_a_table_or_json(
 def test_sound_kspace_raises_no_suspicion(anatomy: str, n_coils: int) -> None:
     scan = simulate_slice(anatomy, (128, 144), n_coils, 0.01, torch.Generator().manual_seed(n_coils)).scan
     assert suspicions(scan.kspace[0], scan.mask, 0.01) == {}
+    sparse = torch.zeros_like(scan.mask)
+    sparse[:, 1::4] = True  # of no sample the mirror image
+    assert "hermitian" not in suspicions(scan.kspace[0] * sparse, sparse, 0.01)
+    if n_coils == 8:
+        scan.kspace[0, :5] = 0
+        assert suspicions(scan.kspace[0], scan.mask, 0.01)["dead-coil"] == "coil 0, 1, 2, 3, 4 of 8 has no signal"

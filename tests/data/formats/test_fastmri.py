@@ -11,7 +11,7 @@ import torch
 from scan_files import random_kspace
 
 from laminar.data.formats import describe, read, read_target, write_fastmri
-from laminar.errors import DataFormatError, LaminarError
+from laminar.errors import ConfigError, DataFormatError, LaminarError
 from laminar.scan import Scan, cartesian
 
 HEADER = """<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
@@ -125,6 +125,35 @@ def test_what_is_written_is_read_back(tmp_path: Path, mask: torch.Tensor) -> Non
         assert file.attrs["max"] == float(target.max())
         assert file.attrs["norm"] == pytest.approx(float(target.norm()))
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_a_readout_along_x_is_turned_and_masks_of_each_image_are_refused(tmp_path: Path) -> None:
+    scan = example(columns(2, 4, 5, 6, 8))
+    turned = cartesian(
+        scan.kspace.mT.contiguous(),
+        scan.mask.T.contiguous(),
+        readout_axis=-1,
+        spacing_mm=(1.3, 0.7),
+        image_shape=(8, 6),
+    )
+    write_fastmri(tmp_path / "a.h5", turned)
+    back = read(tmp_path / "a.h5")
+    assert torch.equal(back.kspace, scan.kspace)
+    assert torch.equal(back.mask, scan.mask)
+    assert (back.grid.readout_axis, back.image_shape) == (-2, (6, 8))
+    assert back.spacing_mm == pytest.approx((0.7, 1.3))
+    masks = torch.stack([columns(2, 4, 5, 6, 8), columns(1, 4, 5, 6, 9)])
+    with pytest.raises(ConfigError, match="one mask for all images"):
+        write_fastmri(tmp_path / "b.h5", cartesian(scan.kspace * masks[:, None], masks))
+    assert not (tmp_path / "b.h5").exists()
+
+
+def test_what_others_call_series_or_notes_is_theirs(tmp_path: Path) -> None:
+    write_fastmri(tmp_path / "a.h5", example(columns(*range(10))))
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file.attrs["laminar"]
+        file.attrs.update({"series": "AX T2 FLAIR", "notes": 3})
+    assert read(tmp_path / "a.h5").series == {}
 
 
 def test_an_unknown_pixel_size_stays_unknown(tmp_path: Path) -> None:

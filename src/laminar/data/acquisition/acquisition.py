@@ -98,7 +98,7 @@ def acquisition_of(name: str, settings: Mapping[str, Number] | None = None) -> A
         if key not in known:
             hint = nearest(key, known) if known else "; it has none"
             raise ConfigError(f"geometry {name!r} has no setting {key!r}{hint}")
-        if isinstance(known[key].default, int) and value != int(value):
+        if isinstance(known[key].default, int) and value % 1 != 0:
             raise ConfigError(f"{key} of geometry {name!r} must be a whole number; got {value}")
     given = {key: int(v) if isinstance(known[key].default, int) else float(v) for key, v in (settings or {}).items()}
     try:

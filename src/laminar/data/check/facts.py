@@ -15,7 +15,7 @@ from laminar.data.check.suspicions import energy_of, noise_level, suspicions
 from laminar.data.formats import UNSAID, Request, pretends
 from laminar.data.formats.guard import reading
 from laminar.data.peek import Peek, peek
-from laminar.errors import LaminarError
+from laminar.errors import LaminarError, MissingExtraError
 
 _NOBODY = {"", "0", "none", "unknown", "anonymous", "anonymized", "anonymised"}
 _NAMED = re.compile(r"^(sub-[A-Za-z0-9]+|e\d{4,}(?=s\d))")
@@ -30,7 +30,8 @@ class Facts:
 
     `path` is relative to the data set, `split` a folder on it named like one, or else the first. Of the middle slice:
     `content` is a checksum of its samples, `fingerprint` the logarithm of their center, without mean and of norm one,
-    the same for a scaled copy; `suspicions` by kind; `noise_std` per complex sample.
+    the same for a scaled copy; `suspicions` by kind; `noise_std` per complex sample. An error is `passing` if the
+    machine may be at fault: a package that is missing, a permission.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Facts:
     fingerprint: tuple[float, ...] = ()
     suspicions: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
+    passing: bool = False
 
 
 def facts_of(path: Path, root: Path, request: Request = UNSAID) -> Facts | None:
@@ -56,7 +58,9 @@ def facts_of(path: Path, root: Path, request: Request = UNSAID) -> Facts | None:
         with reading(path):
             return _facts(place, peek(path, request), relative)
     except LaminarError as error:
-        return Facts(*place, error=str(error).removeprefix(f"{path}: ")) if pretends(path) else None
+        passing = isinstance(error, MissingExtraError) or isinstance(error.__cause__, OSError)
+        said = str(error).removeprefix(f"{path}: ")
+        return Facts(*place, error=said, passing=passing) if pretends(path) else None
 
 
 def _split(relative: Path) -> str:

@@ -17,9 +17,10 @@ from laminar.data.check.report import Report, report_on
 from laminar.data.formats import UNSAID, Request
 from laminar.errors import ConfigError, DataFormatError, LaminarError
 from laminar.files import write_json
+from laminar.version import __version__
 
 INDEX = ".laminar-index.json"
-_FORMAT = "laminar-index-1"
+_FORMAT = f"laminar-index-1 {__version__}"
 MOST_THREADS = 8
 Read = tuple[Path, Facts | None]
 Track = Callable[[Iterable[Read], int], Iterable[Read]]
@@ -55,13 +56,17 @@ def check_folder(
                 facts[path] = [fact]
     finally:
         with suppress(LaminarError):
-            kept = {keys[path]: found for path, found in facts.items() if found is not None}
+            kept = {keys[path]: found for path, found in facts.items() if found is not None and not _passing(found)}
             _write(index, kept)
     found = [entry[0] for entry in facts.values() if entry is not None]
     scans = [entry for entry in found if entry is not None]
     if not scans:
         raise DataFormatError(f"{root}: no scan in this folder or below")
     return report_on(scans, len(found) - len(scans))
+
+
+def _passing(found: list[Facts | None]) -> bool:
+    return found[0] is not None and found[0].passing
 
 
 def _candidates(root: Path) -> list[Path]:

@@ -57,7 +57,7 @@ def energy_of(kspace: Tensor) -> Tensor:
 
 
 def _dead_coil(energy: Tensor) -> str | None:
-    dead = (energy < _DEAD * energy.median()).nonzero().flatten().tolist()
+    dead = (energy <= _DEAD * energy[energy > 0].median()).nonzero().flatten().tolist()
     return f"coil {', '.join(map(str, dead))} of {len(energy)} has no signal" if dead else None
 
 
@@ -75,6 +75,8 @@ def _hermitian(kspace: Tensor, mask: Tensor) -> str | None:
     both = mask & _mirrored(mask)
     here, there = kspace * both, _mirrored(kspace * both)
     energy = here.abs().square().sum((1, 2))
+    if not bool(energy.any()):  # no sample has its mirror image beside it
+        return None
     loud = energy > _DEAD * energy.max()
     alike = (here * there).sum((1, 2)).abs()[loud] / energy[loud]
     if bool((1 - alike < _HERMITIAN).all()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from laminar.data.formats.header import MrdHeader, parse_header
 from laminar.data.formats.layout import stream_variable
 from laminar.data.formats.lazy import LazyScan
 from laminar.data.formats.sampling import detect_mask
-from laminar.errors import DataFormatError
+from laminar.errors import ConfigError, DataFormatError
 from laminar.files import writing_hdf5
 from laminar.geometry import Cartesian
 from laminar.scan import Scan, cartesian
@@ -103,7 +104,7 @@ def series_of(file: Hdf5, n_images: int) -> dict[str, int]:
     Raises DataFormatError if it counts another number of them.
     """
     text = file.attributes.get("series")
-    if not isinstance(text, str):
+    if not isinstance(text, str) or "laminar" not in file.attributes:  # what others call so is theirs
         return {}
     series = json.loads(text)
     if not isinstance(series, dict) or any(type(n) is not int or n < 1 for n in series.values()):
@@ -128,7 +129,7 @@ def _what_it_says(file: Hdf5, path: Path, kspace: Tensor) -> dict[str, Any]:
         "spacing_mm": spacing,
         "thickness_mm": header.thickness if header else None,
         "name": scan_name(path),
-        "header": dict(file.attributes) | (dict(header.info) if header else {}),
+        "header": {k: v for k, v in file.attributes.items() if k != "notes"} | (dict(header.info) if header else {}),
     }
 
 
@@ -194,12 +195,31 @@ def write_fastmri(
     """Write a scan in the fastMRI layout, so that this package and fastMRI's own tools read it.
 
     `target` (slice, y, x): its magnitude becomes `reconstruction_rss`. The mask is written only if there are
-    points that were not acquired: as (x,) if it consists of whole columns, else as (y, x).
+    points that were not acquired: as (x,) if it consists of whole columns, else as (y, x). A scan whose readout is x is
+    turned: the layout has it along y.
 
-    Raises LaminarError if the file cannot be written; nothing is left behind then.
+    Raises ConfigError for a scan whose images have masks of their own, LaminarError if the file cannot be written;
+    nothing is left behind then.
     """
+    if scan.mask.ndim == 3 and not bool((scan.mask == scan.mask[:1]).all()):
+        raise ConfigError("the fastMRI layout has one mask for all images; this scan has one of each")
+    if scan.grid.readout_axis == -1:
+        scan, target = _turned(scan), None if target is None else target.mT
     with writing_hdf5(Path(path)) as file:
         _write(file, scan, target)
+
+
+def _turned(scan: Scan) -> Scan:
+    """The scan with y and x changed about; where its slices lie is not said any more."""
+    return replace(
+        scan,
+        data=scan.kspace.mT,
+        geometry=Cartesian(scan.mask.mT, -2),
+        sensitivities=None if scan.sensitivities is None else scan.sensitivities.mT,
+        image_shape=scan.image_shape and (scan.image_shape[1], scan.image_shape[0]),
+        spacing_mm=scan.spacing_mm and (scan.spacing_mm[1], scan.spacing_mm[0]),
+        placements=None,
+    )
 
 
 def _write(file: h5py.File, scan: Scan, target: Tensor | None) -> None:

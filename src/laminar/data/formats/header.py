@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -83,6 +84,9 @@ INFO = {
 }
 
 
+_UNITS = ("_t", "_ms", "_deg")
+
+
 def parse_header(xml: str | bytes) -> MrdHeader:
     """Read an ISMRMRD XML header. Raises DataFormatError if it is no such header."""
     root = _root(xml)
@@ -99,7 +103,7 @@ def parse_header(xml: str | bytes) -> MrdHeader:
         trajectory=_text(encoding, "trajectory").lower() or "cartesian",
         calibration_mode=_text(encoding, "parallelImaging/calibrationMode"),
         noise_bandwidth=float(_text(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth") or 1.0),
-        info={name: _plain(text) for place, name in INFO.items() if (text := _text(root, place))},
+        info={name: _plain(name, text) for place, name in INFO.items() if (text := _text(root, place))},
         notes=tuple(notes),
     )
 
@@ -124,11 +128,12 @@ def _text(node: ElementTree.Element, place: str) -> str:
     return (found.text or "").strip() if found is not None else ""
 
 
-def _plain(text: str) -> str | float:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _plain(name: str, text: str) -> str | float:
+    """A quantity as a number, if it is one; a name stays a text, though it may be of digits."""
+    with suppress(ValueError):
+        if name.endswith(_UNITS) and math.isfinite(number := float(text)):
+            return number
+    return text
 
 
 def _size(node: ElementTree.Element, place: str, notes: list[str]) -> Size:
@@ -160,7 +165,7 @@ def _lengths(node: ElementTree.Element, place: str) -> Length | None:
 
 def lengths(x: float, y: float, z: float) -> Length | None:
     """The three of a field of view, None if it has none along x or y."""
-    return (x, y, z) if min(x, y) > 0 <= z and max(x, y, z) < float("inf") else None
+    return (x, y, z) if all(map(math.isfinite, (x, y, z))) and min(x, y) > 0 <= z else None
 
 
 def _limits(encoding: ElementTree.Element) -> dict[str, Limits]:

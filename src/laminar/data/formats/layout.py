@@ -43,7 +43,7 @@ def stream_array(
         example, points = example_axes(variable.shape), trajectory_in(variables)
         raise DataFormatError(
             f"the axes of '{chosen}' {variable.shape} {variable.dtype} are not stated in the file; say them in its "
-            f"order by --axes (axes=){f', for example --axes {example}' if example else ''}"
+            f"order by --axes{f', for example --axes {example}' if example else ''}"
             f"{off_grid(points if points != chosen else None)}"
         )
     header = {"variable": chosen, "axes": axes or "ky,kx"}

@@ -23,7 +23,7 @@ def sorted_slices(head: Records) -> npt.NDArray[Any]:
     frames = _frames(first)
     if frames is None or not np.allclose(frames, frames[:1], atol=_TOLERANCE):
         return slices
-    along = first["position"].astype(float) @ np.cross(frames[0, 0], frames[0, 1])
+    along = first["position"].astype(float) @ frames[0, 2]
     apart = np.diff(np.sort(along))
     return slices[np.argsort(along)] if bool((apart > _TOLERANCE).all()) else slices
 

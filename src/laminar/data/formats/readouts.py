@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from laminar.data.coils import is_regular
 from laminar.data.formats.header import MrdHeader
 from laminar.errors import DataFormatError
 
@@ -135,8 +136,5 @@ def noise_covariance(records: Records, chosen: Records, header: MrdHeader) -> Te
     dwells = dwell_noise / dwell_image if min(dwell_noise, dwell_image) > 0 else 1.0
     scale = dwells / header.noise_bandwidth if header.noise_bandwidth > 0 else dwells
     covariance = noise @ noise.conj().T / noise.shape[1] * scale
-    try:
-        np.linalg.cholesky(covariance)
-    except np.linalg.LinAlgError:
-        return None
-    return torch.from_numpy(covariance)
+    found = torch.from_numpy(covariance)
+    return found if is_regular(found) else None

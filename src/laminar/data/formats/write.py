@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def write_ismrmrd(path: Path, scan: Scan) -> None:
             one.center_sample = kspace.shape[-1] // 2
             one.idx.kspace_encode_step_1 = int(line)
             if scan.placements is not None:
-                _place(one, scan.placements[image], along)
+                _place(one, scan.placements, image, along)
             for name, index in at.items():
                 setattr(one.idx, COUNTERS[name], index)
             readouts.append(one)
@@ -88,11 +88,17 @@ def write_ismrmrd(path: Path, scan: Scan) -> None:
             mark(file)
 
 
-def _place(readout: Any, placement: Placement, along: int) -> None:
-    """The directions of a readout along the axis `along` of its image, and the center of its field of view."""
+def _place(readout: Any, placements: Sequence[Placement], image: int, along: int) -> None:
+    """The directions of a readout along the axis `along` of its image, and the center of its field of view.
+
+    That of the slices is the one along which they lie in their order, for that is how they are read.
+    """
+    placement = placements[image]
     axes = [placement.x_axis, placement.y_axis]
     readout.read_dir[:], readout.phase_dir[:] = axes if along == -1 else axes[::-1]
-    readout.slice_dir[:] = np.cross(np.array(axes[0]), np.array(axes[1])).tolist()
+    normal = np.cross(np.array(axes[0]), np.array(axes[1]))
+    falling = (np.array(placements[-1].center) - np.array(placements[0].center)) @ normal < 0
+    readout.slice_dir[:] = (-normal if falling else normal).tolist()
     readout.position[:] = placement.center
 
 
