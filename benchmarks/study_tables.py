@@ -83,6 +83,7 @@ STUDY_TABLES: dict[str, Callable[[], str]] = {
     "parts": lambda: differences("parts"),
     "longer": lambda: by_test("longer"),
     "longer_differences": lambda: differences("longer"),
+    "longer_parts": lambda: differences("longer_parts"),
     "shifted": lambda: by_test("shifted"),
     "structures": structures,
     "depth": depths,
