@@ -89,9 +89,9 @@ def _rows() -> Iterator[list[str]]:
         "what each part does; robustness; measured scans",
         "[the parts](#the-parts-of-flat), [other scans than those of training](#where-training-was-otherwise); the "
         "shipped model: docs/model-card.md",
-        "after 400 steps the source helps and the rest of FLAT changes little; after 1600 the flow's coefficients help at "
-        "R = 4, and proximal steps at R = 8",
-        "`parts.yaml`, `longer_parts.yaml`, `shifted.yaml`; the schedule and the alignment's forms, not run yet: `ablation.yaml`",
+        "after 400 steps the source helps and the rest of FLAT changes little; after 1600 the flow's coefficients help "
+        "at R = 4, and proximal steps at R = 8",
+        "`parts.yaml`, `longer_parts.yaml`, `shifted.yaml`, `ablation.yaml`",
     ]
 
 
