@@ -37,9 +37,12 @@ def _rows() -> Iterator[list[str]]:
     ]  # fmt: skip
     yield [
         "deviation over 10 seeds under 0.3 dB, where the plain network has 1.2",
-        f"{_seeds(core)} seeds, over six test sets: {'; '.join(_deviations(core))}",
-        "below 0.3 dB for FLAT, of which one interval reaches 0.35; the plain network has not 1.2, but as little",
-        "`core.yaml`, question (b); three learning rates, not run yet: `ablation.yaml`",
+        f"{_seeds(core)} seeds, over six test sets: {'; '.join(_deviations(core))}; after 200 steps, two seeds, at "
+        "[three learning rates](#three-learning-rates) FLAT up to 0.04 dB, the plain network up to 0.43; none of 60 "
+        "trainings diverged",
+        "below 0.3 dB for FLAT, of which one interval reaches 0.35; the plain network has not 1.2, but as little, "
+        "and more in the first minutes of training",
+        "`core.yaml`, question (b); `ablation.yaml`",
     ]
     arms = result("alignment")["results"]
     aligned, free = arms["flow, line 0.1"], arms["free"]

@@ -46,6 +46,19 @@ def depths() -> str:
     return markdown(["network", "cascades", "run with", *tests], map(row, arms))
 
 
+def steadiness() -> str:
+    """PSNR (dB) of every arm and learning rate, and how far seeds differ on the set where they differ most."""
+    arms = [arm for arm in result("ablation/summary")["arms"] if all(arm["tests"].values())]
+    tests = list(arms[0]["tests"])
+
+    def row(arm: dict[str, Any]) -> list[str]:
+        found = [arm["tests"][test] for test in tests]
+        deviation = max(test["deviation of psnr over seeds"]["value"] for test in found)
+        return [*arm["labels"].values(), *(f"{test['psnr']['value']:.2f}" for test in found), f"{deviation:.2f}"]
+
+    return markdown(["network", "learning rate", *tests, "largest deviation over seeds"], map(row, arms))
+
+
 def structures() -> str:
     """What becomes of small discs that are put in: a row a method."""
     questions = result("shifted/summary")["questions"]
@@ -87,6 +100,7 @@ STUDY_TABLES: dict[str, Callable[[], str]] = {
     "shifted": lambda: by_test("shifted"),
     "structures": structures,
     "depth": depths,
+    "steadiness": steadiness,
     "self_supervised": lambda: qualities("self_supervised"),
     "self_supervised_differences": lambda: differences("self_supervised"),
 }
