@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import signal
 import sys
-from functools import cache
+from collections.abc import Iterable
 from multiprocessing import util
+from multiprocessing.process import BaseProcess
 
 import numpy as np
 
@@ -49,21 +49,19 @@ def follow_parent(worker: int = 0) -> None:
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
-@cache
-def end_workers_at_exit() -> None:
-    """Kill the data workers that are still there when this process ends.
+def end_at_exit(workers: Iterable[BaseProcess]) -> None:
+    """Kill those of these data workers that are still there when this process ends.
 
     An error that holds its frames, or a loader in a global variable, keeps them. Multiprocessing then asks them to end
     by SIGTERM, which they leave to their parent, and waits for ever.
     """
-    util.Finalize(None, _end_workers, exitpriority=0)
+    util.Finalize(None, _end, (list(workers),), exitpriority=0)
 
 
-def _end_workers() -> None:
+def _end(workers: list[BaseProcess]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else the loader takes them for crashed
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
+    for worker in workers:
+        worker.kill()
 
 
 def seed_of(*parts: int) -> int:

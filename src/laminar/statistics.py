@@ -164,11 +164,11 @@ def _ranks(values: Tensor) -> Tensor:
 
 def quantile(values: Tensor, level: float) -> Tensor:
     """The quantile along the last axis, between two values in proportion: `torch.quantile`, of any number of values."""
+    ordered = (values if values.is_floating_point() else values.double()).sort(-1).values
     place = level * (values.shape[-1] - 1)
     low = int(place)
-    lower = values.kthvalue(low + 1, -1).values
-    upper = values.kthvalue(min(low + 2, values.shape[-1]), -1).values
-    return torch.lerp(lower, upper, place - low)
+    lower = ordered[..., low]
+    return lower if place == low else torch.lerp(lower, ordered[..., low + 1], place - low)
 
 
 def _ends(statistics: Array, level: float) -> tuple[float, float]:

@@ -55,7 +55,7 @@ def run(options: Options) -> int:
     import contextlib
 
     from laminar.server.metrics import Metrics, Page
-    from laminar.server.tcp import Server, may_connect, networks
+    from laminar.server.tcp import Server, is_local, may_connect, networks
 
     options.told.log()
     metrics = None if options.metrics is None else Metrics()
@@ -69,7 +69,7 @@ def run(options: Options) -> int:
                 lambda: service.is_well,
                 options.host,
                 options.metrics,
-                lambda host: may_connect(host, allowed),
+                lambda host: is_local(host) or may_connect(host, allowed),
             )
             closing.callback(page.close)
         print(f"laminar serves {', '.join(service.models)} at {server.address[0]}:{server.address[1]}", flush=True)

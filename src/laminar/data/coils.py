@@ -153,7 +153,10 @@ def is_regular(covariance: Tensor) -> bool:
     """Whether a covariance is finite and tells all coils apart: the factor of a singular one is rounding noise."""
     if not bool(torch.isfinite(torch.view_as_real(covariance)).all()):
         return False
-    values = torch.linalg.eigvalsh(covariance)
+    power = covariance.diagonal().real
+    if not bool((power > 0).all()):
+        return False
+    values = torch.linalg.eigvalsh(covariance / (power[:, None] * power).sqrt())  # whatever the gain of a coil
     return bool(values[0] > _SINGULAR * values[-1])
 
 

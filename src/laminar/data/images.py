@@ -189,5 +189,8 @@ class _DicomReader:
     def __call__(self, index: int) -> Array:
         pydicom = package("pydicom", "dicom")
         pixels: Array = pydicom.pixels.pixel_array(self.path, index=index)
-        inverted = pydicom.dcmread(self.path, stop_before_pixels=True).get("PhotometricInterpretation") == "MONOCHROME1"
-        return pixels.max() - pixels if inverted else pixels
+        header = pydicom.dcmread(self.path, stop_before_pixels=True)
+        if header.get("PhotometricInterpretation") != "MONOCHROME1":
+            return pixels
+        brightest: int = 2 ** (int(header.BitsStored) - int(header.PixelRepresentation)) - 1
+        return brightest - pixels.astype(np.int64)

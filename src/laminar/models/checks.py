@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from operator import index
+from typing import SupportsIndex
+
 from laminar.errors import ConfigError
 
 MOST_CHANNELS = 4096
@@ -32,9 +35,11 @@ def check_positive(config: object, *names: str, zero: bool = False) -> None:
 
 def depth_of(wanted: int | None, trained: int) -> int:
     """The number of cascades to run: that of the training unless another is wanted. Raises ConfigError below 1."""
-    if wanted is not None and not _whole(wanted, 1, 10**6):
+    if wanted is None:
+        return trained
+    if not isinstance(wanted, SupportsIndex) or isinstance(wanted, bool) or index(wanted) < 1:
         raise ConfigError(f"n_cascades must be a whole number of at least 1; got {wanted!r}")
-    return trained if wanted is None else wanted
+    return index(wanted)
 
 
 def _whole(value: object, least: int, most: int) -> bool:

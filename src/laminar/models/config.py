@@ -58,19 +58,19 @@ class RegularizerConfig(Settings):
         channels: features of the U-Nets at each level, from fine to coarse, twice as many at each for normunet; the
             others use the first number.
         fold: the unet works on pixels folded fold x fold into channels, 1 does not fold.
-        padding: what the unet sees beyond the edge of the image: zeros | circular, its other side, where the image of a
-            Fourier grid goes on. States that are mostly noise want circular.
         depth: convolutions of the CNN, or pairs of them.
         neighbors: images are series (batch, frame, y, x), and the unet sees so many frames on either side of each;
             None: images are planar, or the regularizer takes series itself.
+        padding: what the unet sees beyond the edge of the image: zeros | circular, its other side, where the image of a
+            Fourier grid goes on. States that are mostly noise want circular.
     """
 
     kind: Kind = "unet"
     channels: list[int] = field(default_factory=lambda: [32, 64, 64])
     fold: int = 2
-    padding: Padding = "zeros"
     depth: int = 5
     neighbors: int | None = None
+    padding: Padding = "zeros"
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):

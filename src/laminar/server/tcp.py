@@ -147,6 +147,11 @@ class Server:
             open_.thread.join(LONGEST * self._service.limits.deadline)
 
 
+def is_local(host: str) -> bool:
+    """Whether a client is on this machine."""
+    return _address(host).is_loopback
+
+
 def may_connect(host: str, allowed: Sequence[Network]) -> bool:
     """Whether a client of this address is of the allowed networks; without any, everybody is."""
     return not allowed or any(_address(host) in network for network in allowed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,8 +31,8 @@ def held_out(test: dict[str, Any], seed: int = TESTING, slices: int | None = Non
     """The cases of a test set, each of one slice, and the name of the person; every one its own where none is known.
 
     Of several files or stacks the slices come in turn, spread over each. With another `seed` than that of the test,
-    those of files are slices that the test does not hold, where there are any; else, and of images, the same ones may
-    come, simulated or undersampled anew. Raises ConfigError if nothing is there.
+    those of files are slices that the test does not hold, as far as there are any; beyond, and of images, the same ones
+    may come, simulated or undersampled anew. Raises ConfigError if nothing is there.
     """
     data, wanted = data_config(test["data"]), int(test["slices"]) if slices is None else slices
     if data.kind == "images":
@@ -53,8 +54,15 @@ def held_out(test: dict[str, Any], seed: int = TESTING, slices: int | None = Non
 
 def _of_scans(data: DataConfig, test: dict[str, Any], seed: int, wanted: int) -> Iterator[tuple[Case, str]]:
     scans = FullScans(_chosen(find_scans(_paths(data)), test["only"], lambda path: path.name), data.request)
-    tested = _spread(scans, int(test["slices"]))
-    chosen = tested if seed == TESTING else _spread(scans, wanted, tested) or tested[:wanted]
+    there = cache(lambda place: scans.slices(scans.paths[place]))
+    every, several = partial(_spread, there, len(scans.paths)), len(scans.paths) * wanted
+    if seed == TESTING:
+        chosen = every(wanted)
+    else:
+        tested = every(int(test["slices"]))
+        chosen = every(wanted, tested)
+        chosen += every(several, [*tested, *chosen]) if len(chosen) < wanted else []
+        chosen = [*chosen, *tested][:wanted]
     for place, index in chosen:
         path, random = scans.paths[place], np.random.default_rng((seed, place, index))
         part = scans.slice(path, index)
@@ -65,12 +73,19 @@ def _of_scans(data: DataConfig, test: dict[str, Any], seed: int, wanted: int) ->
         yield case_of(part, mask, n_maps=data.n_maps), _person(path.name, test["person"])
 
 
-def _spread(scans: FullScans, wanted: int, without: Collection[tuple[int, int]] = ()) -> list[tuple[int, int]]:
-    """So many slices, or fewer where no more are there, evenly spaced in each file: its place and that of the slice."""
+def _spread(
+    slices: Callable[[int], list[int]], files: int, wanted: int, without: Collection[tuple[int, int]] = ()
+) -> list[tuple[int, int]]:
+    """So many slices, or fewer where no more are there, evenly spaced in each file: its place and that of the slice.
+
+    `slices` are those of the file at a place; of no more files than are needed.
+    """
     found: list[tuple[int, int]] = []
-    for place, path in enumerate(scans.paths):
-        there = [index for index in scans.slices(path) if (place, index) not in without]
-        each = min(-(-wanted // len(scans.paths)), len(there))
+    for place in range(files):
+        if len(found) >= wanted:
+            break
+        there = [index for index in slices(place) if (place, index) not in without]
+        each = min(-(-wanted // files), len(there))
         found += [(place, there[i]) for i in sorted({int(i) for i in np.linspace(0, len(there) - 1, each)})]
     return found[:wanted]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def read(
     Raises DataFormatError, one line that begins with the path, for whatever is wrong with the file; it lists
     what the file holds where a choice is missing.
     """
-    if not isinstance(path, str | Path):
+    if not isinstance(path, str | os.PathLike):
         raise DataFormatError(f"read takes the path of a file; got a {type(path).__name__}: arrays become a Scan")
     with reading(Path(path)):
         return stream(path, variable=variable, axes=axes, domain=domain, select=select).whole()
