@@ -92,7 +92,7 @@ def _rows() -> Iterator[list[str]]:
         "what each part does; robustness; measured scans",
         "[the parts](#the-parts-of-flat), [other scans than those of training](#where-training-was-otherwise); the "
         "shipped model: docs/model-card.md",
-        "after 400 steps the source helps and the rest of FLAT changes little; after 1600 (one or two seeds) the flow's "
+        "after 400 steps the source helps and the rest of FLAT changes little; after 1600 (1 to 2 seeds) the flow's "
         "coefficients help at R = 4, and rather the proximal steps at R = 8",
         "`parts.yaml`, `longer_parts.yaml`, `shifted.yaml`, `ablation.yaml`",
     ]
