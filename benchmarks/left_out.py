@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.persons import Condition, persons, phantoms, scan_of, seed_of_text, undersampled
+from benchmarks.persons import Condition, persons, phantoms, score
 from benchmarks.record import write_record
-from benchmarks.rivals import images, scored
+from benchmarks.rivals import ScoreBook
 from laminar.methods import NetworkMethod
 from laminar.models import UnrolledNetwork, load
 from laminar.models.coefficients import FlowCoefficients
@@ -64,9 +64,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for rate in ACCELERATIONS:
         for subject in [*persons(args.corpus, 1), *phantoms(2)]:
-            condition, seed = Condition(rate), seed_of_text(f"{subject.name} 0 {Condition().coils}")
-            scan = scan_of(subject.objects[0], condition, seed)
-            found = scored(images(undersampled(scan, condition, seed), methods), scan.target)
+            [found] = score(subject, Condition(rate), methods, ScoreBook(None))
             rows.append({"acceleration": rate, "subject": subject.name}
                         | {name: found[name]["object_psnr"] for name in methods})  # fmt: skip
             print(rows[-1], flush=True)

@@ -33,9 +33,14 @@ def by_test(study: str) -> str:
     return markdown(["test set", *(", ".join(arm["labels"].values()) for arm in arms)], map(row, arms[0]["tests"]))
 
 
+def _computed(study: str) -> list[dict[str, Any]]:
+    """The arms whose tests have all been made."""
+    return [arm for arm in result(f"{study}/summary")["arms"] if all(arm["tests"].values())]
+
+
 def depths() -> str:
     """PSNR (dB) of every network, number of cascades and number of steps at the test; of those that are computed."""
-    arms = [arm for arm in result("depth/summary")["arms"] if all(arm["tests"].values())]
+    arms = _computed("depth")
     tests = list(arms[0]["tests"])
 
     def row(arm: dict[str, Any]) -> list[str]:
@@ -48,7 +53,7 @@ def depths() -> str:
 
 def steadiness() -> str:
     """PSNR (dB) of every arm and learning rate, and how far seeds differ on the set where they differ most."""
-    arms = [arm for arm in result("ablation/summary")["arms"] if all(arm["tests"].values())]
+    arms = _computed("ablation")
     tests = list(arms[0]["tests"])
 
     def row(arm: dict[str, Any]) -> list[str]:

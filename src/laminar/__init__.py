@@ -41,22 +41,25 @@ _HOMES = {
     "wrap": "laminar.operators",
 }
 
-_MODULES = frozenset(
-    (
-        "audit",
-        "classical",
-        "data",
-        "errors",
-        "evaluation",
-        "flow",
-        "geometry",
-        "methods",
-        "metrics",
-        "models",
-        "networks",
-    )
-    + ("operators", "samplers", "statistics", "theory", "training", "uncertainty")
-)
+_MODULES = {
+    "audit",
+    "classical",
+    "data",
+    "errors",
+    "evaluation",
+    "flow",
+    "geometry",
+    "methods",
+    "metrics",
+    "models",
+    "networks",
+    "operators",
+    "samplers",
+    "statistics",
+    "theory",
+    "training",
+    "uncertainty",
+}
 
 __all__ = [
     "Case",

@@ -61,7 +61,7 @@ KINDS = {
 
 def run(folder: Path, config: TrainConfig = CONFIG, **options: Any) -> Outcome:
     torch.manual_seed(config.seed)
-    model = build(config.model)
+    model = options.pop("model", None) or build(config.model)
     stream, validation = make_data(config)
     stream = options.pop("stream", stream)
     return train(make_fabric(config), model, stream, validation, config, RunFolder(folder), **options)
@@ -124,18 +124,7 @@ def test_a_module_that_draws_is_resumed_in_the_same_bits_and_its_counts_are_aver
         torch.manual_seed(0)
         model = UnrolledNetwork(regularizer=Drawing(), n_cascades=2)
         config = replace(CONFIG, model=model.config, steps=4, ema=0.9)
-        stream, validation = make_data(config)
-        report = interrupt_at(steps)
-        train(
-            make_fabric(config),
-            model,
-            stream,
-            validation,
-            config,
-            RunFolder(tmp_path / name),
-            resume=resume,
-            report=report,
-        )
+        run(tmp_path / name, config, model=model, resume=resume, report=interrupt_at(steps))
 
     go("whole", 4)
     go("parts", 2)

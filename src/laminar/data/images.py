@@ -178,19 +178,19 @@ def _dicom(path: Path) -> Iterator[ImageStack]:
     except Exception as error:
         raise DataFormatError(f"{path}: cannot be read as DICOM: {error}") from error
     if "Rows" in header:
-        count = int(header.get("NumberOfFrames", 1))
-        yield ImageStack(path.name, (int(header.Rows), int(header.Columns)), count, _DicomReader(path))
+        count, black = int(header.get("NumberOfFrames", 1)), None
+        if header.get("PhotometricInterpretation") == "MONOCHROME1":
+            black = 2 ** (int(header.BitsStored) - int(header.PixelRepresentation)) - 1
+        yield ImageStack(path.name, (int(header.Rows), int(header.Columns)), count, _DicomReader(path, black))
 
 
 @dataclass(frozen=True)
 class _DicomReader:
+    """`black`: the number that stands for black, where large ones do."""
+
     path: Path
+    black: int | None
 
     def __call__(self, index: int) -> Array:
-        pydicom = package("pydicom", "dicom")
-        pixels: Array = pydicom.pixels.pixel_array(self.path, index=index)
-        header = pydicom.dcmread(self.path, stop_before_pixels=True)
-        if header.get("PhotometricInterpretation") != "MONOCHROME1":
-            return pixels
-        brightest: int = 2 ** (int(header.BitsStored) - int(header.PixelRepresentation)) - 1
-        return brightest - pixels.astype(np.int64)
+        pixels: Array = package("pydicom", "dicom").pixels.pixel_array(self.path, index=index)
+        return pixels if self.black is None else self.black - pixels.astype(np.int64)

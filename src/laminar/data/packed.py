@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,17 +86,22 @@ class Packing(Dataset[int]):
         path = self.folder / f"{index:06d}{SUFFIX}"
         if not path.exists():
             pack(self.stream, index, path, self.request)
-        elif _header(path).get("request", "") != self.request:
-            raise ConfigError(f"{path} was packed by other settings, seed or version: name another folder")
+        else:
+            self._check(path)
         return index
 
+    def _check(self, path: Path) -> None:
+        with _opened(path) as (_, header):
+            if header.get("request", "") != self.request:
+                raise ConfigError(f"{path} was packed by other settings, seed or version: name another folder")
 
-def _header(path: Path) -> dict[str, Any]:
-    """What a record says of itself. Raises DataFormatError."""
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The tensors of a record, and what it says of itself. Raises DataFormatError."""
     try:
         with safe_open(path, "pt") as file:
-            header: dict[str, Any] = json.loads(file.metadata()["laminar"])
-            return header
+            yield file, json.loads(file.metadata()["laminar"])
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise DataFormatError(f"{path}: not packed problems: {error}") from error
 
@@ -127,14 +133,10 @@ class PackedStream:
         return self._read(path, np.random.default_rng((self.seed, epoch, place)))
 
     def _read(self, path: Path, random: np.random.Generator) -> Case:
-        header = _header(path)
-        try:
-            with safe_open(path, "pt") as file:
-                kspace, maps, target, noise_level = (
-                    file.get_tensor(n) for n in ("kspace", "maps", "target", "noise_level")
-                )
-        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
-            raise DataFormatError(f"{path}: not packed problems: {error}") from error
+        with _opened(path) as (file, header):
+            kspace, maps, target, noise_level = (
+                file.get_tensor(n) for n in ("kspace", "maps", "target", "noise_level")
+            )
         sensitivities = torch.view_as_complex(maps.float())
         if sensitivities.ndim == 5 and self.n_maps == 1:
             sensitivities, target = sensitivities[:, 0], target[:, 0]

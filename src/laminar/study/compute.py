@@ -30,7 +30,7 @@ from laminar.models import UnrolledNetwork, load, started
 from laminar.runtime import seed_of
 from laminar.study.cell import Cell, open_untrained, train_config
 from laminar.study.coverage import coverages
-from laminar.study.disturbed import perturbed, structures
+from laminar.study.disturbed import as_told, structures
 from laminar.study.folder import StudyFolder
 from laminar.study.held_out import TUNING, held_out
 from laminar.study.versions import code_version, machine, versions
@@ -194,9 +194,8 @@ def _tested(cell: Cell, method: Method | None, test: dict[str, Any]) -> tuple[di
             method = _read_as(method, method.module, cell.settings)
         scores: list[dict[str, Any]] = []
         pictures, nfe = None, 0
-        for index, (case, person) in enumerate(held_out(test)):
+        for index, (case, person) in enumerate(as_told(test)):
             seed = seed_of(int(cell.settings["seed"]), index)
-            case = perturbed(case, test["perturbed"], seed_of(index)) if test["perturbed"] else case
             score, trajectory = scored(method, case, seed, int(cell.settings.get("average", 1)))
             changes = structures(method, case, test["structures"], seed_of(index)) if test["structures"] else {}
             scores.append({"person": person} | score | changes)

@@ -12,8 +12,7 @@ from laminar.data.cases import Case
 from laminar.methods import Method
 from laminar.runtime import seed_of
 from laminar.statistics import rank_correlation
-from laminar.study.disturbed import perturbed
-from laminar.study.held_out import TESTING, held_out
+from laminar.study.disturbed import as_told
 from laminar.uncertainty import Spread
 
 LEVEL = 0.9
@@ -27,10 +26,10 @@ def coverages(method: Method, test: dict[str, Any], seed: int) -> Iterator[dict[
     `test["calibration"]` other slices of the same kind give; `rank_correlation` of standard deviation and error.
     """
     samples = int(test["samples"])
-    others = list(_cases(test, CALIBRATING, int(test["calibration"])))
+    others = [case for case, _ in as_told(test, CALIBRATING, int(test["calibration"]))]
     seen = Ratios([_ratios(spread_of(method, c, samples, seed_of(seed, i, 1)), c) for i, c in enumerate(others)])
     factors = {"coverage": 1.0} | {f"coverage_{kind}": seen.factor(LEVEL, kind) for kind in ("conformal", "scale")}
-    for index, case in enumerate(_cases(test)):
+    for index, (case, _) in enumerate(as_told(test)):
         spread = spread_of(method, case, samples, seed_of(seed, index, 2))
         ratios, where = _ratios(spread, case), spread.object_pixels
         row = {name: float((ratios <= factor).double().mean()) for name, factor in factors.items()}
@@ -38,12 +37,6 @@ def coverages(method: Method, test: dict[str, Any], seed: int) -> Iterator[dict[
         yield {name: round(v, 6) for name, v in row.items()} | {
             "rank_correlation": round(rank_correlation(spread.std[where], error), 6)
         }
-
-
-def _cases(test: dict[str, Any], seed: int = TESTING, slices: int | None = None) -> Iterator[Case]:
-    """Slices of the kind of a test set, with its wrong sensitivities if it has such."""
-    for index, (case, _) in enumerate(held_out(test, seed, slices)):
-        yield perturbed(case, test["perturbed"], seed_of(index)) if test["perturbed"] else case
 
 
 @torch.no_grad()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +14,17 @@ from laminar.data.simulation.fields import Canvas
 from laminar.errors import ConfigError
 from laminar.methods import Method
 from laminar.operators import Encoding
+from laminar.runtime import seed_of
+from laminar.study.held_out import TESTING, held_out
 
 BRIGHTNESS, RADIUS = 0.5, 2.0  # of a structure: over the image's maximum; in pixels
 FIELD = (1.0, 0.3, 3.0)  # slope, lowest and highest frequency over the field of view of the error of sensitivities
+
+
+def as_told(test: dict[str, Any], seed: int = TESTING, slices: int | None = None) -> Iterator[tuple[Case, str]]:
+    """`held_out`, with the wrong sensitivities of a test set that has such."""
+    for index, (case, person) in enumerate(held_out(test, seed, slices)):
+        yield perturbed(case, test["perturbed"], seed_of(index)) if test["perturbed"] else case, person
 
 
 def perturbed(case: Case, amount: float, seed: int) -> Case:
