@@ -13,7 +13,6 @@ another network, `--weights` takes those weights from an earlier record instead 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,9 @@ from benchmarks.rivals import (
     ScoreBook,
     Scores,
     Solve,
+    at_best_weights,
     best_names,
-    family,
+    earlier,
     images,
     options,
     over_grids,
@@ -60,19 +60,6 @@ ACCELERATIONS = (4.0, 6.0, 8.0)
 SEEDS = range(5)
 CALIBRATION_LINES = 14
 GAINS = tuple(f"{OURS} - {name}, object (dB)" for name in GRIDS)
-
-
-def with_weights_of(row: Mapping[str, Any], methods: Mapping[str, Solve]) -> dict[str, Solve]:
-    """Of methods over grids, those with a weight that was best in any reference and metric of a recorded row."""
-    best = {
-        f"{name.removesuffix(' weight')} {weight:g}"
-        for entry in row.values()
-        if isinstance(entry, dict)  # and not why the row failed
-        for name, weights in entry.items()
-        if name.endswith(" weight")
-        for weight in weights.values()
-    }
-    return {name: method for name, method in methods.items() if family(name) == name or name in best}
 
 
 def combined_image(full: Scan) -> Tensor:
@@ -143,21 +130,21 @@ def table(results: dict[str, Any], reference: str, seeds: int) -> Table:
 
 
 def main() -> None:
-    parser = options(__doc__, "measured_scans", corpus=False)
+    parser = options(__doc__, "measured_scans", corpus=False, weights=True)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/raw"))
     parser.add_argument("--figures", type=Path)
-    parser.add_argument("--weights", type=Path, help="a record of this benchmark whose best weights are taken")
     args = parser.parse_args()
     keep_freed_memory()
     methods: dict[str, Solve] = {"zero-filled": zero_filled_method, **over_grids(quick=args.quick, bart=True)}
     methods[OURS] = open_method(model=args.model)
     seeds, results, book = SEEDS[:1] if args.quick else SEEDS, dict[str, Any](), ScoreBook(args.scores)
-    known = json.loads(args.weights.read_text(encoding="utf-8"))["results"] if args.weights else None
+    known = earlier(args.weights)["results"] if args.weights else None
     for file, how in list(SCANS.items())[-1:] if args.quick else SCANS.items():
         full = read(args.data / file, variable=how.get("variable"), axes=how.get("axes"))
         rows = results.setdefault(full.name, {})
         for acceleration in ACCELERATIONS:
-            some = with_weights_of(known[full.name][f"{acceleration:g}"], methods) if known else methods
+            before = known[full.name][f"{acceleration:g}"].values() if known else None
+            some = at_best_weights(before, methods)
             try:
                 scores = score(full, acceleration, some, seeds, book, args.figures)
                 rows[f"{acceleration:g}"] = {kind: settled(value) for kind, value in scores.items()}

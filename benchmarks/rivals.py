@@ -12,7 +12,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -98,6 +98,26 @@ def over_grids(*names: str, quick: bool = False, bart: bool = False) -> dict[str
         for name, (method, weights) in grids.items()
         for weight in (weights[2:5] if quick else weights)
     }
+
+
+def at_best_weights(rows: Iterable[Any] | None, methods: Mapping[str, Solve]) -> dict[str, Solve]:
+    """Of methods over grids, those at a weight that was best by any metric in recorded `rows`; without any, all."""
+    if rows is None:
+        return dict(methods)
+    best = {
+        f"{name.removesuffix(' weight')} {weight:g}"
+        for row in rows
+        if isinstance(row, dict)  # and not why the row failed
+        for name, weights in row.items()
+        if name.endswith(" weight")
+        for weight in weights.values()
+    }
+    return {name: method for name, method in methods.items() if family(name) == name or name in best}
+
+
+def earlier(record: Path) -> Any:
+    """What a benchmark wrote."""
+    return json.loads(record.read_text(encoding="utf-8"))
 
 
 @torch.no_grad()
@@ -204,11 +224,13 @@ def _gain(row: Sequence[Scores], rival: str, metric: str) -> dict[str, float]:
     return dict(zip(("mean", "low", "high"), mean_interval(differences), strict=True))
 
 
-def options(description: str | None, name: str, corpus: bool = True) -> argparse.ArgumentParser:
+def options(description: str | None, name: str, corpus: bool = True, weights: bool = False) -> argparse.ArgumentParser:
     """The options that these benchmarks share."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if corpus:
         parser.add_argument("--corpus", type=Path, default=Path("../shared/data/corpus/validation.h5"))
+    if weights:
+        parser.add_argument("--weights", type=Path, help="a record of this benchmark whose best weights are taken")
     parser.add_argument("--model", default="default")
     parser.add_argument("--quick", action="store_true", help="a small part of it, to see that it runs")
     parser.add_argument("--out", type=Path, default=RESULTS / f"{name}.json")

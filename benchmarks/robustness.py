@@ -1,13 +1,14 @@
 """The shipped model outside of the middle of its training: noise, coils, R, calibration lines.
 
-    python -m benchmarks.robustness [--corpus FILE] [--data DIR] [--low-field FILE] [--model default] [--quick]
-                                    [--out FILE]
+    python -m benchmarks.robustness [--corpus FILE] [--data DIR] [--low-field FILE] [--model default]
+                                    [--weights RECORD] [--quick] [--out FILE]
 
 Validation persons with simulated coils (benchmarks/persons.py); each row changes one thing from R = 4, 8 coils, noise
 0.01, 14 calibration lines. Then what no training saw, where its files are there: a liver (complex images) and the heart
 of a rat (frames of a cine) under the same simulated coils, and **measured** k-space of brains at 0.055 T, one channel,
 R = 2, against all of its samples with their noise. Each is dB inside the object against the best of CG-SENSE,
-L1-wavelet and total variation at its best weight of a grid for that row (benchmarks/rivals.py).
+L1-wavelet and total variation at its best weight of a grid for that row (benchmarks/rivals.py). For another network,
+`--weights` takes those weights from an earlier record.
 """
 
 from __future__ import annotations
@@ -25,7 +26,20 @@ from torch import Tensor
 
 from benchmarks.persons import MASK, Condition, Subject, persons, score, with_phase
 from benchmarks.record import gain, write_record
-from benchmarks.rivals import GRIDS, OURS, ScoreBook, Scores, Solve, images, options, over_grids, scored, settled
+from benchmarks.rivals import (
+    GRIDS,
+    OURS,
+    ScoreBook,
+    Scores,
+    Solve,
+    at_best_weights,
+    earlier,
+    images,
+    options,
+    over_grids,
+    scored,
+    settled,
+)
 from laminar.data.masks import make_mask
 from laminar.methods import open_method
 from laminar.reconstruction import reference_image
@@ -79,7 +93,7 @@ def low_field(path: Path, methods: Mapping[str, Solve], book: ScoreBook) -> list
 
 
 def main() -> None:
-    parser = options(__doc__, "robustness")
+    parser = options(__doc__, "robustness", weights=True)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/raw"))
     parser.add_argument("--low-field", type=Path, default=Path("../shared/data/corpus/ulf_kspace.h5"))
     args = parser.parse_args()
@@ -87,16 +101,24 @@ def main() -> None:
     book = ScoreBook(args.scores)
     subjects = persons(args.corpus, *(1, 1 if args.quick else None))
     methods: dict[str, Solve] = {**over_grids(quick=args.quick), OURS: open_method(model=args.model)}
+    known = earlier(args.weights)["rows"] if args.weights else None
     rows: list[dict[str, Any]] = []
+
+    def of_row(name: str) -> dict[str, Solve]:
+        return at_best_weights([row for row in known if row["condition"] == name] if known else None, methods)
+
     for condition in CONDITIONS[::5] if args.quick else CONDITIONS:
-        found = settled([one for subject in subjects for one in score(subject, condition, methods, book)])
+        some = of_row(condition.name)
+        found = settled([one for subject in subjects for one in score(subject, condition, some, book)])
         rows.append({"condition": condition.name, **vars(condition), **found})
     for subject in foreign_subjects(args.data):
-        found = settled(score(subject, Condition(), methods, book))
-        rows.append({"condition": f"{subject.name}, simulated coils", **vars(Condition()), **found})
+        name = f"{subject.name}, simulated coils"
+        found = settled(score(subject, Condition(), of_row(name), book))
+        rows.append({"condition": name, **vars(Condition()), **found})
     if args.low_field.exists():
-        found = settled(low_field(args.low_field, methods, book))
-        rows.append({"condition": "0.055 T, measured, R 2, one channel", **vars(LOW_FIELD), **found})
+        name = "0.055 T, measured, R 2, one channel"
+        found = settled(low_field(args.low_field, of_row(name), book))
+        rows.append({"condition": name, **vars(LOW_FIELD), **found})
     table = Table("condition", *GRIDS, OURS, f"{OURS} - best [95 %]", title="PSNR in the object (dB)")
     for row in rows:
         cells = [f"{row[name]['object_psnr']:.2f}" for name in (*GRIDS, OURS)]

@@ -1,9 +1,11 @@
 """The shipped model on validation persons with simulated coils: one row a person and R, never one a slice.
 
-    python -m benchmarks.validation_persons [--corpus FILE] [--model default] [--quick] [--out FILE]
+    python -m benchmarks.validation_persons [--corpus FILE] [--model default] [--weights RECORD] [--quick]
+                                            [--out FILE]
 
 Against CG-SENSE, L1-wavelet and total variation, each at its best weight of a grid for that row and metric
-(benchmarks/rivals.py); what is scanned and how: benchmarks/persons.py.
+(benchmarks/rivals.py); what is scanned and how: benchmarks/persons.py. For another network, `--weights` takes those
+weights from an earlier record instead of trying the whole grids again.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.persons import Condition, persons, score
 from benchmarks.record import mean_interval, write_record
-from benchmarks.rivals import GRIDS, OURS, ScoreBook, Solve, options, over_grids, settled
+from benchmarks.rivals import GRIDS, OURS, ScoreBook, Solve, at_best_weights, earlier, options, over_grids, settled
 from laminar.methods import open_method
 from laminar.runtime import keep_freed_memory
 
@@ -24,15 +26,17 @@ SLICES = 3
 
 
 def main() -> None:
-    args = options(__doc__, "validation_persons").parse_args()
+    args = options(__doc__, "validation_persons", weights=True).parse_args()
     keep_freed_memory()
     book = ScoreBook(args.scores)
     subjects = persons(args.corpus, *((1, 2) if args.quick else (SLICES, None)))
     methods: dict[str, Solve] = {**over_grids(quick=args.quick), OURS: open_method(model=args.model)}
+    known = earlier(args.weights)["rows"] if args.weights else None
     rows: list[dict[str, Any]] = []
     for acceleration in ACCELERATIONS[:1] if args.quick else ACCELERATIONS:
         for subject in subjects:
-            found = settled(score(subject, Condition(acceleration), methods, book))
+            before = [r for r in known if (r["person"], r["R"]) == (subject.name, acceleration)] if known else None
+            found = settled(score(subject, Condition(acceleration), at_best_weights(before, methods), book))
             rows.append({"person": subject.name, "R": acceleration, "slices": len(subject.objects), **found})
     gains = {f"{r:g}": _over_persons(rows, r) for r in sorted({row["R"] for row in rows})}
     Console(width=140).print(_table(rows))
