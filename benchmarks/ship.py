@@ -28,8 +28,8 @@ IMAGES = {"default": "three quarters", "sampler": "two thirds", "prior": "two th
 SCANS = "2-D Cartesian multi-coil scans of any size, R = {}, with at least 8 calibration lines"
 DESCRIPTIONS = {
     "default": (
-        "FLAT without alignment: coefficients of a learned schedule, proximal data step (arXiv 2512.03020), phase frame, "
-        "decibel loss",
+        "FLAT without alignment: coefficients of a learned schedule, proximal data step (arXiv 2512.03020), phase "
+        "frame, decibel loss",
         SCANS.format("1.5 to 12"),
     ),
     "sampler": (
