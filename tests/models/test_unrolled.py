@@ -281,6 +281,32 @@ def test_prior_widths_follow_the_scan() -> None:
     assert bool((coefficients.scan_gains.grad != 0).any())
 
 
+def test_solves_go_as_far_as_the_noise_and_the_misfit_of_the_data() -> None:
+    """Less noise, more exact; not where data and operator contradict each other; of a batch, the least noise counts."""
+    torch.manual_seed(0)
+    x, operator = torch.randn(2, 8, 10, dtype=torch.complex128), problem(batch=2)[1]
+    y, settings = (
+        operator.forward(x),
+        {"n_cascades": 2, "noise_floor": 0.0, "source_iterations": 300, "source_std": 9.0},
+    )
+    following = UnrolledNetwork(config=UnrolledConfig(scan_tolerance=True, cg_iterations=12, **settings)).double()
+    plain = UnrolledNetwork(config=following.config.changed(scan_tolerance=False)).double()
+    exact = UnrolledNetwork(config=plain.config.changed(cg_iterations=20, cg_tolerance=1e-4)).double()
+    for network in (plain, exact):
+        network.load_state_dict(following.state_dict())
+    wrong = y + operator.sampled * torch.randn_like(y)
+    for data, noise, same in (
+        (y, [0.02, 0.05], plain),
+        (y, [0.0002, 0.001], exact),
+        (y, [0.0002, 0.05], exact),
+        (wrong, [0.0002, 0.0002], plain),
+    ):
+        levels = torch.tensor(noise, dtype=torch.float64)
+        assert torch.equal(following(data, operator, levels), same(data, operator, levels))
+    between = following.measure(y, operator, torch.tensor([10**-2.5], dtype=torch.float64).expand(2))
+    assert (between.cg_iterations, round(between.cg_tolerance, 9)) == (16, round(10**-3.5, 9))
+
+
 class Halfway(nn.Module):
     """A regularizer that sees the source: D(x) is halfway between state and source."""
 

@@ -17,6 +17,11 @@ class Coils:
         self._by_row = (lines == lines[:, :1]).all()  # the mask is constant along y: rows are systems of their own
         self._by_column = (lines == lines[:, :, :1]).all()
 
+    @property
+    def samples(self) -> Tensor:
+        """The number of measured entries of a coil."""
+        return self._mask.sum()
+
     def forward(self, x: Tensor) -> Tensor:
         return self._fourier.forward(times(self._maps, x.unsqueeze(1))) * self._mask
 
@@ -26,20 +31,29 @@ class Coils:
     def gram(self, x: Tensor) -> Tensor:
         return self.adjoint(self.forward(x))
 
-    def solve(self, rhs: Tensor, weight: Tensor, start: Tensor, iterations: int, tolerance: float) -> Tensor:
+    def solve(
+        self,
+        rhs: Tensor,
+        weight: Tensor,
+        start: Tensor,
+        iterations: int,
+        tolerance: Tensor | float,
+        most: Tensor | float = float("inf"),
+    ) -> Tensor:
         """`(A^H A + w I)^(-1) b` by so many iterations of conjugate gradient.
 
         As in `laminar.operators`: of a mask of lines, each image line is a system of its own, and nothing moves any
-        more once `||b - (A^H A + w I) x|| <= tolerance ||b||`.
+        more once `||b - (A^H A + w I) x|| <= tolerance ||b||`, nor after the iterations `most`.
         """
-        goal = max(tolerance, torch.finfo(rhs.dtype).eps) ** 2 * _whole(rhs.square())
+        tolerance = torch.as_tensor(tolerance).to(rhs).clamp_min(torch.finfo(rhs.dtype).eps)
+        goal, most = tolerance**2 * _whole(rhs.square()), torch.as_tensor(most)
         x = start
         residual = rhs - self.gram(x) - weight * x
         direction, energy = residual, self._per_system(residual.square())
-        for _ in range(iterations):
+        for k in range(iterations):
             mapped = self.gram(direction) + weight * direction
             step = _ratio(energy, self._per_system(direction * mapped))
-            step = torch.where(_whole(residual.square()) <= goal, 0.0, step)
+            step = torch.where((_whole(residual.square()) <= goal) | (k >= most), 0.0, step)
             x, residual = x + step * direction, residual - step * mapped
             energy, previous = self._per_system(residual.square()), energy
             direction = residual + _ratio(energy, previous) * direction

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from laminar.errors import ConfigError
 from laminar.export.arithmetic import Fast, Matrices, conjugate, magnitude, times
 from laminar.export.coils import Coils
 from laminar.models import UnrolledNetwork
+from laminar.models.measurement import exactness
 from laminar.networks.channels import pad_to_multiple, to_channels, to_complex
 from laminar.networks.phase import lowpass
 
@@ -27,14 +28,15 @@ class _Data:
     coils: Coils
     back_projection: Tensor
     iterations: int
-    tolerance: float
+    tolerance: Tensor | float
+    most: Tensor | float = float("inf")
 
     def gradient(self, x: Tensor) -> Tensor:
         return self.coils.gram(x) - self.back_projection
 
     def proximal(self, center: Tensor, weight: Tensor) -> Tensor:
         rhs = self.back_projection + weight * center
-        return self.coils.solve(rhs, weight, center, self.iterations, self.tolerance)
+        return self.coils.solve(rhs, weight, center, self.iterations, self.tolerance, self.most)
 
 
 class Program(nn.Module):
@@ -58,6 +60,7 @@ class Program(nn.Module):
                 f"source {config.source} and the solver {config.solver}"
             )
         self.network, self.fourier = network.eval(), fourier
+        self.longest = int(exactness(torch.zeros(()), config.cg_iterations, config.cg_tolerance)[0])
         # Those of `Measurement.probed` for every size: random numbers come row by row.
         signs = torch.randint(0, 2, (LARGEST,), generator=torch.Generator().manual_seed(0), dtype=torch.int64)
         self.register_buffer("signs", (2 * signs - 1).to(torch.int8))
@@ -82,12 +85,22 @@ class Program(nn.Module):
             seen.frame = torch.where(size > 0, smooth / size.clamp_min(torch.finfo(size.dtype).tiny), 0.0)
         if config.probes:
             seen.conditions = self._conditions(coils, source, noise_level)
+        if config.scan_tolerance:
+            left = (coils.forward(source) - y[None]).square().sum((0, 2, 3, 4))
+            misfit = (left.mean() / coils.samples).sqrt()
+            noise = torch.maximum(noise_level, misfit)
+            data = replace(data, **self._exactness(noise))
         values = network.coefficients(noise_level, seen.conditions)
         for k in range(config.n_cascades):
             step = network.data_step.final if k == config.n_cascades - 1 else network.data_step
             denoise = partial(self._denoise, k, values.conditioning[k], seen)
             x, _ = step.advance(x, denoise, values.steps[k], values.data[k], data, values.relative[k])
         return x
+
+    def _exactness(self, noise: Tensor) -> dict[str, Any]:
+        """`laminar.models.measurement.exactness`, of as many iterations as any noise takes."""
+        most, tolerance = exactness(noise, self.network.config.cg_iterations, self.network.config.cg_tolerance)
+        return {"iterations": self.longest, "most": most, "tolerance": tolerance}
 
     def _source(self, data: _Data, noise_level: Tensor) -> Tensor:
         config = self.network.config

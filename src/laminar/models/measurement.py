@@ -15,6 +15,9 @@ from laminar.models.config import UnrolledConfig
 from laminar.networks import smooth_phase
 from laminar.operators import Counting, LinearOperator, check_norm, solve, squared_norm
 
+USUAL_NOISE, LEAST_NOISE = 1e-2, 1e-3
+"""Between these levels the solves of a scan follow its noise."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
@@ -48,6 +51,12 @@ class Measurement:
         probe = source.abs() * (2 * signs - 1).to(source)
         share = squared_norm(self.operator.forward(probe)) / squared_norm(probe).clamp_min(1e-30)
         return torch.stack([(self.noise_level + 1e-4).log10() + 2, -share.clamp_min(1e-4).log() - 1.2], 1)
+
+    def misfit(self, image: Tensor) -> Tensor:
+        """`||A x - y|| / sqrt(samples)` (batch,): the noise level, or more where the operator is not that of y."""
+        sampled = self.operator.sampled
+        samples = self.y[0].numel() if sampled is None else sampled.expand(self.y.shape).flatten(1).sum(1)
+        return (squared_norm(self.operator.forward(image) - self.y) / samples).sqrt()
 
     def gradient(self, x: Tensor) -> Tensor:
         """`A^H (A x - y)`."""
@@ -98,6 +107,17 @@ class CountMeasurement(Measurement):
         return self.term.proximal(zero, weight, torch.ones_like(zero), iterations)
 
 
+def exactness(noise: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
+    """Iterations and relative residual of the proximal steps for a scan of a noise level s:
+
+        q = s / 0.01 within [0.1, 1],   tolerance <- q tolerance,   iterations <- (1 - 2/3 log10 q) iterations
+
+    so that what a solve leaves undone stays below the noise.
+    """
+    share = (noise / USUAL_NOISE).clamp(LEAST_NOISE / USUAL_NOISE, 1.0)
+    return (iterations * (1 - 2 / 3 * share.log10())).round(), tolerance * share
+
+
 def measure(
     config: UnrolledConfig, y: Tensor, operator: LinearOperator, noise_level: Tensor | float | None = None
 ) -> Measurement:
@@ -122,11 +142,15 @@ def measure(
         noise_level = noise_level.expand(len(y))
     kind = CountMeasurement if isinstance(operator, Counting) else Measurement
     scan = kind(y, operator, back_projection, noise_level, config.cg_iterations, config.cg_tolerance)
-    if not (config.see_source or config.phase_frame or config.probes):
+    if not (config.see_source or config.phase_frame or config.probes or config.scan_tolerance):
         return scan
     source = source_of(config, scan).detach()
     frame = smooth_phase(source) if config.phase_frame else None
     conditions = scan.probed(source) if config.probes else None
+    if config.scan_tolerance:
+        noise = torch.maximum(noise_level, scan.misfit(source)).min()  # of a batch, the most exact solves of any image
+        most, tolerance = exactness(noise, config.cg_iterations, config.cg_tolerance)
+        scan = replace(scan, cg_iterations=int(most), cg_tolerance=float(tolerance))
     return replace(scan, source=source, frame=frame, conditions=conditions)
 
 
