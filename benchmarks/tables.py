@@ -102,6 +102,13 @@ def presets() -> str:
     return markdown(header, rows)
 
 
+def accelerator() -> str:
+    rows = result("accelerator")["rows"]
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = [[name, *(f"{row[c]:.3f}" if c in row else "" for c in columns)] for name, row in rows.items()]
+    return markdown(["seconds a slice", *columns], lines)
+
+
 def varnet() -> str:
     medians = result("varnet")["medians"]
     base = medians["fastmri VarNet"]
@@ -359,6 +366,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "presets": presets,
     "evidence": evidence,
     "varnet": varnet,
+    "accelerator": accelerator,
     "cascades": cascades,
     "gaussian_world": gaussian_world,
     "alignment": alignment,
