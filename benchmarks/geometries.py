@@ -1,16 +1,16 @@
 """Every geometry in one table: the best of the classical methods, an unrolled network with free weights, and FLAT.
 
     python -m benchmarks.geometries [--only NAME ..] [--steps 500] [--batch 2] [--matrix 96] [--images 6]
-                                    [--spiral FILE]
+                                    [--spiral FILE] [--shipped]
 
 Simulated phantoms that no training saw. A classical method has the best weight of a grid on one more phantom. Both
 networks have the same size, data and steps, and the same loss, of decibels. FLAT takes its steps and weights from a
 schedule that is learned but stays one, as in the model that ships, the other has a weight of each cascade. `--spiral`
 adds the measured spiral: a quarter of its interleaves against all of them, with the networks of radial scans. Off the
 grid the model that ships stands beside them, which has seen grids alone. Rows of an earlier run on the same test
-images stay, each with the steps of its networks. The default budget is some ten minutes a network on one core, of a
-thousand images: it shows that each geometry is learned, not what a trained network is worth. A picture of each
-task, and a movie, go to docs/images.
+images stay, each with the steps of its networks; `--shipped` measures a new model that ships in them, and trains none.
+The default budget is some ten minutes a network on one core, of a thousand images: it shows that each geometry is
+learned, not what a trained network is worth. A picture of each task, and a movie, go to docs/images.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ GRIDS: dict[str, tuple[str, tuple[float, ...]]] = {
 }
 KNOBS = {"expectation-maximization": "iterations"}
 COILS, NOISE_STD, SEED = 4, 0.01, 10**6
+SPIRAL = "spiral, 15 of 60 arms, measured"
 SHIPPED = "default, as it ships"
 FIELD, INTERLEAVES = (420, 420), 60
 """Of the measured spiral: the matrix that holds all of the object."""
@@ -186,8 +187,8 @@ def solve_all(
     return row, [picture[0].abs() for picture in pictures], solves
 
 
-def spiral(path: Path, solves: dict[str, Solve], budget: dict[str, Any]) -> dict[str, Any]:
-    """The measured spiral: 15 of 60 interleaves against CG-SENSE of all, both calibrated from all.
+def spiral_case(path: Path) -> Case:
+    """The measured spiral: 15 of 60 interleaves, and CG-SENSE of all, both calibrated from all.
 
     At a third of its resolution, which is what a processor does in a minute.
     """
@@ -204,7 +205,11 @@ def spiral(path: Path, solves: dict[str, Solve], budget: dict[str, Any]) -> dict
     maps = full.operator.operator.sensitivities  # type: ignore[attr-defined]
     part = NonCartesian(trajectory[arms % 4 == 0].contiguous(), matrix)
     problem = prepare(Scan(data[..., arms % 4 == 0], part, maps, noise))
-    case = Case(problem, reference / problem.scale[:, None, None])
+    return Case(problem, reference / problem.scale[:, None, None])
+
+
+def spiral(case: Case, solves: dict[str, Solve], budget: dict[str, Any]) -> dict[str, Any]:
+    """Its row of the table."""
     row = dict(budget)
     for name, grid in {"cg-sense": GRIDS["radial"][1], "total-variation": WEIGHTS[1:]}.items():
         row[name] = max(({"weight": w, **measure(classical(name, w), [case])} for w in grid), key=lambda r: r["psnr"])
@@ -241,11 +246,19 @@ def main() -> None:
     parser.add_argument("--matrix", type=int, default=96)
     parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--spiral", type=Path)
+    parser.add_argument("--shipped", action="store_true", help="the model that ships alone, in rows that are there")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     keep_freed_memory()
     tested = {"matrix": args.matrix, "images": args.images}
     rows = kept(args.out, tested)
+    if args.shipped:
+        _, *cases = (case for _, case in phantoms(*TASKS[RADIAL], args.matrix, args.images + 1))
+        rows[RADIAL][SHIPPED] = measure(shipped(), cases)
+        if args.spiral is not None:
+            rows[SPIRAL][SHIPPED] = measure(shipped(), [spiral_case(args.spiral)])
+        print(write_record("geometries", {"tested": tested, "rows": rows}, args.out))
+        return
     learned: dict[str, dict[str, Solve]] = {}
     for name in args.only:
         rows[name], images, learned[name] = solve_all(*TASKS[name], args)
@@ -257,7 +270,7 @@ def main() -> None:
     if args.spiral is not None:
         solves = learned.get(RADIAL) or solve_all(*TASKS[RADIAL], args)[-1]
         nets = {name: solves[name] for name in ("unrolled, free", "FLAT", SHIPPED)}
-        rows["spiral, 15 of 60 arms, measured"] = spiral(args.spiral, nets, {"steps": args.steps, "batch": args.batch})
+        rows[SPIRAL] = spiral(spiral_case(args.spiral), nets, {"steps": args.steps, "batch": args.batch})
         write_record("geometries", {"tested": tested, "rows": rows}, args.out)
 
 
