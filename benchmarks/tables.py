@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import exactness
 from benchmarks.evidence import evidence
 from benchmarks.geometries import SHIPPED
 from benchmarks.method_tables import METHOD_TABLES
@@ -107,6 +108,10 @@ def accelerator() -> str:
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = [[name, *(f"{row[c]:.3f}" if c in row else "" for c in columns)] for name, row in rows.items()]
     return markdown(["seconds a slice", *columns], lines)
+
+
+def exact_solves() -> str:
+    return markdown(list(exactness.HEADER), exactness.lines(result("exactness")["gains (dB)"]))
 
 
 def varnet() -> str:
@@ -367,6 +372,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "evidence": evidence,
     "varnet": varnet,
     "accelerator": accelerator,
+    "exactness": exact_solves,
     "cascades": cascades,
     "gaussian_world": gaussian_world,
     "alignment": alignment,
