@@ -148,7 +148,7 @@ def measure(
     frame = smooth_phase(source) if config.phase_frame else None
     conditions = scan.probed(source) if config.probes else None
     if config.scan_tolerance:
-        noise = torch.maximum(noise_level, scan.misfit(source)).min()  # of a batch, the most exact solves of any image
+        noise = torch.fmax(noise_level, scan.misfit(source)).min()  # of a batch, the most exact solves of any image
         most, tolerance = exactness(noise, config.cg_iterations, config.cg_tolerance)
         scan = replace(scan, cg_iterations=int(most), cg_tolerance=float(tolerance))
     return replace(scan, source=source, frame=frame, conditions=conditions)
