@@ -11,7 +11,7 @@ from laminar.flow import DATA_STEPS, power_schedule
 from laminar.models import UnrolledConfig, UnrolledNetwork, preset
 from laminar.models.coefficients import FlowCoefficients
 from laminar.models.config import RegularizerConfig
-from laminar.operators import Encoding, conjugate_gradient
+from laminar.operators import Encoding, Identity, conjugate_gradient
 
 TINY = RegularizerConfig(channels=[4, 6])
 
@@ -285,26 +285,40 @@ def test_solves_go_as_far_as_the_noise_and_the_misfit_of_the_data() -> None:
     """Less noise, more exact; not where data and operator contradict each other; of a batch, the least noise counts."""
     torch.manual_seed(0)
     x, operator = torch.randn(2, 8, 10, dtype=torch.complex128), problem(batch=2)[1]
-    y, settings = (
-        operator.forward(x),
-        {"n_cascades": 2, "noise_floor": 0.0, "source_iterations": 300, "source_std": 9.0},
-    )
+    y = operator.forward(x)
+    settings = {"n_cascades": 2, "noise_floor": 0.0, "source_iterations": 300, "source_std": 9.0}  # of no misfit
     following = UnrolledNetwork(config=UnrolledConfig(scan_tolerance=True, cg_iterations=12, **settings)).double()
     plain = UnrolledNetwork(config=following.config.changed(scan_tolerance=False)).double()
     exact = UnrolledNetwork(config=plain.config.changed(cg_iterations=20, cg_tolerance=1e-4)).double()
     for network in (plain, exact):
         network.load_state_dict(following.state_dict())
     wrong = y + operator.sampled * torch.randn_like(y)
+    beside = y + ~operator.sampled * torch.randn_like(y)  # what was not sampled tells nothing
     for data, noise, same in (
         (y, [0.02, 0.05], plain),
         (y, [0.0002, 0.001], exact),
         (y, [0.0002, 0.05], exact),
         (wrong, [0.0002, 0.0002], plain),
+        (beside, [0.0002, 0.001], exact),
+        (torch.zeros_like(y), [float("nan")] * 2, plain),
     ):
         levels = torch.tensor(noise, dtype=torch.float64)
-        assert torch.equal(following(data, operator, levels), same(data, operator, levels))
+        found, expected = following(data, operator, levels), same(data, operator, levels)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
     between = following.measure(y, operator, torch.tensor([10**-2.5], dtype=torch.float64).expand(2))
     assert (between.cg_iterations, round(between.cg_tolerance, 9)) == (16, round(10**-3.5, 9))
+
+
+def test_a_network_is_told_of_no_acceleration_that_none_has_seen() -> None:
+    """A probe finds R as `||p||^2 / ||A p||^2`, off the grid any: beyond 20 it is 20."""
+    x = torch.randn(1, 16, 16, dtype=torch.complex64)
+    network = UnrolledNetwork(config=UnrolledConfig(n_cascades=1, scan_prior_std=True, phase_frame=True))
+    told = []
+    for factor in (0.5, 0.1, 0.01):
+        operator = factor * Identity()
+        told.append(float(network.measure(operator.forward(x), operator, 0.01).conditions[0, 1]))
+    assert told[0] == pytest.approx(math.log(4) - 1.2, abs=1e-4)
+    assert told[1] == told[2] == pytest.approx(math.log(20) - 1.2)
 
 
 class Halfway(nn.Module):

@@ -134,7 +134,8 @@ def _residual_variance(columns: Tensor) -> float | None:
     """
     m, n = columns.shape
     gram = columns @ columns.mH if m <= n else columns.mH @ columns
-    energy = torch.linalg.eigvalsh(gram).flip(0).clamp_min(0)  # the squared singular values, in half of the time
+    energy = torch.linalg.eigvalsh(gram).flip(0)  # the squared singular values, in half of the time
+    energy = energy.clamp_min(energy[0] * torch.finfo(energy.dtype).eps)  # which rounds them by as much
     tail = energy.flip(0).cumsum(0).flip(0)
     rank = torch.arange(len(energy), device=energy.device)
     variance = tail / ((m - rank) * (n - rank))

@@ -20,7 +20,11 @@ class Coils:
     @property
     def samples(self) -> Tensor:
         """The number of measured entries of a coil."""
-        return self._mask.sum()
+        return self._mask.sum().clamp_min(1)
+
+    def measured(self, y: Tensor) -> Tensor:
+        """What was sampled of k-space y."""
+        return y * self._mask
 
     def forward(self, x: Tensor) -> Tensor:
         return self._fourier.forward(times(self._maps, x.unsqueeze(1))) * self._mask
@@ -38,22 +42,22 @@ class Coils:
         start: Tensor,
         iterations: int,
         tolerance: Tensor | float,
-        most: Tensor | float = float("inf"),
+        most: Tensor | None = None,
     ) -> Tensor:
         """`(A^H A + w I)^(-1) b` by so many iterations of conjugate gradient.
 
         As in `laminar.operators`: of a mask of lines, each image line is a system of its own, and nothing moves any
         more once `||b - (A^H A + w I) x|| <= tolerance ||b||`, nor after the iterations `most`.
         """
-        tolerance = torch.as_tensor(tolerance).to(rhs).clamp_min(torch.finfo(rhs.dtype).eps)
-        goal, most = tolerance**2 * _whole(rhs.square()), torch.as_tensor(most)
+        goal = (tolerance * rhs.new_ones(())).clamp_min(torch.finfo(rhs.dtype).eps) ** 2 * _whole(rhs.square())
         x = start
         residual = rhs - self.gram(x) - weight * x
         direction, energy = residual, self._per_system(residual.square())
         for k in range(iterations):
             mapped = self.gram(direction) + weight * direction
             step = _ratio(energy, self._per_system(direction * mapped))
-            step = torch.where((_whole(residual.square()) <= goal) | (k >= most), 0.0, step)
+            step = torch.where(_whole(residual.square()) <= goal, 0.0, step)
+            step = step if most is None else torch.where(k >= most, 0.0, step)
             x, residual = x + step * direction, residual - step * mapped
             energy, previous = self._per_system(residual.square()), energy
             direction = residual + _ratio(energy, previous) * direction

@@ -13,7 +13,7 @@ from laminar.errors import ConfigError
 from laminar.export.arithmetic import Fast, Matrices, conjugate, magnitude, times
 from laminar.export.coils import Coils
 from laminar.models import UnrolledNetwork
-from laminar.models.measurement import exactness
+from laminar.models.measurement import MOST_ACCELERATED, exactness
 from laminar.networks.channels import pad_to_multiple, to_channels, to_complex
 from laminar.networks.phase import lowpass
 
@@ -29,7 +29,7 @@ class _Data:
     back_projection: Tensor
     iterations: int
     tolerance: Tensor | float
-    most: Tensor | float = float("inf")
+    most: Tensor | None = None
 
     def gradient(self, x: Tensor) -> Tensor:
         return self.coils.gram(x) - self.back_projection
@@ -86,7 +86,7 @@ class Program(nn.Module):
         if config.probes:
             seen.conditions = self._conditions(coils, source, noise_level)
         if config.scan_tolerance:
-            left = (coils.forward(source) - y[None]).square().sum((0, 2, 3, 4))
+            left = (coils.forward(source) - coils.measured(y[None])).square().sum((0, 2, 3, 4))
             misfit = (left.mean() / coils.samples).sqrt()
             noise = torch.maximum(noise_level, misfit)
             data = replace(data, **self._exactness(noise))
@@ -116,7 +116,7 @@ class Program(nn.Module):
         probe = magnitude(source) * self.signs[: height * width].reshape(height, width).to(source)
         probe = torch.cat([probe, torch.zeros_like(probe)], 1)
         share = coils.forward(probe).square().sum() / probe.square().sum().clamp_min(1e-30)
-        found = [(noise_level + 1e-4).log10() + 2, -share.clamp_min(1e-4).log().reshape(1) - 1.2]
+        found = [(noise_level + 1e-4).log10() + 2, -share.clamp_min(1 / MOST_ACCELERATED).log().reshape(1) - 1.2]
         return torch.stack(found, 1)
 
     def _denoise(self, k: int, time: Tensor, seen: _Seen, x: Tensor) -> Tensor:

@@ -134,7 +134,8 @@ class UnrolledConfig(Settings):
         cg_iterations: most conjugate-gradient iterations of a proximal step.
         cg_tolerance: relative residual at which they stop.
         scan_tolerance: let both follow the scan: where there is less noise than usual, solves go further, as far as
-            its data and sensitivities agree (`laminar.models.measurement.exactness`).
+            its data and sensitivities agree (`laminar.models.measurement.exactness`); of a batch, those of all images
+            go as far as any needs. Counts take no part.
         regularizer: the network R.
         geometry: the kind of scans that the network was trained for: cartesian | cine | volume | noncartesian |
             noncartesian-cine | noncartesian-volume | tomography | emission | linear; a reconstruction of another kind

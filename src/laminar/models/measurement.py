@@ -17,6 +17,8 @@ from laminar.operators import Counting, LinearOperator, check_norm, solve, squar
 
 USUAL_NOISE, LEAST_NOISE = 1e-2, 1e-3
 """Between these levels the solves of a scan follow its noise."""
+MOST_ACCELERATED = 20.0
+"""A network is told of no greater acceleration: none that ships has seen one, and off the grid a probe finds any."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +52,20 @@ class Measurement:
         signs = torch.randint(0, 2, source.shape[1:], generator=generator).to(source.device)
         probe = source.abs() * (2 * signs - 1).to(source)
         share = squared_norm(self.operator.forward(probe)) / squared_norm(probe).clamp_min(1e-30)
-        return torch.stack([(self.noise_level + 1e-4).log10() + 2, -share.clamp_min(1e-4).log() - 1.2], 1)
+        return torch.stack(
+            [(self.noise_level + 1e-4).log10() + 2, -share.clamp_min(1 / MOST_ACCELERATED).log() - 1.2], 1
+        )
 
     def misfit(self, image: Tensor) -> Tensor:
-        """`||A x - y|| / sqrt(samples)` (batch,): the noise level, or more where the operator is not that of y."""
-        sampled = self.operator.sampled
-        samples = self.y[0].numel() if sampled is None else sampled.expand(self.y.shape).flatten(1).sum(1)
-        return (squared_norm(self.operator.forward(image) - self.y) / samples).sqrt()
+        """`||A x - y|| / sqrt(samples)` (batch,), over what was sampled.
+
+        Of a source about the noise level, less where it can explain noise as well, more where the sensitivities are
+        wrong or the source was regularized.
+        """
+        sampled, y = self.operator.sampled, self.y
+        samples = y[0].numel() if sampled is None else sampled.expand(y.shape).flatten(1).sum(1).clamp_min(1)
+        left = self.operator.forward(image) - (y if sampled is None else y * sampled)
+        return (squared_norm(left) / samples).sqrt()
 
     def gradient(self, x: Tensor) -> Tensor:
         """`A^H (A x - y)`."""
@@ -112,7 +121,7 @@ def exactness(noise: Tensor, iterations: int, tolerance: float) -> tuple[Tensor,
 
         q = s / 0.01 within [0.1, 1],   tolerance <- q tolerance,   iterations <- (1 - 2/3 log10 q) iterations
 
-    so that what a solve leaves undone stays below the noise.
+    What a solve leaves undone is meant to stay below the noise.
     """
     share = (noise / USUAL_NOISE).clamp(LEAST_NOISE / USUAL_NOISE, 1.0)
     return (iterations * (1 - 2 / 3 * share.log10())).round(), tolerance * share
@@ -147,8 +156,9 @@ def measure(
     source = source_of(config, scan).detach()
     frame = smooth_phase(source) if config.phase_frame else None
     conditions = scan.probed(source) if config.probes else None
-    if config.scan_tolerance:
-        noise = torch.fmax(noise_level, scan.misfit(source)).min()  # of a batch, the most exact solves of any image
+    if config.scan_tolerance and kind is Measurement:
+        # Of a batch, the most exact solves of any image; what is no number asks for none.
+        noise = torch.maximum(noise_level, scan.misfit(source)).nan_to_num(USUAL_NOISE).min()
         most, tolerance = exactness(noise, config.cg_iterations, config.cg_tolerance)
         scan = replace(scan, cg_iterations=int(most), cg_tolerance=float(tolerance))
     return replace(scan, source=source, frame=frame, conditions=conditions)

@@ -28,7 +28,6 @@ DEFAULT = FLAT.changed(
     least_prior_std=0.1,
     scan_prior_std=True,
     noise_floor=0.02,
-    scan_tolerance=True,
     regularizer=RegularizerConfig(channels=[32, 64, 64, 96]),
 )
 SAMPLER = UnrolledConfig(

@@ -50,11 +50,13 @@ class Muon(torch.optim.Optimizer):
         """Change every parameter that has a gradient."""
         for group in self.param_groups:
             found = [(parameter, parameter.grad) for parameter in group["params"] if parameter.grad is not None]
-            for alike in _of_one_shape(found) if group["muon"] else []:
+            if not group["muon"]:
+                for parameter, gradient in found:
+                    parameter.add_(self._adam(parameter, gradient), alpha=-group["lr"])
+                continue
+            for alike in _alike(found):
                 for (parameter, _), change in zip(alike, self._muon(alike), strict=True):
                     parameter.add_(change, alpha=-group["lr"])
-            for parameter, gradient in [] if group["muon"] else found:
-                parameter.add_(self._adam(parameter, gradient), alpha=-group["lr"])
 
     def _adam(self, parameter: Tensor, gradient: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -81,10 +83,11 @@ class Muon(torch.optim.Optimizer):
         return changes.reshape(len(alike), *alike[0][0].shape)
 
 
-def _of_one_shape(found: list[tuple[Tensor, Tensor]]) -> list[list[tuple[Tensor, Tensor]]]:
-    groups: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+def _alike(found: list[tuple[Tensor, Tensor]]) -> list[list[tuple[Tensor, Tensor]]]:
+    """Parameters with their gradients, those together that can be stacked."""
+    groups: dict[tuple[torch.Size, torch.dtype, torch.device], list[tuple[Tensor, Tensor]]] = {}
     for parameter, gradient in found:
-        groups.setdefault(parameter.shape, []).append((parameter, gradient))
+        groups.setdefault((parameter.shape, parameter.dtype, parameter.device), []).append((parameter, gradient))
     return list(groups.values())
 
 
