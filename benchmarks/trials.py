@@ -42,7 +42,7 @@ from laminar.data.cases import Case
 from laminar.errors import ConfigError
 from laminar.files import write_json
 from laminar.metrics import object_psnr
-from laminar.models import Network, Prior, load_any, preset, started
+from laminar.models import Network, Prior, load_any, started
 from laminar.runtime import keep_freed_memory
 from laminar.training.config import TrainConfig
 from laminar.training.data import make_data
@@ -85,7 +85,7 @@ def read_trials(path: Path) -> tuple[str, dict[str, Any], list[Trial]]:
 def config_of(name: str, settings: dict[str, Any], seed: int) -> TrainConfig:
     """The training of a preset with these settings."""
     words = [word for key, value in settings.items() for word in (f"--{key}", _text(value))]
-    return Settings(preset(name)).parse([*words, "--seed", str(seed)])
+    return Settings.of_preset(name, words).parse([*words, "--seed", str(seed)])
 
 
 def _text(value: Any) -> str:

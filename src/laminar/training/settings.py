@@ -41,13 +41,23 @@ class Settings:
 
     @classmethod
     def of_preset(cls, name: str | None, arguments: Sequence[str]) -> Settings:
-        """For the preset of a name, or the one that a file among the options records, or flat. Raises ConfigError."""
+        """For the preset of a name, or the one that a file among the options records, or flat.
+
+        A training that starts from a checkpoint has its model, and its preset if no other is named. Raises ConfigError.
+        """
         from laminar.models import preset
 
-        recorded = {found for found in map(_preset_in, named_files(arguments)) if found}
+        files = named_files(arguments)
+        recorded = {found for file in files if (found := _value_in(file, "preset"))}
         if name is not None and recorded - {name}:
             raise ConfigError(f"--preset {name}, but --config is of the preset {', '.join(recorded)}: leave one out")
-        chosen = name or next(iter(recorded), "flat")
+        chosen = name or next(iter(recorded), None)
+        start = [*(found for file in files if (found := _value_in(file, "start"))), *values_of("--start", arguments)]
+        if start:
+            model, before = _begun(start[-1])
+            if chosen in (None, before):
+                return cls(model, before)
+        chosen = chosen or "flat"
         return cls(preset(chosen), chosen)
 
     def parse(self, arguments: Sequence[str]) -> TrainConfig:
@@ -112,19 +122,37 @@ class Settings:
 
 def named_files(arguments: Sequence[str]) -> list[str]:
     """The values of --config among options."""
-    words = [word for text in arguments for word in (text.split("=", 1) if text.startswith("--config=") else [text])]
-    return [value for option, value in pairwise(words) if option == "--config"]
+    return values_of("--config", arguments)
 
 
-def _preset_in(path: str) -> str | None:
-    """The preset that a file of settings records; what is wrong with the file, its parser says."""
+def values_of(name: str, arguments: Sequence[str]) -> list[str]:
+    """The values of an option, as `--NAME VALUE` or `--NAME=VALUE`."""
+    words = [word for text in arguments for word in (text.split("=", 1) if text.startswith(f"{name}=") else [text])]
+    return [value for option, value in pairwise(words) if option == name]
+
+
+def _begun(start: str) -> tuple[ModelConfig, str | None]:
+    """The configuration of the model in a checkpoint, and the preset that it was trained with, if it is recorded."""
+    import yaml
+
+    from laminar.models.checkpoint import configuration, find, read_settings
+
+    settings = read_settings(find(start))
+    card = settings.get("card") or {}
+    text = card.get("config.yaml") or (card.get("trained") or {}).get("config.yaml") or ""
+    values = yaml.safe_load(text)
+    return configuration(settings), values.get("preset") if isinstance(values, dict) else None
+
+
+def _value_in(path: str, name: str) -> str | None:
+    """A text that a file of settings holds; what is wrong with the file, its parser says."""
     import yaml
 
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    found = values.get("preset") if isinstance(values, dict) else None
+    found = values.get(name) if isinstance(values, dict) else None
     return found if isinstance(found, str) else None
 
 
