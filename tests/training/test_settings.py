@@ -30,5 +30,5 @@ def test_a_training_that_starts_from_a_checkpoint_has_its_model_and_preset(tmp_p
     assert (parsed(None, "--config", str(file)).model, parsed(None, "--config", str(file)).steps) == (TINY, 7)
     assert parsed("flat", *start).model == preset("flat")  # which no weights of that checkpoint will fit
     assert parsed(None, "--start", "default").model.n_cascades == 6  # type: ignore[union-attr]
-    with pytest.raises(LaminarError, match="no model 'defualt'.*did you mean 'default'"):
+    with pytest.raises(LaminarError, match=r"no model 'defualt'.*did you mean 'default'"):
         parsed(None, "--start", "defualt")
