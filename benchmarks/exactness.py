@@ -3,7 +3,7 @@
     python -m benchmarks.exactness [--corpus FILE] [--out FILE]
 
 PSNR inside the object on simulated scans of validation persons and phantoms, of little noise and of an ordinary one:
-`default` as it is (`model.scan_tolerance`) and with a tolerance of 1e-3 and at most 12 iterations for every scan, which
+`default` as it is (`model.scan_noise`) and with a tolerance of 1e-3 and at most 12 iterations for every scan, which
 is what it was trained with.
 """
 
@@ -49,7 +49,7 @@ def main() -> None:
     keep_freed_memory()
     following, fixed = load("default"), load("default")
     assert isinstance(fixed, UnrolledNetwork)
-    fixed.config = fixed.config.changed(scan_tolerance=False)
+    fixed.config = fixed.config.changed(scan_noise=False)
     methods = {"following": NetworkMethod(following), "fixed": NetworkMethod(fixed)}
     of_kinds = {"persons": persons(args.corpus, 1), "phantoms": phantoms(4)}
     subjects = [(kind, subject) for kind, some in of_kinds.items() for subject in some]

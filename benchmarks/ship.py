@@ -86,9 +86,7 @@ def main() -> None:
     model = load_any(args.run / "best")
     if isinstance(model, UnrolledNetwork):
         # More exact data steps than in training, where they cost most: see docs/model-card.md.
-        model.config = model.config.changed(
-            cg_iterations=12, source_iterations=30, scan_tolerance=args.name == "default"
-        )
+        model.config = model.config.changed(cg_iterations=12, source_iterations=30, scan_noise=args.name == "default")
     folder = SHIPPED / args.name
     save(model, folder, described, torch.float16)
     print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")

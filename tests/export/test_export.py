@@ -27,7 +27,7 @@ SHIPPED = {
     "phase_frame": True,
     "scan_embedding": True,
     "scan_prior_std": True,
-    "scan_tolerance": True,
+    "scan_noise": True,
     "time_embedding": True,
 }
 

@@ -78,6 +78,10 @@ class Program(nn.Module):
         config, network = self.network.config, self.network
         data = _Data(coils, coils.adjoint(y[None]), config.cg_iterations, config.cg_tolerance)
         x = source = self._source(data, noise_level)
+        if config.scan_noise:
+            left = (coils.forward(source) - coils.measured(y[None])).square().sum((0, 2, 3, 4))
+            noise_level = torch.maximum(noise_level, (left.mean() / coils.samples).sqrt())
+            data = replace(data, **self._exactness(noise_level))
         seen = _Seen(source)
         if config.phase_frame:
             smooth = fourier.inverse(fourier.forward(source) * lowpass(source))
@@ -85,11 +89,6 @@ class Program(nn.Module):
             seen.frame = torch.where(size > 0, smooth / size.clamp_min(torch.finfo(size.dtype).tiny), 0.0)
         if config.probes:
             seen.conditions = self._conditions(coils, source, noise_level)
-        if config.scan_tolerance:
-            left = (coils.forward(source) - coils.measured(y[None])).square().sum((0, 2, 3, 4))
-            misfit = (left.mean() / coils.samples).sqrt()
-            noise = torch.maximum(noise_level, misfit)
-            data = replace(data, **self._exactness(noise))
         values = network.coefficients(noise_level, seen.conditions)
         for k in range(config.n_cascades):
             step = network.data_step.final if k == config.n_cascades - 1 else network.data_step

@@ -133,9 +133,10 @@ class UnrolledConfig(Settings):
         data_weight: initial coefficient of the data step (free).
         cg_iterations: most conjugate-gradient iterations of a proximal step.
         cg_tolerance: relative residual at which they stop.
-        scan_tolerance: let both follow the scan: where there is less noise than usual, solves go further, as far as
-            its data and sensitivities agree (`laminar.models.measurement.exactness`); of a batch, those of all images
-            go as far as any needs. Counts take no part.
+        scan_noise: take what the source leaves of the data for the noise level where it is more than that, for then
+            the operator is not quite theirs; and let both settings above follow the level: where there is less noise
+            than usual, solves go further (`laminar.models.measurement.exactness`), of a batch, those of all images
+            as far as any needs. Not for counts.
         regularizer: the network R.
         geometry: the kind of scans that the network was trained for: cartesian | cine | volume | noncartesian |
             noncartesian-cine | noncartesian-volume | tomography | emission | linear; a reconstruction of another kind
@@ -170,7 +171,7 @@ class UnrolledConfig(Settings):
     data_weight: float = 0.1
     cg_iterations: int = 6
     cg_tolerance: float = 1e-3
-    scan_tolerance: bool = False
+    scan_noise: bool = False
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     geometry: str = "cartesian"
 

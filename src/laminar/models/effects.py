@@ -34,7 +34,7 @@ def _idle(config: UnrolledConfig) -> Iterator[tuple[tuple[str, ...], str]]:
     if config.source == "zero-filled":
         yield ("source_iterations",), "with source zero-filled"
     if not step.solves:
-        yield ("cg_iterations", "cg_tolerance", "scan_tolerance"), f"with data_step {step.name}, which solves nothing"
+        yield ("cg_iterations", "cg_tolerance", "scan_noise"), f"with data_step {step.name}, which solves nothing"
     if not config.solver_tolerance:
         yield ("solver_max_nfe",), "without solver_tolerance"
     if config.schedule != "list":

@@ -151,16 +151,17 @@ def measure(
         noise_level = noise_level.expand(len(y))
     kind = CountMeasurement if isinstance(operator, Counting) else Measurement
     scan = kind(y, operator, back_projection, noise_level, config.cg_iterations, config.cg_tolerance)
-    if not (config.see_source or config.phase_frame or config.probes or config.scan_tolerance):
+    if not (config.see_source or config.phase_frame or config.probes or config.scan_noise):
         return scan
     source = source_of(config, scan).detach()
+    if config.scan_noise and kind is Measurement:
+        noise = torch.maximum(noise_level, scan.misfit(source))
+        # Of a batch, the most exact solves of any image; what is no number asks for none.
+        least = noise.nan_to_num(USUAL_NOISE).min()
+        most, tolerance = exactness(least, config.cg_iterations, config.cg_tolerance)
+        scan = replace(scan, noise_level=noise, cg_iterations=int(most), cg_tolerance=float(tolerance))
     frame = smooth_phase(source) if config.phase_frame else None
     conditions = scan.probed(source) if config.probes else None
-    if config.scan_tolerance and kind is Measurement:
-        # Of a batch, the most exact solves of any image; what is no number asks for none.
-        noise = torch.maximum(noise_level, scan.misfit(source)).nan_to_num(USUAL_NOISE).min()
-        most, tolerance = exactness(noise, config.cg_iterations, config.cg_tolerance)
-        scan = replace(scan, cg_iterations=int(most), cg_tolerance=float(tolerance))
     return replace(scan, source=source, frame=frame, conditions=conditions)
 
 
