@@ -1,9 +1,9 @@
-"""Solves that follow the noise of a scan against solves of one tolerance, in the model that ships.
+"""The noise that the data of a scan show, and solves that follow it, against the measured level and one tolerance.
 
     python -m benchmarks.exactness [--corpus FILE] [--out FILE]
 
 PSNR inside the object on simulated scans of validation persons and phantoms, of little noise and of an ordinary one:
-`default` as it is (`model.scan_noise`) and with a tolerance of 1e-3 and at most 12 iterations for every scan, which
+`default` as it is (`model.scan_noise`), and told the measured level, with a tolerance of 1e-3 and 12 iterations, which
 is what it was trained with.
 """
 
