@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 import subprocess
@@ -62,6 +63,16 @@ for module in pkgutil.walk_packages(laminar.__path__, "laminar."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 """)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, "6000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_waiting_threads_spin_briefly_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
+    clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    line = "import os, laminar; print(os.environ.get('GOMP_SPINCOUNT'))"
+    run = subprocess.run([sys.executable, "-c", line], env=clean | given, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == expected
 
 
 def test_help_is_printed_without_importing_torch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from laminar.scan import Scan
     from laminar.training.loader import loader
     from laminar.training.objectives import ObjectiveConfig, alignment, objective
+
+# Threads of GNU's OpenMP spin while they wait for each other, by default so long that one busy core makes all of them
+# crawl: docs/performance.md. Before torch loads it.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "6000")
 
 # Names are loaded when they are first used, so that `import laminar` costs nothing.
 _HOMES = {
