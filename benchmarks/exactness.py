@@ -9,11 +9,9 @@ is what it was trained with.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
-from benchmarks.persons import Condition, persons, phantoms, score
+from benchmarks.persons import Condition, options, persons, phantoms, score
 from benchmarks.record import markdown, write_record
 from benchmarks.rivals import ScoreBook
 from laminar.methods import NetworkMethod
@@ -42,10 +40,7 @@ def lines(summary: list[dict[str, float]]) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, default=Path("../shared/data/corpus/validation.h5"))
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
+    args = options(__doc__).parse_args()
     keep_freed_memory()
     following, fixed = load("default"), load("default")
     assert isinstance(fixed, UnrolledNetwork)

@@ -8,15 +8,13 @@ networks, their weights of the data and the times at which they end; the first o
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.persons import Condition, persons, phantoms, score
+from benchmarks.persons import Condition, options, persons, phantoms, score
 from benchmarks.record import write_record
 from benchmarks.rivals import ScoreBook
 from laminar.methods import NetworkMethod
@@ -53,10 +51,7 @@ def _moved(name: str, value: Tensor, kept: Sequence[int]) -> dict[str, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, default=Path("../shared/data/corpus/validation.h5"))
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
+    args = options(__doc__).parse_args()
     keep_freed_memory()
     whole = load("default")
     assert isinstance(whole, UnrolledNetwork)

@@ -9,7 +9,6 @@ outermost pixels over that of the four next to them along the upper edge: 1 wher
 
 from __future__ import annotations
 
-import argparse
 import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.persons import Condition, persons, phantoms, scan_of, seed_of_text, undersampled
+from benchmarks.persons import Condition, options, persons, phantoms, scan_of, seed_of_text, undersampled
 from benchmarks.record import write_record
 from benchmarks.rivals import scored
 from laminar.data.preparation import Problem, prepare, without_oversampling
@@ -76,10 +75,8 @@ def rows(corpus: Path, samples: int) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, default=Path("../shared/data/corpus/validation.h5"))
+    parser = options(__doc__)
     parser.add_argument("--samples", type=int, default=3)
-    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     keep_freed_memory()
     found = list(rows(args.corpus, args.samples))

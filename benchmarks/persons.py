@@ -7,6 +7,7 @@ reference is the root-sum-of-squares image without noise. All of it is **simulat
 
 from __future__ import annotations
 
+import argparse
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -51,6 +52,14 @@ class Subject:
 
     name: str
     objects: list[Tensor]
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """The options of a benchmark of these scans alone."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, default=Path("../shared/data/corpus/validation.h5"))
+    parser.add_argument("--out", type=Path)
+    return parser
 
 
 def persons(corpus: Path, slices: int, most: int | None = None) -> list[Subject]:

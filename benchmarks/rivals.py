@@ -100,14 +100,17 @@ def over_grids(*names: str, quick: bool = False, bart: bool = False) -> dict[str
     }
 
 
-def at_best_weights(rows: Iterable[Any] | None, methods: Mapping[str, Solve]) -> dict[str, Solve]:
-    """Of methods over grids, those at a weight that was best by any metric in recorded `rows`; without any, all."""
+def at_best_weights(rows: Iterable[Any] | None, methods: Mapping[str, Solve], **where: Any) -> dict[str, Solve]:
+    """Of methods over grids, those at a weight that was best by any metric in a recorded row; all if `rows` is None.
+
+    With `where`, rows of these values alone.
+    """
     if rows is None:
         return dict(methods)
     best = {
         f"{name.removesuffix(' weight')} {weight:g}"
         for row in rows
-        if isinstance(row, dict)  # and not why the row failed
+        if isinstance(row, dict) and where.items() <= row.items()  # a text says why the row failed
         for name, weights in row.items()
         if name.endswith(" weight")
         for weight in weights.values()

@@ -103,21 +103,17 @@ def main() -> None:
     methods: dict[str, Solve] = {**over_grids(quick=args.quick), OURS: open_method(model=args.model)}
     known = earlier(args.weights)["rows"] if args.weights else None
     rows: list[dict[str, Any]] = []
-
-    def of_row(name: str) -> dict[str, Solve]:
-        return at_best_weights([row for row in known if row["condition"] == name] if known else None, methods)
-
     for condition in CONDITIONS[::5] if args.quick else CONDITIONS:
-        some = of_row(condition.name)
+        some = at_best_weights(known, methods, condition=condition.name)
         found = settled([one for subject in subjects for one in score(subject, condition, some, book)])
         rows.append({"condition": condition.name, **vars(condition), **found})
     for subject in foreign_subjects(args.data):
         name = f"{subject.name}, simulated coils"
-        found = settled(score(subject, Condition(), of_row(name), book))
+        found = settled(score(subject, Condition(), at_best_weights(known, methods, condition=name), book))
         rows.append({"condition": name, **vars(Condition()), **found})
     if args.low_field.exists():
         name = "0.055 T, measured, R 2, one channel"
-        found = settled(low_field(args.low_field, of_row(name), book))
+        found = settled(low_field(args.low_field, at_best_weights(known, methods, condition=name), book))
         rows.append({"condition": name, **vars(LOW_FIELD), **found})
     table = Table("condition", *GRIDS, OURS, f"{OURS} - best [95 %]", title="PSNR in the object (dB)")
     for row in rows:

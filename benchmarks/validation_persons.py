@@ -35,8 +35,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for acceleration in ACCELERATIONS[:1] if args.quick else ACCELERATIONS:
         for subject in subjects:
-            before = [r for r in known if (r["person"], r["R"]) == (subject.name, acceleration)] if known else None
-            found = settled(score(subject, Condition(acceleration), at_best_weights(before, methods), book))
+            some = at_best_weights(known, methods, person=subject.name, R=acceleration)
+            found = settled(score(subject, Condition(acceleration), some, book))
             rows.append({"person": subject.name, "R": acceleration, "slices": len(subject.objects), **found})
     gains = {f"{r:g}": _over_persons(rows, r) for r in sorted({row["R"] for row in rows})}
     Console(width=140).print(_table(rows))

@@ -47,12 +47,13 @@ class Settings:
         """
         from laminar.models import preset
 
-        files = named_files(arguments)
-        recorded = {found for file in files if (found := _value_in(file, "preset"))}
+        files = [_values_in(file) for file in named_files(arguments)]
+        recorded = {found for values in files if isinstance(found := values.get("preset"), str)}
         if name is not None and recorded - {name}:
             raise ConfigError(f"--preset {name}, but --config is of the preset {', '.join(recorded)}: leave one out")
         chosen = name or next(iter(recorded), None)
-        start = [*(found for file in files if (found := _value_in(file, "start"))), *values_of("--start", arguments)]
+        start = [found for values in files if isinstance(found := values.get("start"), str)]
+        start += values_of("--start", arguments)
         if start:
             model, before = _begun(start[-1])
             if chosen in (None, before):
@@ -144,16 +145,15 @@ def _begun(start: str) -> tuple[ModelConfig, str | None]:
     return configuration(settings), values.get("preset") if isinstance(values, dict) else None
 
 
-def _value_in(path: str, name: str) -> str | None:
-    """A text that a file of settings holds; what is wrong with the file, its parser says."""
+def _values_in(path: str) -> dict[str, Any]:
+    """What a file of settings holds; what is wrong with the file, its parser says."""
     import yaml
 
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return None
-    found = values.get(name) if isinstance(values, dict) else None
-    return found if isinstance(found, str) else None
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
